@@ -1,0 +1,1 @@
+"""Index arithmetic and blending: numpy and the standard library only."""

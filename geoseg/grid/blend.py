@@ -1,0 +1,176 @@
+"""Blend overlapping patches in integers, so that no order of additions can change a bit.
+
+A pixel's score for a class is the sum over the patches that cover it of ``round(weight * probability * 2**20)``. The
+weights of a pixel add to one, so the sum is its blended probability in fixed point. Integer addition is associative:
+blocks, workers, order of completion and retries all give the same scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
+from geoseg.grid.tiling import Axis, Block, Tiling
+from geoseg.grid.window import Window
+
+SCORE_BITS = 20
+SCORE_ONE = 1 << SCORE_BITS
+"""The score of probability 1. Four patches of at most this leave eight bits of int32 unused for the confidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Scores of a rectangle that belongs to, or awaits, a neighbour."""
+
+    window: Window
+    """Pixels of the scene."""
+    scores: NDArray[np.int32]
+    """Fixed point, shape (C, H, W) of ``window``; ``SCORE_ONE`` is probability 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """Decided pixels."""
+
+    window: Window
+    """Pixels of the scene."""
+    classes: NDArray[np.uint8]
+    """Class ids, shape (H, W); 255 where the scene is not valid."""
+    confidence: NDArray[np.uint8]
+    """Blended probability of the class times 255, 1..255, shape (H, W); 0 where the scene is not valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScores:
+    """What a block knows before its neighbours' spill has come in."""
+
+    decided: ClassMap
+    """The block's core. In the bands only validity holds: 255 is invalid, anything else awaits the spill."""
+    bands: tuple[Strip, ...]
+    """Own scores where neighbours spill: along the north and the west edge, without common pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Scores a block leaves to its neighbours; None where the scene ends."""
+
+    east: Strip | None
+    south: Strip | None
+    south_east: Strip | None
+
+
+def axis_weights(axis: Axis, index: int) -> NDArray[np.float64]:
+    """Weights of a patch along one axis, shape (patch_px,).
+
+    A raised cosine over each overlap, taken at pixel centres so that it is never zero, and one elsewhere, the scene's
+    rim included: for every pixel of the scene ``sum(weights over the lattice) == 1``.
+    """
+    weights = np.ones(axis.patch_px)
+    ramp = np.sin(np.pi / 2 * (np.arange(axis.overlap_px) + 0.5) / max(1, axis.overlap_px)) ** 2
+    if index > 0:
+        weights[: axis.overlap_px] = ramp
+    if index < axis.count - 1:
+        weights[axis.stride_px :] = 1 - ramp
+    return weights
+
+
+def reflect_indices(size: int, length: int) -> NDArray[np.intp]:
+    """Indices 0..size-1 that continue ``length`` pixels by reflection, as often as it takes: ``0 1 2 1 0 1 2 ...``.
+
+    The edge pixel is not repeated. A patch that reaches beyond the scene's rim is filled from its own pixels alone, so
+    its content does not depend on the block that cut it.
+    """
+    if size == 1:
+        return np.zeros(length, np.intp)
+    period = 2 * (size - 1)
+    position = np.arange(length) % period
+    return np.minimum(position, period - position)
+
+
+def band_windows(block: Block, overlap_px: int) -> tuple[Window, ...]:
+    """Parts of the block's core that neighbours spill into: north band, then west band, without common pixels."""
+    core, bands = block.core, []
+    north = min(overlap_px, core.height) if block.row else 0
+    west = min(overlap_px, core.width) if block.col else 0
+    if north:
+        bands.append(Window(core.row, core.col, north, core.width))
+    if west and core.height > north:
+        bands.append(Window(core.row + north, core.col, core.height - north, west))
+    return tuple(bands)
+
+
+def spill_windows(tiling: Tiling, block: Block) -> tuple[Window | None, Window | None, Window | None]:
+    """Parts of the east, south and south-east neighbours that the block's patches cover."""
+    core, scene, overlap = block.core, tiling.lattice.scene, tiling.lattice.rows.overlap_px
+    if not block.patch_count or not overlap:
+        return None, None, None
+    east = Window(core.row, core.col_stop, core.height, overlap).intersect(scene)
+    south = Window(core.row_stop, core.col, overlap, core.width).intersect(scene)
+    south_east = Window(core.row_stop, core.col_stop, overlap, overlap).intersect(scene)
+    return east, south, south_east
+
+
+def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pick the class with the highest score, the lowest id on ties.
+
+    Args:
+        scores: Fixed point, shape (C, H, W).
+        valid: True where the scene is valid, shape (H, W).
+
+    Returns:
+        Classes and confidence, each uint8 of shape (H, W), with their nodata values where not valid.
+    """
+    best = scores[0].copy()
+    classes = np.zeros(best.shape, np.uint8)
+    for index in range(1, len(scores)):
+        better = scores[index] > best
+        classes[better] = index
+        np.maximum(best, scores[index], out=best)
+    confidence = np.clip((best * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255).astype(np.uint8)
+    return np.where(valid, classes, NODATA_CLASS).astype(np.uint8), np.where(valid, confidence, NODATA_CONFIDENCE)
+
+
+def unscored(block: Block, valid: NDArray[np.bool_]) -> BlockScores:
+    """Scores of a block none of whose patches ran: all it will ever know comes from its neighbours.
+
+    Args:
+        block: The block; every valid pixel of its core lies in a band.
+        valid: True where the scene is valid, shape of ``block.core``.
+    """
+    classes = np.where(valid, 0, NODATA_CLASS).astype(np.uint8)
+    return BlockScores(ClassMap(block.core, classes, np.zeros_like(classes)), ())
+
+
+def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip], channels: int) -> ClassMap:
+    """Decide the bands of a block from its own scores and its neighbours' spill.
+
+    Args:
+        own: What the block's own patches gave.
+        bands: The windows that ``own`` left open, see `band_windows`.
+        incoming: Spill of the west, north and north-west blocks; no matter in which order.
+        channels: Number of classes C.
+
+    Raises:
+        ValueError: If a strip holds pixels that lie in none of the bands.
+    """
+    decided = own.decided
+    classes, confidence = decided.classes.copy(), decided.confidence.copy()
+    for band in bands:
+        scores = np.zeros((channels, *band.shape), np.int32)
+        for strip in (*own.bands, *incoming):
+            _add(scores, band, strip)
+        at = band.slices(decided.window)
+        classes[at], confidence[at] = decide(scores, decided.classes[at] != NODATA_CLASS)
+    covered = sum(common.pixels for s in incoming for b in bands if (common := s.window.intersect(b)))
+    if covered != sum(strip.window.pixels for strip in incoming):
+        raise ValueError(f"A strip of {[str(s.window) for s in incoming]} reaches outside {[str(b) for b in bands]}.")
+    return ClassMap(decided.window, classes, confidence)
+
+
+def _add(scores: NDArray[np.int32], window: Window, strip: Strip) -> None:
+    """Add the strip's scores to those of ``window`` where they meet, in place."""
+    common = strip.window.intersect(window)
+    if common is not None:
+        scores[(slice(None), *common.slices(window))] += strip.scores[(slice(None), *common.slices(strip.window))]

@@ -1,0 +1,114 @@
+"""Rectangles of pixels and the frame they live in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Half-open rectangle of pixels: rows ``[row, row + height)``, columns ``[col, col + width)``.
+
+    Units are pixels of the scene. The origin may be negative or beyond the scene; the sides are at least one pixel.
+    """
+
+    row: int
+    """First row."""
+    col: int
+    """First column."""
+    height: int
+    """Number of rows, at least 1."""
+    width: int
+    """Number of columns, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"A window needs at least one pixel, got height={self.height}, width={self.width}.")
+
+    @classmethod
+    def from_bounds(cls, row: int, col: int, row_stop: int, col_stop: int) -> "Window":
+        """Build the window of rows ``[row, row_stop)`` and columns ``[col, col_stop)``."""
+        return cls(row, col, row_stop - row, col_stop - col)
+
+    @property
+    def row_stop(self) -> int:
+        """First row behind the window."""
+        return self.row + self.height
+
+    @property
+    def col_stop(self) -> int:
+        """First column behind the window."""
+        return self.col + self.width
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``, as numpy wants it."""
+        return self.height, self.width
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    def intersect(self, other: "Window") -> "Window | None":
+        """Return the pixels both windows hold, or None if there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        row_stop, col_stop = min(self.row_stop, other.row_stop), min(self.col_stop, other.col_stop)
+        if row_stop <= row or col_stop <= col:
+            return None
+        return Window.from_bounds(row, col, row_stop, col_stop)
+
+    def contains(self, other: "Window") -> bool:
+        """Tell whether every pixel of ``other`` is in this window."""
+        return (
+            self.row <= other.row
+            and self.col <= other.col
+            and other.row_stop <= self.row_stop
+            and other.col_stop <= self.col_stop
+        )
+
+    def slices(self, within: "Window") -> tuple[slice, slice]:
+        """Index this window in an array that covers ``within``: ``array[..., *window.slices(within)]``.
+
+        Raises:
+            ValueError: If this window reaches outside ``within``; a slice would silently be shorter.
+        """
+        if not within.contains(self):
+            raise ValueError(f"{self} reaches outside {within}.")
+        row, col = self.row - within.row, self.col - within.col
+        return slice(row, row + self.height), slice(col, col + self.width)
+
+    def __str__(self) -> str:
+        return f"rows {self.row}:{self.row_stop}, columns {self.col}:{self.col_stop}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The pixel frame of a scene and where it lies on the earth.
+
+    ``x = a * col + b * row + c`` and ``y = d * col + e * row + f`` for the corner ``(row, col)`` of a pixel.
+    """
+
+    height: int
+    """Rows of the scene."""
+    width: int
+    """Columns of the scene."""
+    transform: tuple[float, float, float, float, float, float]
+    """``(a, b, c, d, e, f)`` as above, in units of the CRS."""
+    crs: str
+    """The coordinate reference system as WKT 2; empty when the scene has none and the run allows that."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"A grid needs at least one pixel, got {self.height} x {self.width}.")
+        if self.pixel_area == 0:
+            raise ValueError(f"The transform {self.transform} maps every pixel to an area of zero.")
+
+    @property
+    def window(self) -> Window:
+        """The whole scene."""
+        return Window(0, 0, self.height, self.width)
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel in squared units of the CRS."""
+        a, b, _, d, e, _ = self.transform
+        return abs(a * e - b * d)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.grid.window import Grid, Window
+
+windows = st.builds(Window, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 9), st.integers(1, 9))
+
+
+def pixels_of(window: Window) -> set[tuple[int, int]]:
+    return {(r, c) for r in range(window.row, window.row_stop) for c in range(window.col, window.col_stop)}
+
+
+@given(windows, windows)
+def test_intersection_holds_the_common_pixels(a: Window, b: Window) -> None:
+    common = a.intersect(b)
+    assert (pixels_of(common) if common else set()) == pixels_of(a) & pixels_of(b)
+    assert a.contains(b) == (pixels_of(b) <= pixels_of(a))
+
+
+@given(windows, windows)
+def test_slices_index_the_windows_own_pixels(a: Window, b: Window) -> None:
+    common = a.intersect(b)
+    if common is None:
+        return
+    rows, cols = np.mgrid[a.row : a.row_stop, a.col : a.col_stop]
+    at = common.slices(a)
+    assert set(zip(rows[at].ravel().tolist(), cols[at].ravel().tolist(), strict=True)) == pixels_of(common)
+
+
+def test_slices_refuse_to_be_silently_shorter() -> None:
+    with pytest.raises(ValueError, match="rows 0:3, columns 0:2 reaches outside rows 0:2, columns 0:2"):
+        Window(0, 0, 3, 2).slices(Window(0, 0, 2, 2))
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 1), (1, 0), (-1, 3)])
+def test_an_empty_window_cannot_be_built(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match=f"height={height}, width={width}"):
+        Window(0, 0, height, width)
+
+
+def test_a_grid_refuses_a_transform_without_area() -> None:
+    with pytest.raises(ValueError, match="area of zero"):
+        Grid(2, 2, (1, 1, 0, 1, 1, 0), "")
+
+
+def test_pixel_area_of_a_rotated_grid() -> None:
+    cos, sin = np.cos(0.3), np.sin(0.3)
+    grid = Grid(2, 2, (10 * cos, 10 * sin, 5, 10 * sin, -10 * cos, 7), "")
+    assert grid.pixel_area == pytest.approx(100)

@@ -1,0 +1,99 @@
+"""Networks that geoseg can build by name, in torch alone."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class UNet(nn.Module):
+    """A compact U-Net (Ronneberger et al., 2015, arXiv:1505.04597) with additive skips.
+
+    Input (N, in_channels, H, W) float32, output (N, classes, H, W) logits. H and W must be multiples of
+    ``2 ** depth``.
+
+    Args:
+        in_channels: Bands of the input.
+        classes: Channels of the output.
+        width: Channels at full resolution; each level down doubles them.
+        depth: Number of times the resolution is halved.
+    """
+
+    def __init__(self, in_channels: int, classes: int, width: int = 16, depth: int = 4) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(depth + 1)]
+        self.stem = _convolutions(in_channels, width)
+        self.down = nn.ModuleList(_convolutions(a, b) for a, b in pairwise(widths))
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_convolutions(a, a) for a in widths[:-1])
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits of every pixel."""
+        x = self.stem(pixels)
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(nn.functional.max_pool2d(x, 2))
+        for narrow, up, skip in zip(reversed(self.narrow), reversed(self.up), reversed(skips), strict=True):
+            x = up(skip + nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest"))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+class Identity(nn.Module):
+    """The model of tests: the input's first band, rounded, is the class. Returns probabilities 0 and 1."""
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.in_channels, self.classes = in_channels, classes
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """One-hot classes of every pixel, shape (N, classes, H, W)."""
+        ids = pixels[:, 0].round().long().clamp(0, self.classes - 1)
+        return nn.functional.one_hot(ids, self.classes).movedim(-1, 1).to(pixels.dtype)
+
+
+class Constant(nn.Module):
+    """The model of benchmarks: the same logits everywhere, so that all time is the pipeline's own."""
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.register_buffer("logits", torch.linspace(1, 0, classes).reshape(1, classes, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits that do not depend on the pixels, shape (N, classes, H, W)."""
+        logits: Tensor = self.logits  # type: ignore[assignment]
+        return logits.expand(pixels.shape[0], -1, pixels.shape[2], pixels.shape[3])
+
+
+ARCHITECTURES: Mapping[str, type[nn.Module]] = {"unet": UNet, "identity": Identity, "constant": Constant}
+"""Names that a bundle may give in ``architecture``."""
+
+
+def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Raises:
+        ValueError: If the name is unknown or the arguments do not fit it.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture {architecture!r} is unknown. Known: {', '.join(ARCHITECTURES)}.")
+    try:
+        return ARCHITECTURES[architecture](**arguments)
+    except TypeError as error:
+        raise ValueError(f"arguments {dict(arguments)} do not fit architecture {architecture!r}: {error}") from error
+
+
+def _convolutions(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Two 3x3 convolutions with batch normalisation and ReLU."""
+    layers: list[nn.Module] = []
+    for source in (channels_in, channels_out):
+        layers += [
+            nn.Conv2d(source, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(True),
+        ]
+    return nn.Sequential(*layers)

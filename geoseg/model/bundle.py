@@ -1,0 +1,181 @@
+"""A bundle: the directory that holds a model and all that is needed to use it right.
+
+``model.json`` states the input and output with the property names of the STAC Machine Learning Model extension
+(https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension has no word for. Beside it lies one
+artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures`, or ``model.onnx``. Neither can
+run code when it is loaded.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from geoseg.errors import SettingsError
+from geoseg.grid.legend import Legend, LegendClass
+from geoseg.model.scaling import Step
+
+MODEL_FILE = "model.json"
+ANY_SIZE = -1
+DEFAULT_PATCH_PX = 256
+
+Dimension = Literal["batch", "bands", "channel", "classes", "height", "width"]
+
+
+class _Described(BaseModel):
+    """MLM properties that geoseg does not read are allowed; they are for catalogues and people."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Tensor4(_Described):
+    """Shape of a model's input or output; -1 is "any"."""
+
+    shape: tuple[int, int, int, int]
+    dim_order: tuple[Dimension, Dimension, Dimension, Dimension]
+
+    @property
+    def channels_last(self) -> bool:
+        """True for NHWC, False for NCHW."""
+        return self.dim_order[1] == "height"
+
+    @property
+    def channels(self) -> int:
+        """Number of bands or classes, or -1."""
+        return self.shape[3 if self.channels_last else 1]
+
+    @property
+    def height(self) -> int:
+        """Rows, or -1 for any."""
+        return self.shape[1 if self.channels_last else 2]
+
+    @model_validator(mode="after")
+    def _known_order(self) -> "Tensor4":
+        order = tuple("channel" if d in ("bands", "classes") else d for d in self.dim_order)
+        if order not in (("batch", "channel", "height", "width"), ("batch", "height", "width", "channel")):
+            raise ValueError(f"dim_order {list(self.dim_order)} is neither NCHW nor NHWC")
+        return self
+
+
+class _Band(_Described):
+    name: str
+
+
+class _Input(_Described):
+    bands: tuple[str | _Band, ...] = Field(min_length=1)
+    input: Tensor4
+
+
+class _ClassificationClass(_Described):
+    value: int
+    name: str
+    color_hint: str = Field(pattern=r"^[0-9A-Fa-f]{6}$")
+
+
+class _Output(_Described):
+    result: Tensor4
+    classes: tuple[_ClassificationClass, ...] = Field(alias="classification:classes", min_length=1)
+
+
+class ModelFile(_Described):
+    """The content of ``model.json``."""
+
+    name: str = Field(alias="mlm:name", min_length=1)
+    architecture: str = Field(alias="mlm:architecture")
+    inputs: tuple[_Input] = Field(alias="mlm:input")
+    outputs: tuple[_Output] = Field(alias="mlm:output")
+    artifact: Literal["weights.safetensors", "model.onnx"] = Field(alias="geoseg:artifact")
+    arguments: dict[str, Any] = Field(alias="geoseg:arguments", default_factory=dict)
+    scaling: tuple[Step, ...] = Field(alias="geoseg:scaling", default=())
+    nodata_fill: float = Field(alias="geoseg:nodata_fill", default=0.0)
+    overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0)
+    size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1)
+    activation: Literal["softmax", "sigmoid", "none"] = Field(alias="geoseg:activation")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelFile":
+        unknown = [key for key in self.__pydantic_extra__ or {} if key.startswith("geoseg:")]
+        if unknown:
+            raise ValueError(f"unknown properties {unknown}")
+        if self.inputs[0].input.channels != len(self.inputs[0].bands):
+            raise ValueError(f"{len(self.inputs[0].bands)} bands, but input shape {self.inputs[0].input.shape}")
+        for step in self.scaling:
+            step.check(len(self.inputs[0].bands))
+        return self
+
+
+class Bundle(BaseModel):
+    """A bundle that was read and found consistent. Travels to the actors; the artifact is loaded there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    """The directory."""
+    file: ModelFile
+    """What ``model.json`` says."""
+    legend: Legend
+    """Classes of the output channels."""
+    sha256: str
+    """Of ``model.json`` and the artifact: names the model in fingerprints and reports."""
+
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        return self.file.name
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands, in the order the model wants them."""
+        return tuple(band if isinstance(band, str) else band.name for band in self.file.inputs[0].bands)
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch that the model was made for."""
+        height = self.file.inputs[0].input.height
+        multiple = self.file.size_multiple
+        return height if height != ANY_SIZE else max(1, DEFAULT_PATCH_PX // multiple) * multiple
+
+    @property
+    def overlap_px(self) -> int:
+        """Overlap that the bundle recommends: its own word, or a quarter of a patch."""
+        return self.patch_px // 4 if self.file.overlap_px is None else self.file.overlap_px
+
+    @property
+    def artifact(self) -> Path:
+        """The file with the weights."""
+        return self.path / self.file.artifact
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle without loading its weights.
+
+    Raises:
+        SettingsError: If a file is missing or ``model.json`` does not hold together.
+    """
+    path = Path(path)
+    source = path / MODEL_FILE
+    if not source.is_file():
+        raise SettingsError(f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the bundle's directory.")
+    try:
+        file = ModelFile.model_validate(json.loads(source.read_bytes()))
+        legend = Legend(
+            tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
+        )
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{source} does not describe a model geoseg can use: {problems}.") from error
+    except ValueError as error:
+        raise SettingsError(f"{source} does not describe a model geoseg can use: {error}") from error
+    artifact = path / file.artifact
+    if not artifact.is_file():
+        raise SettingsError(f"{source} names the artifact {file.artifact}, which is missing. Copy the whole bundle.")
+    digest = hashlib.sha256(source.read_bytes())
+    digest.update(artifact.read_bytes())
+    return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest.hexdigest())
+
+
+def _rgb(color_hint: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(color_hint)
+    return red, green, blue

@@ -1,0 +1,251 @@
+"""The predictor against references that do not share its code: float64, onnxruntime, whole arrays."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.blend import band_windows, decide, finish
+from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.model.bundle import read_bundle
+from geoseg.model.network import load_network
+from geoseg.model.predictor import Inference, Prediction, Predictor, _decide
+from tests.support.bundles import identity_bundle, unet_bundle
+from tests.support.onnx_models import linear_onnx
+
+CPU = torch.device("cpu")
+
+
+def predict_whole(
+    bundle: Path, pixels: np.ndarray, valid: np.ndarray | None = None, patch: int = 32, **how: int
+) -> Prediction:
+    """Predict a scene in one block."""
+    valid = np.ones(pixels.shape[1:], bool) if valid is None else valid
+    lattice = Lattice.of(pixels.shape[1:], patch, 8)
+    tiling = Tiling(lattice, lattice.rows.stride_px * max(lattice.rows.count, lattice.cols.count, 3))
+    predictor = Predictor(read_bundle(bundle), Inference("cpu", patch, **how))
+    return predictor.predict(tiling, tiling.block(0, 0), pixels, valid, "scene.tif")
+
+
+@pytest.fixture(scope="module")
+def scene() -> np.ndarray:
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(100, 3000, (4, 12, 15))
+    return np.kron(coarse, np.ones((1, 7, 7))).astype(np.uint16) + rng.integers(0, 200, (4, 84, 105), np.uint16)
+
+
+def test_identity_gives_the_input_back(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).integers(0, 6, (1, 70, 45)).astype(np.uint8)
+    done = predict_whole(identity_bundle(tmp_path), classes).scores.decided
+    np.testing.assert_array_equal(done.classes, classes[0])
+    assert (done.confidence == 255).all()
+
+
+def test_invalid_pixels_get_no_class_and_do_not_leak(tmp_path: Path, scene: np.ndarray) -> None:
+    valid = np.random.default_rng(1).random(scene.shape[1:]) < 0.7
+    bundle = unet_bundle(tmp_path)
+    one, other = scene.copy(), scene.copy()
+    one[:, ~valid], other[:, ~valid] = 0, 65535
+    first, second = predict_whole(bundle, one, valid), predict_whole(bundle, other, valid)
+    np.testing.assert_array_equal(first.scores.decided.classes, second.scores.decided.classes)
+    assert ((first.scores.decided.classes == 255) == ~valid).all()
+
+
+def test_patches_without_a_valid_pixel_never_run(tmp_path: Path, scene: np.ndarray) -> None:
+    valid = np.zeros(scene.shape[1:], bool)
+    valid[0, 0] = True
+    result = predict_whole(unet_bundle(tmp_path), scene, valid)
+    assert result.patches == 1
+    assert np.count_nonzero(result.scores.decided.classes != 255) == 1
+
+
+def test_batches_change_no_score(tmp_path: Path, scene: np.ndarray) -> None:
+    bundle = unet_bundle(tmp_path)
+    one = predict_whole(bundle, scene, batch_size=1).scores.decided
+    for batch_size in (3, 8):
+        many = predict_whole(bundle, scene, batch_size=batch_size).scores.decided
+        assert (one.classes == many.classes).mean() > 0.9999
+        np.testing.assert_allclose(one.confidence.astype(int), many.confidence, atol=1)
+
+
+def float64_scores(network: torch.nn.Module, pixels: np.ndarray, patch: int, overlap: int) -> np.ndarray:
+    """Blended probabilities the plain way: numpy.pad, float64 sums, one division by the sum of weights."""
+    rows, cols = (max(1, -(-(n - overlap) // (patch - overlap))) for n in pixels.shape[1:])
+    height, width = ((n - 1) * (patch - overlap) + patch for n in (rows, cols))
+    scaled = (pixels.astype(np.float64) - 1500) / 800
+    ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / overlap) ** 2
+    taper = np.concatenate([ramp, np.ones(patch - 2 * overlap), ramp[::-1]])
+    total, weight = np.zeros((5, height, width)), np.zeros((height, width))
+    for i in range(rows):
+        for j in range(cols):
+            r, c = i * (patch - overlap), j * (patch - overlap)
+            cut = scaled[:, r : r + patch, c : c + patch]
+            pad = ((0, 0), (0, patch - cut.shape[1]), (0, patch - cut.shape[2]))
+            x = torch.from_numpy(np.pad(cut, pad, mode="reflect")[None])
+            with torch.no_grad():
+                p = torch.softmax(network(x), 1)[0].numpy()
+            total[:, r : r + patch, c : c + patch] += p * np.outer(taper, taper)
+            weight[r : r + patch, c : c + patch] += np.outer(taper, taper)
+    return (total / weight)[:, : pixels.shape[1], : pixels.shape[2]]
+
+
+def test_scores_agree_with_a_float64_reference(tmp_path: Path, scene: np.ndarray) -> None:
+    bundle = unet_bundle(tmp_path)
+    network = load_network(read_bundle(bundle), CPU, 1)._module.double()
+    reference = float64_scores(network, scene, 32, 8)
+    done = predict_whole(bundle, scene).scores.decided
+    assert (done.classes == reference.argmax(0)).mean() > 0.9995
+    # half a step of the 8-bit confidence, and what float32 and the quantisation may add to it
+    np.testing.assert_allclose(done.confidence, reference.max(0) * 255, atol=0.5 + 0.01)
+
+
+def test_blended_scores_are_within_the_quantisation_of_exact_probabilities(tmp_path: Path, scene: np.ndarray) -> None:
+    """Four patches of at most half a unit each, and the float32 rounding of weight times probability."""
+    bundle = unet_bundle(tmp_path)
+    reference = float64_scores(load_network(read_bundle(bundle), CPU, 1)._module.double(), scene, 32, 8)
+    lattice = Lattice.of(scene.shape[1:], 32, 8)
+    tiling = Tiling(lattice, 24)
+    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32))
+    block = tiling.block(1, 1)
+    valid = np.ones(block.read.shape, bool)
+    pixels = scene[(slice(None), *block.read.slices(lattice.scene))]
+    strip = predictor.predict(tiling, block, pixels, valid, "scene.tif").spill.east
+    assert strip is not None
+    # The east strip plus what the east neighbour gives there is the whole score of rows that no other block touches.
+    east = tiling.block(1, 2)
+    neighbour = predictor.predict(
+        tiling,
+        east,
+        scene[(slice(None), *east.read.slices(lattice.scene))],
+        np.ones(east.read.shape, bool),
+        "scene.tif",
+    ).scores
+    west_band = next(band for band in neighbour.bands if band.window.width == 8)
+    common = west_band.window.intersect(strip.window)
+    assert common is not None
+    total = (
+        strip.scores[(slice(None), *common.slices(strip.window))]
+        + west_band.scores[(slice(None), *common.slices(west_band.window))]
+    )
+    expected = reference[(slice(None), *common.slices(lattice.scene))] * 2**20
+    assert np.abs(total - expected).max() < 4 * 0.5 + 8  # 8 units are 8e-6: float32 logits of a small U-Net
+
+
+def test_the_device_decides_like_numpy() -> None:
+    rng = np.random.default_rng(2)
+    scores = (rng.integers(0, 5, (6, 40, 50)) * 2**17).astype(np.int32)
+    classes, confidence = decide(scores, np.ones((40, 50), bool))
+    on_device = _decide(torch.from_numpy(scores))
+    np.testing.assert_array_equal(on_device[0].numpy(), classes)
+    np.testing.assert_array_equal(on_device[1].numpy(), confidence)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_onnx_is_what_onnxruntime_says(tmp_path: Path, channels_last: bool) -> None:
+    rng = np.random.default_rng(3)
+    bundle = linear_onnx(
+        tmp_path, rng.normal(size=(3, 2)), channels_last=channels_last, scaling=[{"type": "scale", "value": 0.1}]
+    )
+    pixels = rng.integers(0, 100, (2, 20, 27)).astype(np.uint8)
+    x = pixels[None].astype(np.float32) * np.float32(0.1)
+    session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"pixels": x.transpose(0, 2, 3, 1) if channels_last else x})[0]
+    expected = (logits.transpose(0, 3, 1, 2) if channels_last else logits)[0].argmax(0)
+    np.testing.assert_array_equal(predict_whole(bundle, pixels).scores.decided.classes, expected)
+
+
+def test_a_fixed_batch_is_respected(tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), batch=1)
+    assert Predictor(read_bundle(bundle), Inference("cpu", 32, batch_size=4)).batch_size == 1
+
+
+def test_a_smaller_map_is_upsampled(tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), shrink=4)
+    pixels = np.zeros((2, 32, 32), np.uint8)
+    pixels[0, :, :16] = pixels[1, :, 16:] = 9
+    classes = predict_whole(bundle, pixels).scores.decided.classes
+    np.testing.assert_array_equal(classes, np.repeat([[0, 1]], 16, axis=1).repeat(32, axis=0))
+
+
+@pytest.mark.parametrize(("activation", "threshold"), [("sigmoid", 0.0), ("none", 0.5)])
+def test_one_channel_is_the_probability_of_the_second_class(tmp_path: Path, activation: str, threshold: float) -> None:
+    bundle = linear_onnx(tmp_path, np.ones((1, 1)), class_count=2, activation=activation)
+    values = np.linspace(-0.2, 1.2, 32 * 32).astype(np.float32).reshape(1, 32, 32)
+    values[np.abs(values - threshold) < 1e-3] += 0.01
+    done = predict_whole(bundle, values).scores.decided
+    np.testing.assert_array_equal(done.classes, values[0] > threshold)
+
+
+def test_logits_that_are_not_finite_stop_the_scene(tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), scaling=[{"type": "log1p"}])
+    pixels = np.ones((2, 40, 40), np.int16)
+    pixels[1, 33, 5] = -7
+    with pytest.raises(
+        SceneError, match=r"scene\.tif: test-model gives logits that are not finite.*rows 24:56, columns 0:32"
+    ):
+        predict_whole(bundle, pixels)
+
+
+def test_a_patch_that_is_no_multiple_is_refused_with_the_two_that_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"patch_px=30 is not a multiple of 4, .* Use 28 or 32"):
+        Predictor(read_bundle(unet_bundle(tmp_path)), Inference("cpu", 30))
+
+
+def test_a_model_with_other_classes_than_its_list_is_refused_before_any_work(tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path, np.ones((3, 2)), class_count=4)
+    with pytest.raises(SettingsError, match=r"returns shape \(1, 3, 32, 32\).*names 4 classes"):
+        Predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+def test_a_model_that_cannot_take_the_patch_is_refused_before_any_work(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path, size_multiple=1)
+    with pytest.raises(SettingsError, match=r"weights\.safetensors fails on \(1, 4, 30, 30\) patches"):
+        Predictor(read_bundle(bundle), Inference("cpu", 30))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a model", b"\x08" * 400])
+@pytest.mark.parametrize("artifact", ["weights.safetensors", "model.onnx"])
+def test_a_damaged_artifact_is_named(tmp_path: Path, artifact: str, damage: bytes) -> None:
+    bundle = unet_bundle(tmp_path) if artifact == "weights.safetensors" else linear_onnx(tmp_path, np.eye(2))
+    (bundle / artifact).write_bytes(damage)
+    with pytest.raises(SettingsError, match=f"{artifact} cannot be loaded"):
+        Predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    bundle, other = unet_bundle(tmp_path / "a"), unet_bundle(tmp_path / "b", classes=3)
+    (bundle / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
+    with pytest.raises(SettingsError, match=r"weights\.safetensors cannot be loaded"):
+        Predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+def test_blocks_give_the_whole(tmp_path: Path, scene: np.ndarray) -> None:
+    """Cut into blocks of one and two strides, spilled and finished in any order: the bytes of the single block."""
+    bundle = unet_bundle(tmp_path)
+    whole = predict_whole(bundle, scene)
+    lattice = Lattice.of(scene.shape[1:], 32, 8)
+    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32))
+    for strides in (1, 2):
+        tiling = Tiling(lattice, 24 * strides)
+        classes, confidence = np.full(scene.shape[1:], 77, np.uint8), np.zeros(scene.shape[1:], np.uint8)
+        done = {}
+        for block in sorted(tiling.blocks(), key=lambda b: hash(b.name) % 97):
+            at = block.read.slices(lattice.scene)
+            valid = np.ones(block.read.shape, bool)
+            done[block.row, block.col] = predictor.predict(tiling, block, scene[(slice(None), *at)], valid, "")
+        assert sum(p.patches for p in done.values()) == lattice.count == whole.patches
+        for block in tiling.blocks():
+            r, c = block.row, block.col
+            incoming = [
+                strip
+                for key, side in (((r, c - 1), "east"), ((r - 1, c), "south"), ((r - 1, c - 1), "south_east"))
+                if key in done and (strip := getattr(done[key].spill, side)) is not None
+            ]
+            result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=5)
+            at = block.core.slices(lattice.scene)
+            classes[at], confidence[at] = result.classes, result.confidence
+        np.testing.assert_array_equal(classes, whole.scores.decided.classes)
+        np.testing.assert_array_equal(confidence, whole.scores.decided.confidence)

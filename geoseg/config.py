@@ -1,0 +1,193 @@
+"""The settings of a run: one schema for YAML files, environment variables, command-line flags and Python.
+
+Later sources win: the YAML file, then ``GEOSEG_*`` variables (``GEOSEG_TILING__PATCH_PX=512``), then ``--set
+tiling.patch_px=512`` and the flags of their own. A key that the schema does not know is an error, wherever it stands.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from geoseg.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "GEOSEG_"
+
+Auto = Literal["auto"]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TilingSettings(_Section):
+    """How a scene is cut."""
+
+    patch_px: Positive | Auto = "auto"
+    """Side of a patch; auto: what the bundle says."""
+    overlap_px: Annotated[int, Field(ge=0)] | Auto = "auto"
+    """Pixels shared by two patches; auto: what the bundle says, else a quarter of a patch."""
+    block_px: Positive | Auto = "auto"
+    """Side of a block, a multiple of patch_px - overlap_px; auto: the largest that memory allows. Changes no result."""
+
+
+class SceneSettings(_Section):
+    """How scenes are read."""
+
+    bands: tuple[Positive, ...] | Auto = "auto"
+    """Bands of the scene in the order the model wants them, from 1; auto: the first ones, if that is unambiguous."""
+    mask_band: Positive | None = None
+    """Band that is 0 where the scene is not valid."""
+    nodata_rule: Literal["any", "all"] = "any"
+    """A pixel is not valid if any, or only if all, of its bands hold the nodata value."""
+    assume_crs: str | None = None
+    """CRS of scenes that have none, such as EPSG:32633."""
+    allow_ungeoreferenced: bool = False
+    """Accept scenes without a CRS: rasters are published, polygons are not."""
+    observed_at: datetime | None = None
+    """When the scenes were taken; becomes a column of the polygons."""
+
+
+class RunSettings(_Section):
+    """Where and how the work is done."""
+
+    address: str = "auto"
+    """inline: this process; local: a Ray of its own; auto: a running Ray, else a Ray of its own; or a Ray address."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of the forward pass; auto: cuda if the cluster has a GPU."""
+    workers: Positive | Auto = "auto"
+    """Number of actors that hold the model; auto: one for each GPU, or for each group of `threads` CPUs."""
+    threads: Positive = 1
+    """CPU threads of a forward pass. May change the last bit of a score."""
+    batch_size: Positive | Auto = "auto"
+    """Patches of a forward pass; auto: 1 on a CPU, 8 on a GPU. May change the last bit of a score."""
+    memory_gib: Annotated[float, Field(gt=0)] | Auto = "auto"
+    """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, 4 GiB on a GPU."""
+    start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds the actors and the first answer of every node may take."""
+
+
+class PolygonSettings(_Section):
+    """What is published as polygons."""
+
+    crs: Annotated[str, Field(pattern=r"^(native|EPSG:\d+)$")] = "native"
+    """CRS of the published polygons: native keeps the scene's own."""
+
+
+class Settings(_Section):
+    """Everything a run can be told."""
+
+    scenes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Files to segment."""
+    model: str
+    """Directory of the model bundle."""
+    output: str
+    """Directory of the results, visible to every node."""
+    overwrite: bool = False
+    """Replace scenes that the output already holds."""
+    tiling: TilingSettings = TilingSettings()
+    scene: SceneSettings = SceneSettings()
+    run: RunSettings = RunSettings()
+    polygons: PolygonSettings = PolygonSettings()
+
+
+def load_settings(
+    file: str | Path | None = None,
+    assignments: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Merge all sources and check them.
+
+    Args:
+        file: YAML file.
+        assignments: ``a.b=c`` as given to ``--set``; the value is read as YAML.
+        flags: Settings that have a flag of their own, by dotted key; None values are skipped.
+        environment: Environment variables; default: those of the process.
+
+    Raises:
+        SettingsError: If a source cannot be read, a key is unknown or a value does not fit.
+    """
+    merged: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
+    origin = f" (from {file}, {ENVIRONMENT_PREFIX}* and the command line)" if file else ""
+    for key, value in _sources(assignments, flags or {}, os.environ if environment is None else environment):
+        _assign(merged, key.split("."), value, key)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item) for item in error.errors()) + origin) from error
+
+
+def _sources(
+    assignments: Iterable[str], flags: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values in rising priority."""
+    for name in sorted(environment):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            yield key, _parse(environment[name], name)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--set {assignment!r} is not of the form key=value, such as tiling.patch_px=512.")
+        yield key.strip(), _parse(text, f"--set {key}")
+    yield from ((key, value) for key, value in flags.items() if value is not None)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. Give --config an existing YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} holds a {type(content).__name__}, not settings such as `output: results`.")
+    return content
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source}={text!r} is not a valid YAML value: {' '.join(str(error).split())}") from error
+
+
+def _assign(target: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
+    for key in keys[:-1]:
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise SettingsError(f"{name} cannot be set: {key} is a value, not a section.")
+    target[keys[-1]] = value
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    """One problem in words: key, value, what is allowed."""
+    # Parts of a union stand in the location as "int", "constrained-int" or "literal['auto']": not a person's keys.
+    known = {*_keys(Settings), *(key.rpartition(".")[2] for key in _keys(Settings))}
+    parts = [str(part) for part in item["loc"] if str(part) in known or item["type"] == "extra_forbidden"]
+    key = ".".join(parts)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _keys(Settings), n=1, cutoff=0.5)
+        return f"Unknown setting {key}." + (f" Did you mean {near[0]}?" if near else " See configs/README.md.")
+    if item["type"] == "missing":
+        return f"Setting {key} is missing."
+    return f"Setting {key}={item['input']!r} is not allowed: {item['msg']}."
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys of a schema."""
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+    return keys

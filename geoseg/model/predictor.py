@@ -1,6 +1,5 @@
 """From the raw pixels of a block to its scores."""
 
-from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
@@ -27,26 +26,13 @@ from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.bundle import MODEL_FILE, Bundle
 from geoseg.model.dry_run import check_output, keeps_patches_apart
+from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
 from geoseg.model.scaling import scale_pixels
 
 GPU_BATCH = 8
 CPU_BATCH = 1
 """On a CPU larger batches only leave the caches; and a batch of one keeps every patch alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """How the forward pass runs. Every value can change a bit of the logits."""
-
-    device: str
-    """``cpu`` or ``cuda``."""
-    patch_px: int
-    """Side of a patch."""
-    batch_size: int | None = None
-    """Patches of a forward pass, the last batch filled up; None: what suits the device."""
-    threads: int = 1
-    """CPU threads of the forward pass."""
 
 
 class Prediction(NamedTuple):

@@ -5,11 +5,12 @@ gives one number a band.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+
+if TYPE_CHECKING:  # the chain is part of a bundle, which is read where no torch is loaded
+    from torch import Tensor
 
 PerBand = float | list[float]
 
@@ -17,7 +18,7 @@ PerBand = float | list[float]
 class _Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def apply(self, pixels: Tensor) -> Tensor:
+    def apply(self, pixels: "Tensor") -> "Tensor":
         """Return the step's value of every pixel, shape (C, H, W)."""
         raise NotImplementedError
 
@@ -34,7 +35,7 @@ class Scale(_Step):
     type: Literal["scale"]
     value: PerBand
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
         return pixels * _column(self.value, pixels)
 
 
@@ -44,7 +45,7 @@ class Offset(_Step):
     type: Literal["offset"]
     value: PerBand
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
         return pixels + _column(self.value, pixels)
 
 
@@ -55,8 +56,8 @@ class Clip(_Step):
     minimum: PerBand
     maximum: PerBand
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
-        return torch.minimum(torch.maximum(pixels, _column(self.minimum, pixels)), _column(self.maximum, pixels))
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
+        return pixels.maximum(_column(self.minimum, pixels)).minimum(_column(self.maximum, pixels))
 
 
 class MinMax(_Step):
@@ -72,7 +73,7 @@ class MinMax(_Step):
             raise ValueError(f"min-max needs minimum < maximum, got {self.minimum} and {self.maximum}.")
         return self
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
         minimum = _column(self.minimum, pixels)
         return (pixels - minimum) / (_column(self.maximum, pixels) - minimum)
 
@@ -90,7 +91,7 @@ class ZScore(_Step):
             raise ValueError(f"z-score needs stddev > 0, got {self.stddev}.")
         return self
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
         return (pixels - _column(self.mean, pixels)) / _column(self.stddev, pixels)
 
 
@@ -101,7 +102,7 @@ class Affine(_Step):
     scale: PerBand
     offset: PerBand
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
         return pixels * _column(self.scale, pixels) + _column(self.offset, pixels)
 
 
@@ -110,8 +111,8 @@ class Log1p(_Step):
 
     type: Literal["log1p"]
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
-        return torch.log1p(pixels)
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
+        return pixels.log1p()
 
 
 class Sigmoid(_Step):
@@ -119,14 +120,14 @@ class Sigmoid(_Step):
 
     type: Literal["sigmoid"]
 
-    def apply(self, pixels: Tensor) -> Tensor:  # noqa: D102
-        return torch.sigmoid(pixels)
+    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
+        return pixels.sigmoid()
 
 
 Step = Annotated[Scale | Offset | Clip | MinMax | ZScore | Affine | Log1p | Sigmoid, Field(discriminator="type")]
 
 
-def scale_pixels(pixels: Tensor, steps: Sequence[Step]) -> Tensor:
+def scale_pixels(pixels: "Tensor", steps: Sequence[Step]) -> "Tensor":
     """Apply the steps in their order.
 
     Args:
@@ -145,6 +146,6 @@ def _list(value: PerBand) -> list[float]:
     return value if isinstance(value, list) else [value]
 
 
-def _column(value: PerBand, pixels: Tensor) -> Tensor:
+def _column(value: PerBand, pixels: "Tensor") -> "Tensor":
     """The numbers as a tensor that broadcasts over (C, H, W)."""
-    return torch.tensor(_list(value), dtype=pixels.dtype, device=pixels.device)[:, None, None]
+    return pixels.new_tensor(_list(value))[:, None, None]

@@ -11,8 +11,9 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import band_windows, decide, finish
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle import read_bundle
+from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
-from geoseg.model.predictor import Inference, Prediction, Predictor, _decide
+from geoseg.model.predictor import Prediction, Predictor, _decide
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.onnx_models import linear_onnx
 

@@ -1,0 +1,42 @@
+# Every target sets up .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo      segment a synthetic landscape on a local Ray and show the result"
+	@echo "make test      the tests that run in minutes"
+	@echo "make test-all  all tests"
+	@echo "make lint      ruff and mypy"
+	@echo "make bench     the benchmarks, one table"
+	@echo "make clean     remove .venv and caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/geoseg demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,168 @@
+"""The commands. Thin: they turn words into settings, call one function and print what it found."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from geoseg.config import Settings, load_settings
+from geoseg.errors import ExitCode, GeosegError
+from geoseg.run.report import Report
+
+app = typer.Typer(
+    help="Turn large GeoTIFFs into land-use polygons on a Ray cluster, without a seam, a gap or a lost pixel.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SceneArgument = Annotated[list[str] | None, typer.Argument(help="Rasters to segment.", metavar="SCENE...")]
+ModelOption = Annotated[str | None, typer.Option(help="Directory of the model bundle.")]
+OutputOption = Annotated[str | None, typer.Option(help="Directory for the results.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
+AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
+OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace scenes the output holds.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
+
+
+@app.command("segment")
+def segment_command(
+    scenes: SceneArgument = None,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    address: AddressOption = None,
+    overwrite: OverwriteOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Segment scenes; publish class maps (COG) and polygons (GeoParquet)."""
+    flags: dict[str, Any] = {
+        "scenes": scenes or None,
+        "model": model,
+        "output": output,
+        "run.address": address,
+        "overwrite": overwrite or None,
+    }
+    settings = load_settings(config, assignments or (), flags)
+    if dry_run:
+        _print_forecast(settings)
+        return
+    from geoseg.run.segment import segment  # noqa: PLC0415  torch takes seconds to import; --help should not
+
+    report = segment(settings, out)
+    print_report(report, settings.output)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command("demo")
+def demo_command(
+    size: Annotated[int, typer.Option(help="Side of the landscape in pixels.", min=256)] = 4096,
+    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
+    output: Annotated[Path, typer.Option(help="Directory for everything.")] = Path("demo-output"),
+    address: Annotated[str, typer.Option(help="auto, local, inline or a Ray address.")] = "local",
+) -> None:
+    """Make a landscape, segment it with the bundle that comes with geoseg, and show how well that went."""
+    from geoseg.demo.show import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(size=size, seed=seed, output=output, address=address, console=out))
+
+
+@models.command("show")
+def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
+    """Print what a bundle wants and gives."""
+    from geoseg.model.bundle import read_bundle  # noqa: PLC0415
+
+    found = read_bundle(bundle)
+    table = Table(show_header=False, box=None)
+    table.add_row("model", f"{found.name} ({found.file.artifact}, sha256 {found.sha256[:12]})")
+    table.add_row("bands", ", ".join(found.bands))
+    table.add_row("patch, overlap", f"{found.patch_px} px, {found.overlap_px} px")
+    table.add_row("scaling", " -> ".join(step.type for step in found.file.scaling) or "none")
+    for entry in found.legend.classes:
+        table.add_row(
+            f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
+        )
+    out.print(table)
+
+
+@models.command("check")
+def check_model(
+    bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Load a bundle and run it once, as every run does before its first block."""
+    from geoseg.model.bundle import read_bundle  # noqa: PLC0415
+    from geoseg.model.inference import Inference  # noqa: PLC0415
+    from geoseg.model.predictor import Predictor  # noqa: PLC0415
+
+    found = read_bundle(bundle)
+    Predictor(found, Inference(device, found.patch_px))
+    out.print(f"{found.name} runs on {device} with patches of {found.patch_px} px and {len(found.legend)} classes.")
+
+
+def print_report(report: Report, output: str) -> None:
+    """Print what was done, what failed and where it lies."""
+    for scene in report.done:
+        facts = (
+            f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2"
+            if scene["polygons_path"]
+            else "rasters"
+        )
+        out.print(f"[green]done[/green] {escape(scene['scene_id'])}: {facts}")
+    for scene in report.failed:
+        err.print(f"[red]failed[/red] {escape(scene['error'])}")
+    out.print(
+        f"{len(report.done)} of {len(report.scenes)} scenes, {report.patches:,} patches through the model, "
+        f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
+    )
+    out.print(f"results in {escape(output)}, report in {escape(str(Path(output) / 'runs' / report.run_id))}")
+
+
+def _print_forecast(settings: Settings) -> None:
+    from geoseg.run.forecast import forecast  # noqa: PLC0415
+
+    found = forecast(settings)
+    table = Table("scene", "pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", box=None)
+    for scene in found.scenes:
+        table.add_row(
+            scene.scene_id,
+            f"{scene.height} x {scene.width}",
+            " ".join(map(str, scene.bands)),
+            f"{scene.blocks} of {scene.block_px} px",
+            f"{scene.patches:,}",
+            f"{scene.block_bytes / 2**20:,.0f} MiB",
+            f"{scene.disk_bytes / 2**30:.2f} GiB",
+            f"about {max(1, round(scene.seconds / 60))} min",
+        )
+    out.print(table)
+    out.print(f"{found.workers} {found.device} workers; times are those of a common U-Net. Nothing was written.")
+    for warning in found.warnings:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    for _, message in found.failed:
+        err.print(f"[red]would fail[/red] {escape(message)}")
+    raise typer.Exit(ExitCode.SCENES_FAILED if found.failed else ExitCode.OK)
+
+
+def main() -> None:
+    """Run the command line; errors that geoseg can explain are shown as a message."""
+    try:
+        app()
+    except GeosegError as error:
+        err.print(f"[red]error:[/red] {escape(str(error))}")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""One dataset, one CRS."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyproj import CRS
+
+from geoseg.errors import SettingsError
+from geoseg.raster.scene import Scene
+
+
+def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
+    """Make sure that all polygons of a dataset, old and new, share a CRS.
+
+    Args:
+        output: The output directory; its ``polygons`` folder may hold scenes already.
+        scenes: The scenes to be added; those without a CRS get no polygons.
+        setting: ``native`` or ``EPSG:nnnn``.
+
+    Raises:
+        SettingsError: Names both CRSs and where they come from.
+    """
+    found: list[tuple[CRS, str]] = list(_published(output, {scene.scene_id for scene in scenes}))
+    if setting == "native":
+        found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
+    else:
+        found.append((CRS.from_user_input(setting), f"polygons.crs={setting}"))
+    for crs, source in found[1:]:
+        first, first_source = found[0]
+        if not crs.equals(first, ignore_axis_order=True):
+            raise SettingsError(
+                f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
+                f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
+            )
+
+
+def _published(output: Path, replaced: set[str]) -> Iterator[tuple[CRS, str]]:
+    """The CRS of each scene that stays in the output."""
+    for part in sorted((output / "polygons").glob("scene=*/part-00000.parquet")):
+        if part.parent.name.removeprefix("scene=") not in replaced:
+            geo = json.loads(pq.read_schema(part).metadata[b"geo"])
+            yield CRS.from_json_dict(geo["columns"][geo["primary_column"]]["crs"]), str(part)
+
+
+def _name(crs: CRS) -> str:
+    authority = crs.to_authority()
+    return f"{crs.name} ({':'.join(authority)})" if authority else crs.name

@@ -1,0 +1,118 @@
+"""One picture of a finished scene: scene | class map | polygons, above the whole and below a detail."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from geoseg.grid.legend import NODATA_CLASS, Legend
+from geoseg.grid.window import Grid, Window
+from geoseg.raster.thumbnail import read_thumbnail, stretch
+
+PANEL_PX = 560
+MARGIN_PX = 12
+LEGEND_PX = 44
+DETAIL_PX = 320
+"""Pixels of the scene that the detail shows on a side."""
+INK = (40, 40, 40)
+
+
+def write_preview(
+    path: Path,
+    scene_path: str,
+    rgb_bands: tuple[int, int, int],
+    grid: Grid,
+    classes_path: Path,
+    polygons: gpd.GeoDataFrame,
+    legend: Legend,
+    detail: Window | None = None,
+) -> None:
+    """Draw the picture as a PNG.
+
+    Args:
+        path: Where it goes.
+        scene_path: The input raster.
+        rgb_bands: Its bands for red, green and blue, from 1.
+        grid: Of the scene.
+        classes_path: The published class map.
+        polygons: The published polygons in the CRS of the scene.
+        legend: Names and colours.
+        detail: What the lower row shows; default: the middle of the scene.
+    """
+    side = min(DETAIL_PX, grid.height, grid.width)
+    detail = detail or Window((grid.height - side) // 2, (grid.width - side) // 2, side, side)
+    width = 3 * PANEL_PX + 4 * MARGIN_PX
+    rows = [(window, round(PANEL_PX * window.height / window.width)) for window in (grid.window, detail)]
+    picture = Image.new("RGB", (width, sum(h for _, h in rows) + 3 * MARGIN_PX + LEGEND_PX), "white")
+    to_pixels = _pixel_space(polygons, grid)
+    top = MARGIN_PX
+    for window, height in rows:
+        classes = read_thumbnail(classes_path, (1,), window, PANEL_PX)[0]
+        scene = stretch(read_thumbnail(scene_path, rgb_bands, window, PANEL_PX), classes != NODATA_CLASS)
+        drawn = _draw_polygons(
+            Image.fromarray(scene), window, (PANEL_PX, height), to_pixels, polygons["class_id"], legend
+        )
+        for column, panel in enumerate((Image.fromarray(scene), Image.fromarray(_paint(classes, legend)), drawn)):
+            left = MARGIN_PX + column * (PANEL_PX + MARGIN_PX)
+            picture.paste(panel.resize((PANEL_PX, height), Image.Resampling.NEAREST), (left, top))
+        top += height + MARGIN_PX
+    _draw_legend(ImageDraw.Draw(picture), top, legend)
+    picture.save(path, optimize=True)
+
+
+def _paint(classes: NDArray[np.generic], legend: Legend) -> NDArray[np.uint8]:
+    palette = np.full((256, 3), 255, np.uint8)
+    for entry in legend.classes:
+        palette[entry.id] = entry.color
+    painted: NDArray[np.uint8] = palette[classes]
+    return painted
+
+
+def _pixel_space(polygons: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
+    """The geometries with x = column and y = row."""
+    a, b, c, d, e, f = grid.transform
+    inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
+    moved: NDArray[np.object_] = shapely.transform(polygons.geometry.to_numpy(), lambda xy: (xy - (c, f)) @ inverse.T)
+    return moved
+
+
+def _draw_polygons(
+    scene: Image.Image,
+    window: Window,
+    size: tuple[int, int],
+    geometry: NDArray[np.object_],
+    class_ids: Mapping[int, int],
+    legend: Legend,
+) -> Image.Image:
+    """Draw the polygons that meet the window over the scene: a thin fill and an outline."""
+    base = scene.resize(size, Image.Resampling.NEAREST).convert("RGBA")
+    layer = Image.new("RGBA", size, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(layer)
+    scale = np.array([size[0] / window.width, size[1] / window.height])
+    box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
+    ids = np.asarray(class_ids)
+    chosen = np.flatnonzero(shapely.intersects(geometry, box))
+    smallest = 2 / scale.prod()
+    for index in chosen[np.argsort(-shapely.area(geometry[chosen]))]:
+        if shapely.area(geometry[index]) < smallest:
+            break  # smaller than two pixels of the picture
+        color = legend.classes[ids[index]].color
+        for ring in (geometry[index].exterior, *geometry[index].interiors):
+            points = ((shapely.get_coordinates(ring) - (window.col, window.row)) * scale).ravel().tolist()
+            if ring is geometry[index].exterior:
+                draw.polygon(points, fill=(*color, 70))
+            draw.line(points, fill=(*color, 255), width=1 if window.width > DETAIL_PX else 2)
+    return Image.alpha_composite(base, layer).convert("RGB")
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, top: int, legend: Legend) -> None:
+    font = ImageFont.load_default(size=16)
+    left = MARGIN_PX
+    for entry in legend.classes:
+        draw.rectangle((left, top + 8, left + 22, top + 30), fill=entry.color, outline=INK)
+        draw.text((left + 30, top + 9), entry.name, fill=INK, font=font)
+        left += 30 + int(draw.textlength(entry.name, font=font)) + 26

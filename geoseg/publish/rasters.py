@@ -1,0 +1,44 @@
+"""The class map and its confidence as GIS tools open them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
+from geoseg.grid.window import Grid, Window
+from geoseg.raster.cog import write_cog
+
+Pieces = Iterable[tuple[Window, NDArray[np.uint8]]]
+"""Parts of a raster with their place; together they cover it."""
+
+
+def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces) -> None:
+    """Write class ids as a COG with the legend's palette; its names are in the tags ``CLASS_<id>``.
+
+    Overviews hold the most frequent class of the pixels they stand for: an average of ids would be another class.
+    """
+    write_cog(
+        path,
+        grid,
+        pieces,
+        nodata=NODATA_CLASS,
+        overview_resampling="mode",
+        colormap={entry.id: entry.color for entry in legend.classes},
+        tags={f"CLASS_{entry.id}": entry.name for entry in legend.classes},
+        band_name="class",
+    )
+
+
+def write_confidence(path: Path, grid: Grid, pieces: Pieces) -> None:
+    """Write the confidence as a COG: probability times 255, at least 1; 0 is nodata."""
+    write_cog(
+        path,
+        grid,
+        pieces,
+        nodata=NODATA_CONFIDENCE,
+        overview_resampling="average",
+        tags={"UNIT": "probability of the class times 255"},
+        band_name="confidence",
+    )

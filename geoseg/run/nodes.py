@@ -1,0 +1,95 @@
+"""What a cluster must offer before a run starts. Names the node that lacks it instead of waiting for it."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import SettingsError
+
+PACKAGES = ("torch", "onnxruntime", "numpy", "rasterio", "shapely", "pyarrow")
+"""Packages whose version can change a byte of the results, beside geoseg itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster."""
+
+    node_id: str
+    name: str
+    """Host name, address and port."""
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.name} with {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
+
+def require_resources(nodes: Sequence[Node], device: str, workers: int, threads: int) -> None:
+    """Refuse a run that the cluster could never start.
+
+    Raises:
+        SettingsError: If the workers do not fit; names what each node offers.
+    """
+    offers = "; ".join(str(node) for node in nodes) or "no node with a CPU"
+    if device == "cuda":
+        fit, what = sum(int(node.gpus) for node in nodes if node.cpus >= threads), "a GPU"
+        remedy = "Add GPU nodes, set run.workers lower, or set run.device=cpu"
+    else:
+        fit, what = sum(int(node.cpus // threads) for node in nodes), f"{threads} CPUs on one node"
+        remedy = "Add nodes, or set run.workers or run.threads lower"
+    if fit < workers:
+        raise SettingsError(
+            f"run.workers={workers} with run.device={device} and run.threads={threads}: each worker needs {what}, and "
+            f"only {fit} fit on the cluster ({offers}). {remedy}."
+        )
+
+
+def software() -> dict[str, str]:
+    """Versions of everything whose version can change a byte of the results."""
+    versions = {"python": platform.python_version()}
+    for package in ("geoseg", *PACKAGES):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "missing"
+    return versions
+
+
+def introduce(paths: Sequence[str], output: str) -> dict[str, Any]:
+    """What a node says of itself: its software, and which files it does not see.
+
+    Args:
+        paths: Files that every node must see.
+        output: Directory that every node must see.
+    """
+    return {"software": software(), "unseen": [path for path in (*paths, output) if not Path(path).exists()]}
+
+
+def judge_nodes(own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] | str]) -> None:
+    """Compare the nodes' answers with the driver's.
+
+    Args:
+        own: What `introduce` says in the driver.
+        answers: By name of the node: what it says there, or why it gave no answer.
+
+    Raises:
+        SettingsError: Names every node that cannot do its part, and why.
+    """
+    problems = []
+    for name, answer in answers.items():
+        if isinstance(answer, str):
+            problems.append(f"node {name} {answer}")
+            continue
+        problems += [f"node {name} does not see {path}" for path in answer["unseen"] if path not in own["unseen"]]
+        for package, here in own["software"].items():
+            there = answer["software"].get(package, "missing")
+            if there != here:
+                problems.append(f"node {name} has {package} {there}, the driver has {here}")
+    if problems:
+        raise SettingsError(
+            "; ".join(problems) + ". Every node needs the same software and must see inputs, bundle and output under "
+            "the same path (a shared file system)."
+        )

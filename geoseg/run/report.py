@@ -1,0 +1,137 @@
+"""What a run leaves behind to be read: report.json and config.yaml."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geoseg.errors import ExitCode
+from geoseg.run.nodes import software
+from geoseg.run.pipeline import Outcome
+from geoseg.run.plan import Plan
+from geoseg.run.stages import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a run, as it stands in ``report.json``."""
+
+    run_id: str
+    exit_code: int
+    """0 all scenes done, 3 some failed."""
+    started_at: str
+    """ISO 8601, UTC."""
+    seconds: float
+    """From the first block to the last commit; without the start of the cluster."""
+    executor: str
+    device: str
+    workers: int
+    batch_size: int
+    model: dict[str, str]
+    software: dict[str, str]
+    scenes: list[dict[str, Any]]
+    """In the order they were given: id, path, status, and counts or the error."""
+    stages: dict[str, dict[str, float]]
+    """Units, seconds (summed over processes) and bytes of each stage."""
+    patches: int
+    """Patches that went through the model, counted where they did."""
+    valid_pixels: int
+    forward_s: float
+    """Seconds in the network, summed over workers."""
+    px_per_s: float
+    """Valid pixels over ``seconds``."""
+    km2_per_h: float | None
+    """Published area over ``seconds``; None without polygons."""
+    warnings: list[str]
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """The scenes that were published."""
+        return [scene for scene in self.scenes if scene["status"] == "done"]
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The scenes that were not."""
+        return [scene for scene in self.scenes if scene["status"] == "failed"]
+
+
+def make_report(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    costs: Iterable[Cost],
+    *,
+    started_at: datetime,
+    seconds: float = 0.0,
+    executor: str = "none",
+    device: str = "none",
+    workers: int = 0,
+    batch_size: int = 0,
+) -> Report:
+    """Sum up a run."""
+    stages: dict[str, Counter[str]] = defaultdict(Counter)
+    patches = valid_pixels = 0
+    forward_s = 0.0
+    for cost in costs:
+        stages[cost.stage].update({"units": 1, "bytes": cost.bytes})
+        stages[cost.stage]["seconds"] += cost.seconds  # type: ignore[assignment]
+        patches += cost.patches
+        valid_pixels += cost.valid_pixels
+        forward_s += cost.forward_s
+    given = {str(Path(path).absolute()): place for place, path in enumerate(plan.settings.scenes)}
+    scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
+    scenes += [_scene(outcome) for outcome in outcomes]
+    scenes.sort(key=lambda scene: given.get(str(Path(scene["path"]).absolute()), len(given)))
+    area_m2 = sum(scene.get("area_m2") or 0.0 for scene in scenes)
+    return Report(
+        run_id=plan.run_id,
+        exit_code=int(ExitCode.SCENES_FAILED if any(s["status"] == "failed" for s in scenes) else ExitCode.OK),
+        started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        executor=executor,
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+        model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
+        software=software(),
+        scenes=scenes,
+        stages={name: {key: round(value, 3) for key, value in sums.items()} for name, sums in sorted(stages.items())},
+        patches=patches,
+        valid_pixels=valid_pixels,
+        forward_s=round(forward_s, 3),
+        px_per_s=round(valid_pixels / max(seconds, 1e-9), 1),
+        km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 else None,
+        warnings=list(plan.warnings),
+    )
+
+
+def write_report(report: Report, plan: Plan) -> Path:
+    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; the folder's path."""
+    folder = Path(plan.settings.output) / "runs" / report.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = plan.settings.model_dump(mode="json")
+    _replace(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    _replace(folder / "report.json", json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
+    return folder
+
+
+def _scene(outcome: Outcome) -> dict[str, Any]:
+    if outcome.published is None:
+        return _failed(outcome.path, outcome.scene_id, outcome.error or "")
+    facts = asdict(outcome.published)
+    del facts["costs"]
+    return {"scene_id": outcome.scene_id, "path": outcome.path, "status": "done", **facts}
+
+
+def _failed(path: str, scene_id: str, message: str) -> dict[str, Any]:
+    return {"scene_id": scene_id, "path": path, "status": "failed", "error": message}
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,110 @@
+"""The output directory: finished blocks while a scene is worked on, results once it is committed.
+
+Everything is written under a temporary name and renamed, so a reader never meets half a file.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.errors import SettingsError
+from geoseg.grid.blend import ClassMap
+from geoseg.grid.tiling import Block
+
+
+@dataclass(frozen=True, slots=True)
+class SceneStore:
+    """Where one scene's work and results lie."""
+
+    output: Path
+    """The run's output directory."""
+    scene_id: str
+    """The scene."""
+    run_id: str
+    """The run; two runs never share unfinished work."""
+
+    @property
+    def work(self) -> Path:
+        """Unfinished work of this run; gone after `commit` or `discard`."""
+        return self.output / ".work" / self.scene_id / self.run_id
+
+    @property
+    def rasters(self) -> Path:
+        """Published class map and confidence."""
+        return self.output / "rasters" / self.scene_id
+
+    @property
+    def polygons(self) -> Path:
+        """Published GeoParquet parts."""
+        return self.output / "polygons" / f"scene={self.scene_id}"
+
+    @property
+    def is_published(self) -> bool:
+        """Tell whether the output holds results of this scene."""
+        return self.rasters.exists() or self.polygons.exists()
+
+    def put_block(self, block: Block, class_map: ClassMap) -> int:
+        """Keep a finished block; return its bytes on disk."""
+        target = self._block(block)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=f"{block.name}.", suffix=".tmp", delete=False
+        ) as file:
+            try:
+                np.save(file, np.stack([class_map.classes, class_map.confidence]), allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(target)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        return target.stat().st_size
+
+    def get_block(self, block: Block) -> ClassMap:
+        """Read a finished block back."""
+        classes, confidence = np.load(self._block(block), allow_pickle=False)
+        return ClassMap(block.core, classes, confidence)
+
+    def commit(self, staged_rasters: Path, staged_polygons: Path | None) -> None:
+        """Publish what was staged under `work`, replacing earlier results, and remove the work."""
+        _swap(staged_rasters, self.rasters, self.work / "replaced-rasters")
+        if staged_polygons is not None:
+            _swap(staged_polygons, self.polygons, self.work / "replaced-polygons")
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove this run's unfinished work of the scene and the folders that it leaves empty."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        for folder in (self.work.parent, self.work.parent.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _block(self, block: Block) -> Path:
+        return self.work / "blocks" / f"{block.name}.npy"
+
+
+def check_writable(output: Path) -> None:
+    """Create the output directory and write a probe into it.
+
+    Raises:
+        SettingsError: If either fails.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output) as probe:
+            probe.write(b"geoseg")
+    except OSError as error:
+        raise SettingsError(
+            f"The output {output} cannot be written: {error.strerror}. Give --output a directory you may write to."
+        ) from error
+
+
+def _swap(staged: Path, target: Path, replaced: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(replaced)
+    staged.rename(target)

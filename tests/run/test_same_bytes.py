@@ -1,0 +1,77 @@
+"""Promise 2: the same bytes for any block size, number of workers, executor and order of completion."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.grid.tiling import Block
+from tests.support.bundles import unet_bundle
+from tests.support.scenes import digests, run, textured, write_scene
+
+HEIGHT, WIDTH = 203, 317
+"""No multiple of patch, stride, overlap or tile."""
+STRIDE = 24
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(HEIGHT, WIDTH), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The whole scene as one block, inline."""
+    output = tmp_path_factory.mktemp("reference")
+    report = run(*inputs, output, tiling={"block_px": 14 * STRIDE})
+    assert report.exit_code == 0
+    found = digests(output)
+    assert set(found) == {
+        "rasters/scene/classes.tif",
+        "rasters/scene/confidence.tif",
+        "polygons/scene=scene/part-00000.parquet",
+    }
+    return found
+
+
+def shuffled(seed: int) -> Any:
+    def order(blocks: Iterable[Block]) -> list[Block]:
+        blocks = list(blocks)
+        random.Random(seed).shuffle(blocks)
+        return blocks
+
+    return order
+
+
+@pytest.mark.parametrize("strides", [1, 2, 5])
+def test_block_sizes(inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, strides: int) -> None:
+    run(*inputs, tmp_path, tiling={"block_px": strides * STRIDE})
+    assert digests(tmp_path) == reference
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, seed: int) -> None:
+    run(*inputs, tmp_path, tiling={"block_px": (1 + seed) * STRIDE}, order=shuffled(seed))
+    assert digests(tmp_path) == reference
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("strides", "workers"), [(2, 1), (1, 2), (5, 2), (14, 2)])
+def test_ray_workers(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, strides: int, workers: int
+) -> None:
+    address = {"address": "auto", "workers": workers}
+    report = run(*inputs, tmp_path, tiling={"block_px": strides * STRIDE}, run=address)
+    assert report.workers == workers
+    assert digests(tmp_path) == reference
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_ray_with_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path) -> None:
+    run(*inputs, tmp_path, tiling={"block_px": STRIDE}, run={"workers": 2}, order=shuffled(9))
+    assert digests(tmp_path) == reference

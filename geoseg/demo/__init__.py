@@ -1,0 +1,1 @@
+"""A synthetic landscape and everything `geoseg demo` shows."""

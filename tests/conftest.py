@@ -25,9 +25,14 @@ def data() -> Path:
     return DATA
 
 
-@pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """A local Ray with room for two workers, shared by all tests that only need one to be there."""
-    ray.init("local", num_cpus=4, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+@pytest.fixture
+def local_ray() -> None:
+    """A local Ray with room for two workers; goes on for the next test that needs one."""
+    if not ray.is_initialized():
+        ray.init("local", num_cpus=4, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_ray_behind() -> Iterator[None]:
     yield
     ray.shutdown()

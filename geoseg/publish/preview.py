@@ -18,6 +18,7 @@ MARGIN_PX = 12
 LEGEND_PX = 44
 DETAIL_PX = 320
 """Pixels of the scene that the detail shows on a side."""
+FILL_ALPHA = 110
 INK = (40, 40, 40)
 
 
@@ -41,10 +42,9 @@ def write_preview(
         classes_path: The published class map.
         polygons: The published polygons in the CRS of the scene.
         legend: Names and colours.
-        detail: What the lower row shows; default: the middle of the scene.
+        detail: What the lower row shows; default: where most classes meet.
     """
-    side = min(DETAIL_PX, grid.height, grid.width)
-    detail = detail or Window((grid.height - side) // 2, (grid.width - side) // 2, side, side)
+    detail = detail or _richest(classes_path, grid.window, legend)
     width = 3 * PANEL_PX + 4 * MARGIN_PX
     rows = [(window, round(PANEL_PX * window.height / window.width)) for window in (grid.window, detail)]
     picture = Image.new("RGB", (width, sum(h for _, h in rows) + 3 * MARGIN_PX + LEGEND_PX), "white")
@@ -62,6 +62,24 @@ def write_preview(
         top += height + MARGIN_PX
     _draw_legend(ImageDraw.Draw(picture), top, legend)
     picture.save(path, optimize=True)
+
+
+def _richest(classes_path: Path, scene: Window, legend: Legend) -> Window:
+    """The detail with the most even mix of classes, by their entropy; the first of equals."""
+    side = min(DETAIL_PX, *scene.shape)
+    coarse = read_thumbnail(classes_path, (1,), scene, PANEL_PX)[0]
+    scale = coarse.shape[1] / scene.width
+    best, best_entropy = Window(0, 0, side, side), -1.0
+    for row in range(0, scene.height - side + 1, side):
+        for col in range(0, scene.width - side + 1, side):
+            cut = coarse[
+                int(row * scale) : int((row + side) * scale) + 1, int(col * scale) : int((col + side) * scale) + 1
+            ]
+            share = np.bincount(cut[cut != NODATA_CLASS], minlength=len(legend)) / cut.size
+            entropy = -float((share[share > 0] * np.log(share[share > 0])).sum())
+            if entropy > best_entropy:
+                best, best_entropy = Window(row, col, side, side), entropy
+    return best
 
 
 def _paint(classes: NDArray[np.generic], legend: Legend) -> NDArray[np.uint8]:
@@ -104,7 +122,7 @@ def _draw_polygons(
         for ring in (geometry[index].exterior, *geometry[index].interiors):
             points = ((shapely.get_coordinates(ring) - (window.col, window.row)) * scale).ravel().tolist()
             if ring is geometry[index].exterior:
-                draw.polygon(points, fill=(*color, 70))
+                draw.polygon(points, fill=(*color, FILL_ALPHA))
             draw.line(points, fill=(*color, 255), width=1 if window.width > DETAIL_PX else 2)
     return Image.alpha_composite(base, layer).convert("RGB")
 

@@ -1,6 +1,7 @@
 """The executor that is a Ray cluster. The only file beside train/loop.py that imports ray."""
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ TASK_CPUS = 0.1
 BLOCKS_PER_ACTOR = 2
 OBJECT_STORE_SHARE = 0.3
 TASK_RETRIES = 2
+PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -100,7 +102,8 @@ class RayExecutor:
         if late:
             raise SettingsError(
                 f"{len(late)} of {len(refs)} workers did not start within {self._settings.start_timeout_s:g} s; each "
-                f"needs {needs}. {_list(self._nodes)} Set run.workers lower, free the cluster or raise run.start_timeout_s."
+                f"needs {needs}. {_list(self._nodes)} Set run.workers lower, free the cluster or raise "
+                "run.start_timeout_s."
             )
         store = ray.cluster_resources().get("object_store_memory", 0)
         self.max_blocks = max(1, min(self.max_blocks, int(OBJECT_STORE_SHARE * store / max(1, block_bytes))))
@@ -183,20 +186,30 @@ def _connect(address: str) -> bool:
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
     if address != "local":
         try:
+            _probe(address)
             ray.init(address, **quiet)
-        except ConnectionError as error:
-            if address != "auto" or "RAY_ADDRESS" in os.environ:
+        except (ConnectionError, OSError) as error:
+            if address != "auto":
                 raise SettingsError(
-                    f"No Ray cluster answers at {os.environ.get('RAY_ADDRESS', address)}: "
-                    f"{' '.join(str(error).split())} Start one with `ray start --head`, or set run.address=local."
+                    f"No Ray cluster answers at {address}: {' '.join(str(error).split())}. "
+                    "Start one with `ray start --head`, or set run.address=local."
                 ) from error
         else:
             return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     return True
+
+
+def _probe(address: str) -> None:
+    """Raise OSError if nobody listens there: Ray itself tries for minutes before it says so."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
 
 
 def _nodes() -> list[Node]:

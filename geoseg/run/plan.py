@@ -168,8 +168,8 @@ def _tile(
     if needed > memory_bytes:
         raise SettingsError(
             f"tiling.block_px={block} needs {needed / 2**30:.2f} GiB for a block of {scene.path}, more than "
-            f"run.memory_gib={memory_bytes / 2**30:.3g}. Set tiling.block_px lower (auto picks the largest that fits) or "
-            "run.memory_gib higher."
+            f"run.memory_gib={memory_bytes / 2**30:.3g}. Set tiling.block_px lower (auto picks the largest that fits) "
+            "or run.memory_gib higher."
         )
     return tiling
 

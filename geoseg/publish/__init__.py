@@ -1,0 +1,1 @@
+"""What GIS tools open: rasters, polygons and pictures of a finished scene."""

@@ -1,0 +1,147 @@
+"""Write polygons as GeoParquet 1.1 and read them back.
+
+https://geoparquet.org/releases/v1.1.0/
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from pyproj import CRS
+
+from geoseg.errors import SettingsError
+
+ROW_GROUP_ROWS = 1 << 15
+PART_ROWS = 1 << 18
+"""Parts and row groups are cut at fixed counts, so that files do not depend on who wrote them."""
+
+GEO_KEY = b"geo"
+GEOMETRY = "geometry"
+BBOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
+SCENES = pads.partitioning(pa.schema([("scene", pa.string())]), flavor="hive")
+"""Declared, not guessed: a scene named 20240131 must not become a number."""
+
+
+def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path, ...]:
+    """Write the polygons of a scene as ``part-00000.parquet``, ``part-00001.parquet``, ...
+
+    The same table gives the same bytes. A scene without polygons gives one part without rows. A failure leaves a
+    part of the files: write to a temporary folder and rename it.
+
+    Args:
+        folder: An existing folder, empty.
+        table: Rows of `geoseg.publish.polygons.POLYGON_SCHEMA` in the order of publication.
+        crs_wkt: CRS of the geometries, see `geoseg.publish.polygons.published_crs`.
+
+    Returns:
+        The files, in the order of the rows.
+    """
+    crs = CRS.from_wkt(crs_wkt).to_json_dict()
+    paths = []
+    for start in range(0, max(1, len(table)), PART_ROWS):
+        part = table.slice(start, PART_ROWS)
+        metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(part, crs))}
+        path = folder / f"part-{start // PART_ROWS:05d}.parquet"
+        with pq.ParquetWriter(
+            path,
+            part.schema.with_metadata(metadata),
+            compression="zstd",
+            compression_level=9,
+            use_dictionary=["class_id", "class_name", "observed_at", "model"],
+            # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
+            write_statistics=[name for name in _leaves(part.schema) if name != GEOMETRY],
+        ) as writer:
+            # No rows, no row group: an empty one would have no statistics of its bbox.
+            if len(part):
+                writer.write_table(part.replace_schema_metadata(metadata), row_group_size=ROW_GROUP_ROWS)
+        paths.append(path)
+    return tuple(paths)
+
+
+def read_polygons(
+    output: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+) -> geopandas.GeoDataFrame:
+    """Read the polygons of all scenes of an output folder.
+
+    Args:
+        output: The folder a run wrote.
+        columns: Columns to read, ``geometry`` in any case; all if None. ``scene`` names the scene of a polygon.
+        bbox: Read only polygons whose box meets ``(xmin, ymin, xmax, ymax)``, in the CRS of the polygons.
+
+    Raises:
+        SettingsError: If the folder holds no polygons, or scenes of different CRSs.
+    """
+    folder = Path(output) / "polygons"
+    files = sorted(folder.glob("scene=*/part-00000.parquet"))
+    if not files:
+        raise SettingsError(
+            f"{folder} holds no scene=*/part-00000.parquet. Give the --output folder of a finished run."
+        )
+    _check_one_crs(files)
+    return geopandas.read_parquet(
+        folder,
+        columns=None if columns is None else list(dict.fromkeys([*columns, GEOMETRY])),
+        bbox=bbox,
+        partitioning=SCENES,
+    )
+
+
+def _check_one_crs(files: Sequence[Path]) -> None:
+    """Refuse scenes that lie in different CRSs.
+
+    Raises:
+        SettingsError: If two of the files do.
+    """
+    first, *others = ((file, _crs(file)) for file in files)
+    for file, crs in others:
+        if not crs.equals(first[1], ignore_axis_order=True):
+            raise SettingsError(
+                f"{first[0]} is in {first[1].name} and {file} in {crs.name}; polygons of one folder share a CRS. "
+                "Run the scenes again with polygons.crs=EPSG:nnnn, or write them to different folders."
+            )
+
+
+def _crs(file: Path) -> CRS:
+    """CRS of a file's geometries."""
+    geo = json.loads(pq.read_metadata(file).metadata[GEO_KEY])
+    return CRS.from_json_dict(geo["columns"][GEOMETRY]["crs"])
+
+
+def _geo_metadata(part: pa.Table, crs: dict[str, Any]) -> dict[str, Any]:
+    """The file metadata that GeoParquet asks for."""
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"] if len(part) else [],
+        "crs": crs,
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {"bbox": {name: ["bbox", name] for name in BBOX_FIELDS}},
+    }
+    if len(part):
+        column["bbox"] = _total_bounds(part)
+    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+
+
+def _total_bounds(part: pa.Table) -> list[float]:
+    """Box around all rows: ``[xmin, ymin, xmax, ymax]``."""
+    bounds = [pc.min_max(pc.struct_field(part["bbox"], name)) for name in BBOX_FIELDS]
+    extremes = ("min", "min", "max", "max")
+    return [bound[extreme].as_py() for bound, extreme in zip(bounds, extremes, strict=True)]
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Paths of the columns as Parquet counts them: the fields of a struct, not the struct."""
+    return [
+        f"{field.name}.{child.name}" if child else field.name
+        for field in schema
+        for child in (field.type if pa.types.is_struct(field.type) else [None])
+    ]

@@ -1,0 +1,172 @@
+"""The table of a scene's polygons: what they are called, where they lie and how large they are."""
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.hilbert import hilbert_index
+from geoseg.grid.legend import Legend
+from geoseg.grid.window import Grid
+from geoseg.publish.measure import AREA_METHOD_KEY, measure
+from geoseg.vector.polygons import PixelPolygons
+
+NATIVE = "native"
+"""The value of ``polygons.crs`` that publishes in the scene's own CRS."""
+
+POLYGON_SCHEMA = pa.schema(
+    [
+        pa.field("polygon_id", pa.int64(), nullable=False),
+        pa.field("class_id", pa.uint8(), nullable=False),
+        # A plain string: Parquet stores it as a dictionary anyway, and readers disagree on Arrow's dictionary type.
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("area_m2", pa.float64(), nullable=False),
+        pa.field("perimeter_m", pa.float64(), nullable=False),
+        pa.field("pixels", pa.int64(), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("observed_at", pa.timestamp("us", "UTC")),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("geometry", pa.binary(), nullable=False),
+        pa.field(
+            "bbox",
+            pa.struct([pa.field(name, pa.float64(), nullable=False) for name in ("xmin", "ymin", "xmax", "ymax")]),
+            nullable=False,
+        ),
+    ]
+)
+"""Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS."""
+
+
+def build_table(
+    polygons: PixelPolygons,
+    grid: Grid,
+    legend: Legend,
+    *,
+    stride_px: int,
+    crs: str = NATIVE,
+    observed_at: datetime | None = None,
+    model: str,
+) -> pa.Table:
+    """Give polygons their attributes and their place on the earth.
+
+    Rows are ordered along the Hilbert curve by the lattice cell of their first pixel, then by ``polygon_id``.
+
+    Args:
+        polygons: Polygons in pixel space, in any order.
+        grid: The scene's frame. Areas and lengths are always measured here, whatever ``crs`` says; see `measure`.
+        legend: Names of the classes.
+        stride_px: Side of a lattice cell, in pixels.
+        crs: ``native``, or ``EPSG:nnnn`` to publish the vertices there. Only vertices are moved: an edge that would be
+            a curve in the other CRS stays straight between them.
+        observed_at: When the scene was taken, with a time zone.
+        model: Name of the model, the same in every row.
+
+    Returns:
+        A table of `POLYGON_SCHEMA`. Its metadata tell how the area was measured.
+
+    Raises:
+        SceneError: If the scene has no CRS, a class is not in the legend, or a vertex has no place in ``crs``.
+        SettingsError: If ``crs`` is not a CRS.
+        ValueError: If ``observed_at`` has no time zone.
+    """
+    if observed_at is not None and observed_at.tzinfo is None:
+        raise ValueError(f"observed_at={observed_at} has no time zone.")
+    published = CRS.from_wkt(published_crs(grid, crs))
+    if len(polygons) and polygons.class_id.max() >= len(legend):
+        raise SceneError(
+            f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
+            "Use the legend of the model that made the class map."
+        )
+    polygons = _sorted(polygons, grid, stride_px)
+    geometry = shapely.transform(polygons.geometry, lambda pixel: _to_crs(pixel, grid))
+    sizes = measure(geometry, polygons.pixels * np.float64(grid.pixel_area), CRS.from_wkt(grid.crs))
+    if crs != NATIVE:
+        geometry = _reproject(geometry, CRS.from_wkt(grid.crs), published)
+    geometry = shapely.orient_polygons(geometry)
+    rows = len(polygons)
+    columns = [
+        polygons.first_pixel,
+        polygons.class_id,
+        pa.array(legend.names, pa.string()).take(pa.array(polygons.class_id)),
+        sizes.area_m2,
+        sizes.perimeter_m,
+        polygons.pixels,
+        (polygons.confidence_sum / polygons.pixels / 255).astype(np.float32),
+        pa.repeat(pa.scalar(observed_at, POLYGON_SCHEMA.field("observed_at").type), rows),
+        pa.repeat(pa.scalar(model, pa.string()), rows),
+        shapely.to_wkb(geometry, byte_order=1),
+        pa.StructArray.from_arrays(
+            list(shapely.bounds(geometry).reshape(rows, 4).T), fields=list(POLYGON_SCHEMA.field("bbox").type)
+        ),
+    ]
+    return pa.table(columns, POLYGON_SCHEMA.with_metadata({AREA_METHOD_KEY: sizes.method}))
+
+
+def published_crs(grid: Grid, crs: str = NATIVE) -> str:
+    """CRS of the published polygons as WKT 2.
+
+    Args:
+        grid: The scene's frame.
+        crs: ``native`` or ``EPSG:nnnn``.
+
+    Raises:
+        SceneError: If the scene has no CRS.
+        SettingsError: If ``crs`` is not a CRS.
+    """
+    if not grid.crs:
+        raise SceneError(
+            "The scene has no CRS, so its polygons have no place on the earth. Give it one, e.g. with "
+            "`rio edit-info --crs EPSG:32633 FILE`, or publish rasters only."
+        )
+    if crs == NATIVE:
+        return grid.crs
+    try:
+        return CRS.from_user_input(crs).to_wkt()
+    except ProjError as error:
+        raise SettingsError(
+            f"polygons.crs={crs!r} is no CRS ({error}). Use native or a code such as EPSG:4326."
+        ) from error
+
+
+def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygons:
+    """Bring polygons into the order of publication."""
+    row, col = np.divmod(polygons.first_pixel, grid.width)
+    cells = (-(-grid.height // stride_px), -(-grid.width // stride_px))
+    order = np.lexsort((polygons.first_pixel, hilbert_index(row // stride_px, col // stride_px, cells)))
+    return PixelPolygons(
+        polygons.geometry[order],
+        polygons.class_id[order],
+        polygons.first_pixel[order],
+        polygons.pixels[order],
+        polygons.confidence_sum[order],
+    )
+
+
+def _to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+    """Apply the scene's affine to pixel coordinates ``(col, row)``, shape (V, 2)."""
+    a, b, c, d, e, f = grid.transform
+    col, row = pixel.T
+    return np.column_stack([a * col + b * row + c, d * col + e * row + f])
+
+
+def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
+    """Move every vertex into another CRS, x before y whatever order its axes have.
+
+    Raises:
+        SceneError: If a vertex has no place there.
+    """
+    # Axes always as x, y: GeoParquet wants longitude before latitude also for EPSG:4326.
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    moved = shapely.transform(geometry, transformer.transform, interleaved=False)
+    if not np.isfinite(shapely.bounds(moved)).all():
+        raise SceneError(
+            f"Polygons of the scene ({source.name}) reach beyond where {target.name} is defined. "
+            "Use polygons.crs=native or a CRS that holds the whole scene."
+        )
+    return np.asarray(moved)

@@ -1,0 +1,146 @@
+"""Which bands of a scene feed the model, and which pixels count as valid."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from geoseg.errors import SceneError
+from geoseg.raster.scene import Scene
+
+NodataRule = Literal["any", "all"]
+
+EXACT_INTEGERS = 1 << 24
+"""Above this float32, the type of every model's input, no longer holds each integer."""
+
+_TYPICAL_READ_PX = 1024
+_HIGH_AMPLIFICATION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BandSelection:
+    """How a run reads a scene. Built by `select_bands`."""
+
+    bands: tuple[int, ...]
+    """Bands counted from 1, in the order of the model's input; one may occur twice."""
+    mask_band: int | None = None
+    """Band that is 0 where the scene is not valid: an alpha band, or what the settings name."""
+    nodata_rule: NodataRule = "any"
+    """Whether a pixel is invalid as soon as ``any`` of its bands is nodata, or when ``all`` that declare one are."""
+
+
+def select_bands(
+    scene: Scene,
+    wanted: int,
+    bands: Sequence[int] | None = None,
+    *,
+    mask_band: int | None = None,
+    nodata_rule: NodataRule = "any",
+    names: Sequence[str] = (),
+) -> BandSelection:
+    """Decide which bands of a scene feed a model; never guess among more than it needs.
+
+    An alpha band serves as mask unless the model claims it as input: NAIP's near infrared is often tagged alpha.
+
+    Args:
+        scene: The scene.
+        wanted: Number of bands the model takes.
+        bands: The bands to use, counted from 1, in the model's order. By default the first ``wanted``, if nothing but
+            an alpha or mask band is left over.
+        mask_band: Band that is 0 where the scene is not valid, instead of an alpha band.
+        nodata_rule: See `BandSelection`.
+        names: What the model calls its bands, for messages.
+
+    Raises:
+        SceneError: If the bands do not suffice, do not exist, would have to be guessed, or are indices of a palette or
+            single bits where the model takes several bands.
+    """
+    has = f"{scene.path} has {scene.bands}"
+    wants = f"The model wants {wanted} band{'s' if wanted > 1 else ''}" + (f" ({', '.join(names)})" if names else "")
+    if wanted > 1 and ("palette" in scene.roles or scene.one_bit):
+        held = "single bits" if scene.one_bit else "indices of a palette"
+        raise SceneError(
+            f"{wants}; {scene.path} holds {held}, which are not intensities. "
+            "Expand it first: gdal_translate -expand rgb IN OUT."
+        )
+    chosen = tuple(range(1, wanted + 1) if bands is None else bands)
+    if len(chosen) != wanted:
+        raise SceneError(f"{wants}, scene.bands names {len(chosen)}: {list(chosen)}. Name as many as the model wants.")
+    if bands is None and scene.bands < wanted:
+        raise SceneError(f"{wants}, {has}. Use scene.bands, or a model for {scene.bands}.")
+    for band in (*chosen, *((mask_band,) if mask_band is not None else ())):
+        if not 1 <= band <= scene.bands:
+            raise SceneError(f"Band {band} does not exist: {has}, counted from 1. Correct scene.bands.")
+    if mask_band in chosen:
+        raise SceneError(
+            f"Band {mask_band} of {scene.path} cannot be both input and mask. Correct scene.bands or scene.mask_band."
+        )
+    if bands is None and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
+        listed = ", ".join(_label(scene, band) for band in range(1, scene.bands + 1))
+        raise SceneError(
+            f"{wants}, {has}: {listed}. Name the {wanted} to use in scene.bands, such as {list(chosen)}"
+            + ("." if len(unused) > 1 else f"; if band {min(unused)} is a mask, name it in scene.mask_band.")
+        )
+    if mask_band is None and scene.alpha_band not in chosen:
+        mask_band = scene.alpha_band
+    return BandSelection(chosen, mask_band, nodata_rule)
+
+
+def usable_nodata(scene: Scene, band: int) -> float | None:
+    """Nodata value of a band, None if there is none or the band's data type cannot hold it, so that no pixel has it."""
+    value, dtype = scene.nodata[band - 1], np.dtype(scene.dtypes[band - 1])
+    if value is None or dtype.kind == "f":
+        return value
+    limits = np.iinfo(dtype)
+    return value if limits.min <= value <= limits.max and value == int(value) else None
+
+
+def describe_warnings(scene: Scene, selection: BandSelection) -> list[str]:
+    """Tell what is worth knowing before a run, in plain sentences. Empty when nothing is odd."""
+    return [f"{scene.path}: {text}" for text in (*_validity_warnings(scene, selection), *_layout_warnings(scene))]
+
+
+def _validity_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
+    declared = [scene.nodata[band - 1] for band in selection.bands]
+    usable = [usable_nodata(scene, band) for band in selection.bands]
+    for band, value, used in zip(selection.bands, declared, usable, strict=True):
+        if value is not None and used is None:
+            yield f"nodata {value:g} of band {band} does not fit {scene.dtypes[band - 1]} and is ignored."
+    if len({str(value) for value in usable}) > 1:
+        yield (
+            f"nodata differs among bands {list(selection.bands)}: {usable}. A pixel is invalid where "
+            f"{selection.nodata_rule} of them {'is' if selection.nodata_rule == 'any' else 'are'} nodata."
+        )
+    if scene.alpha_band in selection.bands:
+        yield f"band {scene.alpha_band} is tagged alpha but feeds the model, so it is not used as a mask."
+    unmasked = all(value is None for value in usable) and selection.mask_band is None and not scene.has_mask
+    if unmasked and scene.driver == "VRT":
+        yield "this VRT declares no nodata: what none of its sources covers reads as 0 and counts as data."
+    if unmasked and scene.absent_blocks:
+        yield (
+            f"{scene.absent_blocks} internal tiles are not stored, no nodata is declared, so they count as 0. Unless "
+            "the file is sparse on purpose it is damaged: fetch it again."
+        )
+    if any(np.dtype(scene.dtypes[band - 1]).str[1:] in ("i4", "u4", "i8", "u8", "f8") for band in selection.bands):
+        yield f"values are handed to the model as float32: integers above {EXACT_INTEGERS} are rounded."
+
+
+def _layout_warnings(scene: Scene) -> Iterator[str]:
+    if scene.grid.transform == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
+        yield "it has no transform: pixel (0, 0) is taken to lie at the origin of its coordinates."
+    decoded = needed = 1
+    for size, block in zip(scene.grid.window.shape, scene.block_shape, strict=True):
+        side = min(size, _TYPICAL_READ_PX)
+        needed *= side
+        decoded *= min(size, -(-side // block) * block)
+    if decoded > _HIGH_AMPLIFICATION * needed:
+        height, width = scene.block_shape
+        yield (
+            f"it is stored in pieces of {height} x {width} pixels, so reading a window of {_TYPICAL_READ_PX} pixels "
+            f"decodes {decoded / needed:.0f} times its pixels. Convert it first: gdal_translate -of COG IN OUT."
+        )
+
+
+def _label(scene: Scene, band: int) -> str:
+    return f"{band} {scene.descriptions[band - 1] or scene.roles[band - 1]}"

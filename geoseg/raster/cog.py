@@ -1,0 +1,134 @@
+"""Write a class map or confidence as a cloud-optimised GeoTIFF, from pieces in any order."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.windows
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioIOError
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Grid, Window
+from geoseg.raster.env import gdal_env, quiet
+
+TILE_PX = 512
+"""Side of an internal tile."""
+
+
+def write_cog(
+    path: Path,
+    grid: Grid,
+    pieces: Iterable[tuple[Window, NDArray[np.uint8]]],
+    *,
+    nodata: int,
+    overview_resampling: Literal["mode", "average"],
+    band_name: str,
+    colormap: Mapping[int, tuple[int, int, int]] | None = None,
+    tags: Mapping[str, str] | None = None,
+    threads: int = 1,
+) -> None:
+    """Write one band of bytes as a COG; it appears under its name when it is complete, or not at all.
+
+    The bytes of the file depend on the pixels and what describes them alone: not on how the pieces are cut, in which
+    order they come, or on ``threads``. The file is read back before it is published. Memory is bounded by GDAL's cache
+    and one piece; the disk holds a compressed copy beside the result for a while.
+
+    Args:
+        path: The file to write or replace; its folder exists.
+        grid: Size and georeference; the CRS may be empty.
+        pieces: Windows of the scene and their values, shape of the window. What no piece covers is ``nodata``.
+        nodata: Value without meaning; overviews leave it out, the colour map makes it transparent.
+        overview_resampling: ``mode`` for classes, ``average`` for confidence.
+        band_name: Description of the band.
+        colormap: Red, green, blue (0..255) of each value.
+        tags: Metadata of the file. ``AREA_OR_POINT`` keeps its meaning.
+        threads: Threads that compress.
+
+    Raises:
+        SceneError: If the file cannot be written, such as on a full disk, or pieces overlap and differ.
+        ValueError: If a piece reaches outside the scene, or its shape or type is wrong.
+    """
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": "uint8",
+        "height": grid.height,
+        "width": grid.width,
+        "transform": Affine(*grid.transform),
+        "crs": grid.crs or None,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": TILE_PX,
+        "blockysize": TILE_PX,
+        # What is not written is nodata, and takes no room.
+        "sparse_ok": True,
+        "compress": "deflate",
+        "zlevel": 1,
+        "bigtiff": "IF_SAFER",
+    }
+    try:
+        # GDAL puts files of its own beside those it writes; all of them go with the folder.
+        with TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder, gdal_env(), quiet():
+            plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
+            with rasterio.open(plain, "w", **profile) as dataset:
+                dataset.update_tags(**(tags or {}))
+                dataset.set_band_description(1, band_name)
+                if colormap is not None:
+                    colors = {value: (*rgb, 255) for value, rgb in colormap.items()}
+                    dataset.write_colormap(1, {**colors, nodata: (0, 0, 0, 0)})
+                written = [(window, _write(dataset, grid, window, values)) for window, values in pieces]
+            rasterio.shutil.copy(plain, cog, driver="COG", **_cog_options(overview_resampling, threads))
+            _verify(cog, written, path)
+            cog.replace(path)
+    # rasterio.shutil.copy lets GDAL's own errors pass.
+    except (RasterioIOError, CPLE_BaseError) as error:
+        raise SceneError(
+            f"{path} cannot be written: {error.__cause__ or error} Is the disk full or the folder read-only?"
+        ) from error
+
+
+def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) -> int:
+    """Write a piece and return its checksum."""
+    if not grid.window.contains(window):
+        raise ValueError(f"A piece at {window} reaches outside the scene, {grid.window}.")
+    if values.shape != window.shape or values.dtype != np.uint8:
+        raise ValueError(
+            f"A piece at {window} must be uint8 of shape {window.shape}, got {values.dtype} {values.shape}."
+        )
+    dataset.write(values, 1, window=_part(window))
+    return zlib.crc32(np.ascontiguousarray(values).data)
+
+
+def _verify(cog: Path, written: list[tuple[Window, int]], path: Path) -> None:
+    """Read every piece back: a tile that was lost on the way would look like nodata."""
+    with rasterio.open(cog, OVERVIEW_LEVEL="NONE") as dataset:
+        for window, checksum in written:
+            if zlib.crc32(dataset.read(1, window=_part(window))) != checksum:
+                raise SceneError(
+                    f"{path} does not hold at {window} what was written there. Either two pieces overlap, or the disk "
+                    "lost a part: check it and run again."
+                )
+
+
+def _part(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def _cog_options(overview_resampling: str, threads: int) -> dict[str, str | int]:
+    return {
+        "BLOCKSIZE": TILE_PX,
+        "COMPRESS": "DEFLATE",
+        # Differences of class ids mean nothing: with them a class map grows by a tenth to a third.
+        "PREDICTOR": "NO" if overview_resampling == "mode" else "YES",
+        "OVERVIEW_RESAMPLING": overview_resampling.upper(),
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": threads,
+    }

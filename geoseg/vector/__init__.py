@@ -1,0 +1,1 @@
+"""Class map to polygons: numpy, numba and shapely; no files, no rasterio, no ray."""

@@ -1,0 +1,32 @@
+"""Polygons of a class map before they have a place on the earth."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPolygons:
+    """The 4-connected components of a class map, one row each, in any order. All arrays have shape (N,)."""
+
+    geometry: NDArray[Any]
+    """Shapely polygons in pixel space: x is the column and y the row of a pixel's corner, both whole numbers."""
+    class_id: NDArray[np.uint8]
+    """Class of all its pixels; never nodata."""
+    first_pixel: NDArray[np.int64]
+    """``row * width + col`` of its first pixel in raster order. No two components share it."""
+    pixels: NDArray[np.int64]
+    """Number of pixels, at least 1."""
+    confidence_sum: NDArray[np.int64]
+    """Sum of the confidence, 0..255 each, over its pixels."""
+
+    def __post_init__(self) -> None:
+        columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum)
+        shapes = [column.shape for column in columns]
+        if shapes != [(len(self),)] * len(columns):
+            raise ValueError(f"All columns of polygons must have the shape ({len(self)},), got {shapes}.")
+
+    def __len__(self) -> int:
+        return len(self.geometry)

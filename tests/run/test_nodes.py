@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from geoseg.errors import SettingsError
+from geoseg.run.nodes import Node, introduce, judge_nodes, require_resources
+
+SMALL = Node("a", "alpha (10.0.0.1:1)", cpus=2, gpus=0)
+LARGE = Node("b", "beta (10.0.0.2:1)", cpus=8, gpus=2)
+
+
+@pytest.mark.parametrize(("device", "workers", "threads"), [("cpu", 10, 1), ("cpu", 2, 4), ("cuda", 2, 1)])
+def test_what_fits_is_let_through(device: str, workers: int, threads: int) -> None:
+    require_resources([SMALL, LARGE], device, workers, threads)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "workers", "threads", "message"),
+    [
+        (
+            [SMALL],
+            "cuda",
+            1,
+            1,
+            r"each worker needs a GPU, and only 0 fit .*alpha \(10\.0\.0\.1:1\) with 2 CPUs and 0 GPUs",
+        ),
+        ([SMALL, LARGE], "cuda", 3, 1, "run.workers=3 .* only 2 fit .*alpha.*beta.* Add GPU nodes"),
+        ([SMALL, LARGE], "cpu", 11, 1, "run.workers=11 .* only 10 fit"),
+        ([SMALL], "cpu", 1, 4, "each worker needs 4 CPUs on one node, and only 0 fit .* run.threads lower"),
+        ([], "cpu", 1, 1, "no node with a CPU"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_what_each_node_offers(
+    nodes: list[Node], device: str, workers: int, threads: int, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        require_resources(nodes, device, workers, threads)
+
+
+def answer(**software: str) -> dict[str, Any]:
+    return {"software": {"geoseg": "0.1.0", "torch": "2.13.0", **software}, "unseen": []}
+
+
+def test_equal_nodes_are_let_through() -> None:
+    judge_nodes(answer(), {"alpha": answer(), "beta": answer()})
+
+
+def test_every_node_that_lacks_something_is_named_with_what_it_lacks() -> None:
+    answers = {
+        "alpha": answer(),
+        "beta": answer(torch="2.12.0"),
+        "gamma": {**answer(), "unseen": ["/data/a.tif"]},
+        "delta": "gave no answer within run.start_timeout_s=5 s",
+    }
+    with pytest.raises(SettingsError) as caught:
+        judge_nodes(answer(), answers)
+    for words in (
+        "node beta has torch 2.12.0, the driver has 2.13.0",
+        "node gamma does not see /data/a.tif",
+        "node delta gave no answer",
+    ):
+        assert words in str(caught.value)
+    assert "alpha" not in str(caught.value)
+
+
+def test_what_the_driver_does_not_see_either_is_not_the_nodes_fault() -> None:
+    away = {**answer(), "unseen": ["/vsis3/bucket/a.tif"]}
+    judge_nodes(away, {"alpha": away})
+
+
+def test_a_node_introduces_itself(tmp_path: Any) -> None:
+    own = introduce([str(tmp_path), str(tmp_path / "absent.tif")], str(tmp_path))
+    assert own["unseen"] == [str(tmp_path / "absent.tif")]
+    assert own["software"]["torch"].startswith("2.")
+    assert own["software"]["geoseg"] != "missing"

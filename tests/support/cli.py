@@ -1,0 +1,34 @@
+"""The command line in this process: real code, real exit codes, what it printed."""
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from geoseg.cli import main
+
+
+@dataclass(frozen=True)
+class Printed:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class CommandLine:
+    """Calls `geoseg` as a shell would."""
+
+    patch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: object) -> Printed:
+        self.patch.setattr(sys, "argv", ["geoseg", *map(str, words)])
+        self.capture.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        out, err = self.capture.readouterr()
+        return Printed(code, out, err)

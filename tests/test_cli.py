@@ -1,0 +1,154 @@
+"""What a stranger reads when something is wrong: the file, the value, the remedy, the exit code, no traceback."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.bundles import unet_bundle
+from tests.support.cli import CommandLine
+from tests.support.onnx_models import linear_onnx
+from tests.support.scenes import digests, textured, write_scene
+
+
+@pytest.fixture
+def geoseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> list[object]:
+    """Arguments of a run that succeeds."""
+    scene = write_scene(tmp_path / "good.tif", textured(70, 90), nodata=0)
+    return [scene, "--model", unet_bundle(tmp_path / "bundle"), "--output", tmp_path / "out", "--address", "inline"]
+
+
+def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
+    printed = geoseg("segment", *good)
+    assert printed.code == 0
+    assert "done good: " in printed.out
+    assert "1 of 1 scenes" in printed.out
+    report = next((tmp_path / "out/runs").iterdir())
+    assert str(report) in printed.out
+    assert json.loads((report / "report.json").read_text())["exit_code"] == 0
+
+
+def scene_with(path: Path, **how: object) -> Path:
+    return write_scene(
+        path,
+        textured(70, 90, **{k: v for k, v in how.items() if k == "bands"}),
+        **{k: v for k, v in how.items() if k != "bands"},
+    )
+
+
+def truncated(path: Path) -> Path:
+    write_scene(path, textured(400, 400), nodata=0)
+    path.write_bytes(path.read_bytes()[:200_000])
+    return path
+
+
+def html(path: Path) -> Path:
+    path.write_text("<html>404</html>")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: scene_with(p, bands=3), ["wants 4 bands (band1, band2, band3, band4)", "has 3", "scene.bands"]),
+        (lambda p: scene_with(p, crs=None), ["names no coordinate reference system", "scene.assume_crs"]),
+        (lambda p: p, ["does not exist", "Check the path"]),
+        (truncated, ["cannot be read at rows", "truncated or damaged", "fetch it again"]),
+        (html, ["cannot be opened as a raster", "It is a web page"]),
+    ],
+    ids=["band count", "no CRS", "missing", "truncated", "html"],
+)
+def test_a_bad_scene_fails_alone(
+    geoseg: CommandLine, good: list[object], tmp_path: Path, make: Callable[[Path], Path], words: list[str]
+) -> None:
+    bad = make(tmp_path / "bad scene.tif")
+    printed = geoseg("segment", bad, *good)
+    assert printed.code == 3
+    for word in [str(bad), *words]:
+        assert word in printed.err
+    assert "Traceback" not in printed.out + printed.err
+    assert "done good" in printed.out
+    assert {Path(file).parts[1] for file in digests(tmp_path / "out")} == {"good", "scene=good"}
+    assert not (tmp_path / "out/.work").exists()
+
+
+def test_nan_logits_name_file_and_patch(geoseg: CommandLine, tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path / "bundle", np.eye(2), scaling=[{"type": "log1p"}])
+    scene = write_scene(tmp_path / "minus.tif", np.full((2, 50, 50), -5, np.int16))
+    printed = geoseg("segment", scene, "--model", bundle, "--output", tmp_path / "out", "--address", "inline")
+    assert printed.code == 3
+    for word in [str(scene), "not finite", "rows 0:32, columns 0:32", str(bundle / "model.json")]:
+        assert word in printed.err
+    assert digests(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--set", "tiling.patchpx=3"], ["Unknown setting tiling.patchpx", "tiling.patch_px"]),
+        (["--set", "tiling.block_px=25"], ["block_px=25 is not a multiple of stride=24", "Use 24 or 48"]),
+        (["--set", "tiling.patch_px=30"], ["patch_px=30 is not a multiple of 4", "Use 28 or 32"]),
+        (["--set", "tiling.overlap_px=20"], ["overlap_px=20", "half of patch_px=32", "overlap_px=8"]),
+        (["--set", "run.workers=2"], ["run.workers=2", "run.address=inline"]),
+        (["--set", "run.device=cuda"], ["device=cuda", "run.device=cpu"]),
+        (["--model", "nowhere"], ["nowhere is not a model bundle", "model.json"]),
+        (["--config", "absent.yaml"], ["absent.yaml cannot be read"]),
+    ],
+)
+def test_bad_settings_stop_before_any_work(
+    geoseg: CommandLine, good: list[object], tmp_path: Path, more: list[str], words: list[str]
+) -> None:
+    printed = geoseg("segment", *good, *more)
+    assert printed.code == 2
+    for word in words:
+        assert word in printed.err
+    assert "Traceback" not in printed.out + printed.err
+    assert digests(tmp_path / "out") == {}
+
+
+def test_an_output_that_cannot_be_written_is_named(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")  # root may write into any folder, but nobody into a file
+    printed = geoseg("segment", *good, "--output", tmp_path / "file" / "out")
+    assert printed.code == 2
+    assert f"The output {tmp_path / 'file' / 'out'} cannot be written: Not a directory" in printed.err
+
+
+def test_an_unknown_option_is_a_usage_error(geoseg: CommandLine, good: list[object]) -> None:
+    assert geoseg("segment", *good, "--fast").code == 2
+
+
+def test_a_dry_run_predicts_and_writes_nothing(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
+    printed = geoseg(
+        "segment", tmp_path / "absent.tif", *good, "--dry-run", "--set", "run.workers=2", "--set", "tiling.block_px=48"
+    )
+    assert printed.code == 3
+    assert "70 x 90" in printed.out
+    assert "4 of 48 px" in printed.out
+    assert "12" in printed.out, "3 x 4 patches"
+    assert "would fail" in printed.err
+    assert "absent.tif" in printed.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_refuses_what_cannot_fit(geoseg: CommandLine, good: list[object]) -> None:
+    printed = geoseg("segment", *good, "--dry-run", "--set", "run.memory_gib=0.0001", "--set", "tiling.block_px=96")
+    assert printed.code == 2
+    assert "tiling.block_px=96 needs" in printed.err
+
+
+def test_models_can_be_shown_and_checked(geoseg: CommandLine, tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path / "bundle", bands=["red", "nir"], classes=["land", "water"])
+    shown = geoseg("models", "show", bundle)
+    assert shown.code == 0
+    assert "red, nir" in shown.out
+    assert "water" in shown.out
+    assert geoseg("models", "check", bundle).code == 0
+    (bundle / "weights.safetensors").write_bytes(b"")
+    assert geoseg("models", "check", bundle).code == 2

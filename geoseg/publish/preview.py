@@ -19,6 +19,8 @@ LEGEND_PX = 44
 DETAIL_PX = 320
 """Pixels of the scene that the detail shows on a side."""
 FILL_ALPHA = 110
+MIN_AREA_PX2 = 2
+"""Polygons that cover less of the picture than this are left out."""
 INK = (40, 40, 40)
 
 
@@ -114,15 +116,15 @@ def _draw_polygons(
     box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
     ids = np.asarray(class_ids)
     chosen = np.flatnonzero(shapely.intersects(geometry, box))
-    smallest = 2 / scale.prod()
-    for index in chosen[np.argsort(-shapely.area(geometry[chosen]))]:
-        if shapely.area(geometry[index]) < smallest:
-            break  # smaller than two pixels of the picture
+    # Outer before inner: the area with its holes tells which of two nested polygons is the outer one.
+    filled = shapely.area(shapely.polygons(shapely.get_exterior_ring(geometry[chosen])))
+    visible = filled >= MIN_AREA_PX2 / scale.prod()
+    for index in chosen[visible][np.argsort(-filled[visible], kind="stable")]:
         color = legend.classes[ids[index]].color
-        for ring in (geometry[index].exterior, *geometry[index].interiors):
+        shell, *holes = shapely.get_rings(geometry[index])
+        for ring, fill in [(shell, (*color, FILL_ALPHA)), *((hole, (0, 0, 0, 0)) for hole in holes)]:
             points = ((shapely.get_coordinates(ring) - (window.col, window.row)) * scale).ravel().tolist()
-            if ring is geometry[index].exterior:
-                draw.polygon(points, fill=(*color, FILL_ALPHA))
+            draw.polygon(points, fill=fill)
             draw.line(points, fill=(*color, 255), width=1 if window.width > DETAIL_PX else 2)
     return Image.alpha_composite(base, layer).convert("RGB")
 

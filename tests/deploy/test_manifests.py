@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
+from geoseg.config import load_settings
+
 ROOT = Path(__file__).resolve().parents[2]
 KUBERAY = ROOT / "deploy" / "kuberay"
 CRD = ROOT.parent / "shared" / "schemas" / "ray.io_rayjobs.yaml"
@@ -128,6 +130,11 @@ def test_entrypoint_runs_a_script_of_the_image() -> None:
     assert python == "python"
     assert (ROOT / source / Path(script).relative_to(IMAGE_ROOT / source)).is_file()
     assert arguments == ["--config", "/etc/geoseg/segment.yaml"]
+
+
+def test_the_settings_are_settings() -> None:
+    settings = load_settings(KUBERAY / "segment.yaml", environment={})
+    assert settings.run.device == "cuda"
 
 
 def test_settings_are_mounted_where_the_entrypoint_reads_them() -> None:

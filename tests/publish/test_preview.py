@@ -36,7 +36,8 @@ def test_the_three_panels_show_scene_classes_and_polygons_in_place(tmp_path: Pat
     class_map = write_scene(tmp_path / "classes.tif", classes, nodata=255)
     whole = Window(0, 0, 64, 64)
     write_preview(tmp_path / "p.png", str(scene), (1, 2, 3), grid, class_map, polygons, LEGEND, whole)
-    picture = np.asarray(Image.open(tmp_path / "p.png")).astype(int)
+    with Image.open(tmp_path / "p.png") as opened:
+        picture = np.asarray(opened).astype(int)
 
     def pixel(panel: int, row: float, col: float) -> np.ndarray:
         left = MARGIN_PX + panel * (PANEL_PX + MARGIN_PX)

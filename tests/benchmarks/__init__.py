@@ -1,0 +1,1 @@
+"""What geoseg costs: ``python -m tests.benchmarks [NAME...]`` or ``make bench``."""

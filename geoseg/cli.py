@@ -23,6 +23,8 @@ app = typer.Typer(
 models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
+HECTARES_BELOW_M2 = 1e7
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -123,21 +125,24 @@ def print_report(report: Report, output: str) -> None:
         out.print(f"[green]done[/green] {escape(scene['scene_id'])}: {facts}")
     for scene in report.failed:
         err.print(f"[red]failed[/red] {escape(scene['error'])}")
-    out.print(
-        f"{len(report.done)} of {len(report.scenes)} scenes, {report.patches:,} patches through the model, "
-        f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
-    )
-    out.print(f"results in {escape(output)}, report in {escape(str(Path(output) / 'runs' / report.run_id))}")
+    saved = Path(output) / "runs" / report.run_id / "report.json"
+    out.print(f"{len(report.done)} of {len(report.scenes)} scenes published; report: {escape(str(saved))}")
+    if report.done:
+        speed = f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
+        out.print(f"{report.patches:,} patches through the model, {speed}; results in {escape(output)}")
+
+
+def _area(area_m2: float) -> str:
+    return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= HECTARES_BELOW_M2 else f"{area_m2 / 1e4:,.2f} ha"
 
 
 def _print_forecast(settings: Settings) -> None:
     from geoseg.run.forecast import forecast  # noqa: PLC0415
 
     found = forecast(settings)
-    table = Table("scene", "pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", box=None)
+    table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)
     for scene in found.scenes:
         table.add_row(
-            scene.scene_id,
             f"{scene.height} x {scene.width}",
             " ".join(map(str, scene.bands)),
             f"{scene.blocks} of {scene.block_px} px",
@@ -145,9 +150,10 @@ def _print_forecast(settings: Settings) -> None:
             f"{scene.block_bytes / 2**20:,.0f} MiB",
             f"{scene.disk_bytes / 2**30:.2f} GiB",
             f"about {max(1, round(scene.seconds / 60))} min",
+            scene.scene_id,
         )
     out.print(table)
-    out.print(f"{found.workers} {found.device} workers; times are those of a common U-Net. Nothing was written.")
+    out.print(f"Workers on {found.device}: {found.workers}; times are those of a common U-Net. Nothing was written.")
     for warning in found.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     for _, message in found.failed:

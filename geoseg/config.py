@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from geoseg.errors import SettingsError
 
@@ -20,6 +20,13 @@ ENVIRONMENT_PREFIX = "GEOSEG_"
 
 Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1)]
+HOW_TO_GIVE = {"scenes": "SCENE...", "model": "--model BUNDLE", "output": "--output DIR"}
+"""The flags of the settings that every run needs."""
+
+
+def _split_commas(value: Any) -> Any:
+    """Take ``3,2,1`` for ``[3, 2, 1]``: brackets mean something to many shells."""
+    return value.split(",") if isinstance(value, str) and value != "auto" else value
 
 
 class _Section(BaseModel):
@@ -40,7 +47,7 @@ class TilingSettings(_Section):
 class SceneSettings(_Section):
     """How scenes are read."""
 
-    bands: tuple[Positive, ...] | Auto = "auto"
+    bands: Annotated[tuple[Positive, ...] | Auto, BeforeValidator(_split_commas)] = "auto"
     """Bands of the scene in the order the model wants them, from 1; auto: the first ones, if that is unambiguous."""
     mask_band: Positive | None = None
     """Band that is 0 where the scene is not valid."""
@@ -179,7 +186,7 @@ def _explain(item: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(key, _keys(Settings), n=1, cutoff=0.5)
         return f"Unknown setting {key}." + (f" Did you mean {near[0]}?" if near else " See configs/README.md.")
     if item["type"] == "missing":
-        return f"Setting {key} is missing."
+        return f"Setting {key} is missing. Give {HOW_TO_GIVE[key]}, or {key}: in a --config file."
     return f"Setting {key}={item['input']!r} is not allowed: {item['msg']}."
 
 

@@ -26,6 +26,11 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert settings.output == "out"
 
 
+def test_bands_may_be_given_without_brackets() -> None:
+    assert load(assignments=["scene.bands=3,2,1"]).scene.bands == (3, 2, 1)
+    assert load(assignments=["scene.bands=[3, 2]"]).scene.bands == (3, 2)
+
+
 def test_a_setting_of_python_needs_no_other_source() -> None:
     assert Settings(scenes=("a.tif",), model="m", output="o").tiling.patch_px == "auto"
 

@@ -157,7 +157,10 @@ def read_bundle(path: str | Path) -> Bundle:
     path = Path(path)
     source = path / MODEL_FILE
     if not source.is_file():
-        raise SettingsError(f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the bundle's directory.")
+        raise SettingsError(
+            f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the directory that holds it "
+            "and the model's artifact; README.md tells how to make one."
+        )
     try:
         file = ModelFile.model_validate(json.loads(source.read_bytes()))
         legend = Legend(

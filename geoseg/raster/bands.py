@@ -78,8 +78,9 @@ def select_bands(
         )
     if bands is None and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
         listed = ", ".join(_label(scene, band) for band in range(1, scene.bands + 1))
+        suggested = ",".join(map(str, _bands_named(scene, names) or chosen))
         raise SceneError(
-            f"{wants}, {has}: {listed}. Name the {wanted} to use in scene.bands, such as {list(chosen)}"
+            f"{wants}, {has}: {listed}. Name the {wanted} to use, such as --set scene.bands={suggested}"
             + ("." if len(unused) > 1 else f"; if band {min(unused)} is a mask, name it in scene.mask_band.")
         )
     if mask_band is None and scene.alpha_band not in chosen:
@@ -140,6 +141,14 @@ def _layout_warnings(scene: Scene) -> Iterator[str]:
             f"it is stored in pieces of {height} x {width} pixels, so reading a window of {_TYPICAL_READ_PX} pixels "
             f"decodes {decoded / needed:.0f} times its pixels. Convert it first: gdal_translate -of COG IN OUT."
         )
+
+
+def _bands_named(scene: Scene, names: Sequence[str]) -> list[int] | None:
+    """The bands that bear the model's names, if all do."""
+    described = [(description or "").casefold() for description in scene.descriptions]
+    if not all(name.casefold() in described for name in names):
+        return None
+    return [described.index(name.casefold()) + 1 for name in names]
 
 
 def _label(scene: Scene, band: int) -> str:

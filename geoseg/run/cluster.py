@@ -81,7 +81,7 @@ class RayExecutor:
             raise
         self.max_blocks = self.workers * BLOCKS_PER_ACTOR + 2
         cpus = sum(node.cpus for node in self._nodes)
-        self.description = f"Ray {ray.__version__} with {len(self._nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
+        self.description = f"Ray {ray.__version__}; nodes: {len(self._nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}"
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
         """Start the actors and load the bundle in each; the batch size they agreed on.

@@ -54,7 +54,7 @@ def forecast(settings: Settings) -> Forecast:
         SettingsError: If the run could not start as asked.
     """
     device = "cpu" if settings.run.device == "auto" else settings.run.device
-    own_workers = max(1, (os.cpu_count() or 1) // settings.run.threads)
+    own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
     workers = own_workers if settings.run.workers == "auto" else settings.run.workers
     found = survey(settings, read_bundle(settings.model))
     plan = make_plan(found, device, workers)

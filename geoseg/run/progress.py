@@ -49,7 +49,8 @@ class Display:
         self._pixels += cost.valid_pixels
         self._finished += cost.stage == "finish"
         rate = self._pixels / max(1e-9, monotonic() - self._started) / 1e6
-        facts = f"{self._patches} patches, {rate:.2f} Mpx/s, {plan.scene.scene_id}: {cost.stage}"
+        publishing = "" if self._finished < self._blocks else ", writing rasters and polygons"
+        facts = f"{self._patches} patches, {rate:.2f} Mpx/s, scene {plan.scene.scene_id}{publishing}"
         self._bar.update(self._task, completed=self._finished, description=facts)
         if not self._console.is_terminal and monotonic() - self._last_line >= LINE_EVERY_S:
             self._last_line = monotonic()

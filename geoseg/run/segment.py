@@ -41,10 +41,12 @@ def segment(settings: Settings, console: Console | None = None, order: Order = l
     if not found.scenes:
         plan = make_plan(found, "cpu", 1)
         return _finish(plan, make_report(plan, [], [], started_at=datetime.now(UTC)))
+    if settings.run.address != "inline":
+        console.print("starting Ray, or connecting to it ...", highlight=False)
     with closing(_open_executor(found)) as executor:
         plan = make_plan(found, executor.device, executor.workers)
         batch_size = executor.start(plan.bundle, _inference(plan, executor.device), plan.block_bytes)
-        console.print(f"{executor.description}: {executor.workers} {executor.device} workers", highlight=False)
+        console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
         started_at, started = datetime.now(UTC), perf_counter()
         costs: list[Cost] = []
         with Display(console, plan.block_count) as display:

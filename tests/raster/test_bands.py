@@ -1,6 +1,7 @@
 """Which bands feed the model: never a guess."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,12 @@ def test_too_few_bands(scene_of: SceneOf) -> None:
 
 def test_too_many_bands_are_never_guessed(scene_of: SceneOf) -> None:
     with pytest.raises(
-        SceneError, match=r"has 13: 1 gray, 2 undefined, .*Name the 3 to use in scene.bands, such as \[1, 2, 3\]"
+        SceneError, match=r"has 13: 1 gray, 2 undefined, .*Name the 3 to use, such as --set scene\.bands=1,2,3\."
     ):
         select_bands(scene_of(13), 3)
+    named = replace(scene_of(4), descriptions=("Red", "Green", "NIR", "Blue"))
+    with pytest.raises(SceneError, match=r"such as --set scene\.bands=3,1;"):
+        select_bands(named, 2, names=("nir", "red"), mask_band=2)
     with pytest.raises(SceneError, match=r"if band 4 is a mask, name it in scene.mask_band"):
         select_bands(scene_of(4), 3)
     with pytest.raises(SceneError, match=r"Name the 3 to use"):

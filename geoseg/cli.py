@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -71,7 +71,7 @@ def segment_command(
 @app.command("demo")
 def demo_command(
     size: Annotated[int, typer.Option(help="Side of the landscape in pixels.", min=256)] = 4096,
-    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
+    seed: Annotated[int, typer.Option(help="Another seed, another landscape.", min=0)] = 7,
     output: Annotated[Path, typer.Option(help="Directory for everything.")] = Path("demo-output"),
     address: Annotated[str, typer.Option(help="auto, local, inline or a Ray address.")] = "local",
 ) -> None:
@@ -102,7 +102,7 @@ def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bund
 @models.command("check")
 def check_model(
     bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
     from geoseg.model.bundle import read_bundle  # noqa: PLC0415

@@ -12,21 +12,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from geoseg.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "GEOSEG_"
 
 Auto = Literal["auto"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
 HOW_TO_GIVE = {"scenes": "SCENE...", "model": "--model BUNDLE", "output": "--output DIR"}
 """The flags of the settings that every run needs."""
 
 
 def _split_commas(value: Any) -> Any:
     """Take ``3,2,1`` for ``[3, 2, 1]``: brackets mean something to many shells."""
-    return value.split(",") if isinstance(value, str) and value != "auto" else value
+    if not isinstance(value, str) or value == "auto":
+        return value
+    return [int(part) if part.strip().isdecimal() else part for part in value.split(",")]
+
+
+def _no_bare_number(value: Any) -> Any:
+    """Refuse 2026: it would be read as seconds since 1970."""
+    if isinstance(value, int | float):
+        raise ValueError("write a date such as 2026-06-21 or 2026-06-21T10:30:00Z")  # noqa: TRY004  pydantic's way
+    return value
+
+
+def _local_directory(value: str) -> str:
+    if not value.strip() or "://" in value or value.startswith("/vsi"):
+        raise ValueError("it must be a directory that every node sees; writing to object storage is not built yet")
+    return value
 
 
 class _Section(BaseModel):
@@ -57,7 +72,7 @@ class SceneSettings(_Section):
     """CRS of scenes that have none, such as EPSG:32633."""
     allow_ungeoreferenced: bool = False
     """Accept scenes without a CRS: rasters are published, polygons are not."""
-    observed_at: datetime | None = None
+    observed_at: Annotated[datetime | None, BeforeValidator(_no_bare_number)] = None
     """When the scenes were taken; becomes a column of the polygons."""
 
 
@@ -74,9 +89,9 @@ class RunSettings(_Section):
     """CPU threads of a forward pass. May change the last bit of a score."""
     batch_size: Positive | Auto = "auto"
     """Patches of a forward pass; auto: 1 on a CPU, 8 on a GPU. May change the last bit of a score."""
-    memory_gib: Annotated[float, Field(gt=0)] | Auto = "auto"
+    memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Auto = "auto"
     """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, 4 GiB on a GPU."""
-    start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     """Seconds the actors and the first answer of every node may take."""
 
 
@@ -94,7 +109,7 @@ class Settings(_Section):
     """Files to segment."""
     model: str
     """Directory of the model bundle."""
-    output: str
+    output: Annotated[str, AfterValidator(_local_directory)]
     """Directory of the results, visible to every node."""
     overwrite: bool = False
     """Replace scenes that the output already holds."""
@@ -152,7 +167,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. Give --config an existing YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-02-30
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
@@ -164,7 +179,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _parse(text: str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"{source}={text!r} is not a valid YAML value: {' '.join(str(error).split())}") from error
 
 

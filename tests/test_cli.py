@@ -98,6 +98,7 @@ def test_nan_logits_name_file_and_patch(geoseg: CommandLine, tmp_path: Path) -> 
         (["--set", "tiling.overlap_px=20"], ["overlap_px=20", "half of patch_px=32", "overlap_px=8"]),
         (["--set", "run.workers=2"], ["run.workers=2", "run.address=inline"]),
         (["--set", "run.device=cuda"], ["device=cuda", "run.device=cpu"]),
+        (["--set", "polygons.crs=EPSG:999999"], ["polygons.crs=EPSG:999999 is not in PROJ's database"]),
         (["--model", "nowhere"], ["nowhere is not a model bundle", "model.json"]),
         (["--config", "absent.yaml"], ["absent.yaml cannot be read"]),
     ],
@@ -118,6 +119,20 @@ def test_an_output_that_cannot_be_written_is_named(geoseg: CommandLine, good: li
     printed = geoseg("segment", *good, "--output", tmp_path / "file" / "out")
     assert printed.code == 2
     assert f"The output {tmp_path / 'file' / 'out'} cannot be written: Not a directory" in printed.err
+
+
+def test_a_scene_given_twice_is_named(geoseg: CommandLine, good: list[object]) -> None:
+    printed = geoseg("segment", good[0], *good)
+    assert printed.code == 2
+    assert f"{good[0]} is given twice" in printed.err
+
+
+def test_a_damaged_part_in_the_output_is_named(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
+    (tmp_path / "out/polygons/scene=other").mkdir(parents=True)
+    (tmp_path / "out/polygons/scene=other/part-00000.parquet").write_bytes(b"PAR1 no PAR1")
+    printed = geoseg("segment", *good)
+    assert printed.code == 2
+    assert "part-00000.parquet is in the output but is no GeoParquet file" in printed.err
 
 
 def test_an_unknown_option_is_a_usage_error(geoseg: CommandLine, good: list[object]) -> None:

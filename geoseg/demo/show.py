@@ -1,5 +1,6 @@
 """What `geoseg demo` does: make a landscape, segment it, compare with the truth, draw it, say what to type next."""
 
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -7,6 +8,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from geoseg.config import RunSettings, Settings
@@ -17,6 +19,7 @@ from geoseg.publish.preview import write_preview
 from geoseg.raster.scene import describe
 from geoseg.run.report import Report
 from geoseg.run.segment import segment
+from geoseg.run.store import check_writable
 
 BUNDLE = Path(__file__).parent / "bundle"
 _RGB_BANDS = (BANDS.index("red") + 1, BANDS.index("green") + 1, BANDS.index("blue") + 1)
@@ -32,7 +35,7 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
         address: As `run.address` of the settings.
         console: Where to print.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     scene, truth, results = output / "landscape.tif", output / "truth.tif", output / "results"
     started = perf_counter()
     write_landscape(scene, truth, size=size, seed=seed)
@@ -42,7 +45,7 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
     )
     report = segment(settings, console)
     if not report.done:
-        console.print(report.scenes[0]["error"])
+        console.print(escape(report.scenes[0]["error"]))
         return report.exit_code
     classes = results / "rasters" / scene.stem / "classes.tif"
     confusion = confusion_matrix(truth, classes, len(LEGEND))
@@ -93,14 +96,19 @@ def _print_result(report: Report, confusion: NDArray[np.int64], console: Console
 
 
 def _print_what_next(output: Path, classes: Path, picture: Path, console: Console) -> None:
-    results = output / "results"
+    results, programs = output / "results", _shorten(Path(sys.executable).parent)
     console.print(
         f"picture    {picture}\n"
         f"class map  {classes}\n"
         f"polygons   {results / 'polygons'}\n\n"
         "What to type next:\n"
-        f"  duckdb -c \"FROM '{results / 'polygons' / '*' / '*.parquet'}' "
-        'SELECT class_name, count(*), sum(area_m2) / 1e6 AS km2 GROUP BY 1"\n'
-        f"  python -c \"import geoseg; print(geoseg.read_polygons('{results}').head())\"\n"
-        f"  geoseg segment YOUR.tif --model {BUNDLE} --output results --dry-run"
+        f"  {programs / 'python'} -c \"import geoseg; print(geoseg.read_polygons('{results}').head())\"\n"
+        f"  {programs / 'geoseg'} models show {_shorten(BUNDLE)}\n"
+        f"  {programs / 'geoseg'} segment YOUR.tif --model YOUR_BUNDLE --output results --dry-run\n"
+        "QGIS, DuckDB and GeoPandas open the class map and the polygons as they are."
     )
+
+
+def _shorten(path: Path) -> Path:
+    """The path from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

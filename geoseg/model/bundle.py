@@ -9,9 +9,9 @@ run code when it is loaded.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
@@ -21,6 +21,14 @@ MODEL_FILE = "model.json"
 ANY_SIZE = -1
 DEFAULT_PATCH_PX = 256
 
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("a dimension is at least 1, or -1 for any")
+    return value
+
+
+Size = Annotated[int, Field(ge=ANY_SIZE), AfterValidator(_not_zero)]
 Dimension = Literal["batch", "bands", "channel", "classes", "height", "width"]
 
 
@@ -33,7 +41,7 @@ class _Described(BaseModel):
 class Tensor4(_Described):
     """Shape of a model's input or output; -1 is "any"."""
 
-    shape: tuple[int, int, int, int]
+    shape: tuple[Size, Size, Size, Size]
     dim_order: tuple[Dimension, Dimension, Dimension, Dimension]
 
     @property

@@ -50,13 +50,6 @@ class Predictor:
     """A bundle on a device. One lives in each actor, and one in the process of an inline run."""
 
     def __init__(self, bundle: Bundle, inference: Inference) -> None:
-        multiple = bundle.file.size_multiple
-        if inference.patch_px % multiple:
-            below = max(multiple, inference.patch_px // multiple * multiple)
-            raise SettingsError(
-                f"patch_px={inference.patch_px} is not a multiple of {multiple}, which {bundle.name} needs. "
-                f"Use {below} or {below + multiple}."
-            )
         if inference.device == "cuda" and not torch.cuda.is_available():
             raise SettingsError("device=cuda, but torch sees no CUDA device here. Set run.device=cpu.")
         self._bundle = bundle
@@ -72,6 +65,11 @@ class Predictor:
             self._network, bundle, self.batch_size, inference.patch_px, self._device
         ):
             # Its logits would depend on how blocks group patches; alone in a batch they cannot.
+            if self._network.fixed_batch:
+                raise SettingsError(
+                    f"{bundle.artifact} takes batches of {self._network.fixed_batch} alone and lets patches of a batch "
+                    "change each other's logits. Export it with a batch of any size or of 1."
+                )
             self.batch_size = 1
 
     def predict(

@@ -1,13 +1,13 @@
 """One dataset, one CRS."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from geoseg.errors import SettingsError
+from geoseg.publish.geoparquet import file_crs
 from geoseg.raster.scene import Scene
 
 
@@ -26,7 +26,12 @@ def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
     if setting == "native":
         found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
     else:
-        found.append((CRS.from_user_input(setting), f"polygons.crs={setting}"))
+        try:
+            found.append((CRS.from_user_input(setting), f"polygons.crs={setting}"))
+        except CRSError as error:
+            raise SettingsError(
+                f"polygons.crs={setting} is not in PROJ's database. Use an EPSG code that is."
+            ) from error
     for crs, source in found[1:]:
         first, first_source = found[0]
         if not crs.equals(first, ignore_axis_order=True):
@@ -40,8 +45,13 @@ def _published(output: Path, replaced: set[str]) -> Iterator[tuple[CRS, str]]:
     """The CRS of each scene that stays in the output."""
     for part in sorted((output / "polygons").glob("scene=*/part-00000.parquet")):
         if part.parent.name.removeprefix("scene=") not in replaced:
-            geo = json.loads(pq.read_schema(part).metadata[b"geo"])
-            yield CRS.from_json_dict(geo["columns"][geo["primary_column"]]["crs"]), str(part)
+            try:
+                crs = file_crs(part)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise SettingsError(
+                    f"{part} is in the output but is no GeoParquet file of geoseg. Remove it, or use another output."
+                ) from error
+            yield crs, str(part)
 
 
 def _name(crs: CRS) -> str:

@@ -101,7 +101,7 @@ def _check_one_crs(files: Sequence[Path]) -> None:
     Raises:
         SettingsError: If two of the files do.
     """
-    first, *others = ((file, _crs(file)) for file in files)
+    first, *others = ((file, file_crs(file)) for file in files)
     for file, crs in others:
         if not crs.equals(first[1], ignore_axis_order=True):
             raise SettingsError(
@@ -110,7 +110,7 @@ def _check_one_crs(files: Sequence[Path]) -> None:
             )
 
 
-def _crs(file: Path) -> CRS:
+def file_crs(file: Path) -> CRS:
     """CRS of a file's geometries."""
     geo = json.loads(pq.read_metadata(file).metadata[GEO_KEY])
     return CRS.from_json_dict(geo["columns"][GEOMETRY]["crs"])

@@ -11,7 +11,7 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from geoseg.config import RunSettings
-from geoseg.errors import GeosegError, SceneError, SettingsError
+from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
 from geoseg.run.executor import Ref
@@ -141,9 +141,7 @@ class RayExecutor:
         try:
             return ray.get(ref)
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, GeosegError | OSError | MemoryError):
-                raise error.cause from None
-            raise
+            raise error.cause from None
         except ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())[:300]
             raise SceneError(
@@ -192,7 +190,7 @@ def _connect(address: str) -> bool:
         try:
             _probe(address)
             ray.init(address, **quiet)
-        except (ConnectionError, OSError) as error:
+        except (OSError, ValueError) as error:
             if address != "auto":
                 raise SettingsError(
                     f"No Ray cluster answers at {address}: {' '.join(str(error).split())}. "

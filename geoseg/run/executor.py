@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from geoseg.config import RunSettings
-from geoseg.errors import GeosegError, SettingsError
+from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
 from geoseg.run.stages import Predicted, predict_block
@@ -83,7 +83,7 @@ class InlineExecutor:
         """Run the function now."""
         try:
             value = function(*(arg.value if isinstance(arg, _Done) else arg for arg in args))
-        except (GeosegError, OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
             return tuple(_Done(error=error) for _ in range(returns))
         return (_Done(value),) if returns == 1 else tuple(map(_Done, value))
 

@@ -112,7 +112,7 @@ class Pipeline:
                 return
             try:
                 value = self._executor.get(refs[0])
-            except (SceneError, OSError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene, and the others go on
                 self._in_flight -= 1
                 self._fail(scene, error)
                 return
@@ -182,7 +182,11 @@ class Pipeline:
 
 
 def _plain(error: Exception) -> str:
-    """An error of the operating system in words."""
+    """An error that no stage has put into words."""
+    reason = " ".join(str(error).split())
     if isinstance(error, OSError):
-        return f"{error.strerror} ({error.filename}). Free the space or mend the folder, then run the command again."
-    return "the process ran out of memory. Set tiling.block_px or run.workers lower, then run the command again."
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or reason}{where}. Free the space or mend the folder, then run the command again."
+    if isinstance(error, MemoryError) or "out of memory" in reason:
+        return f"out of memory: {reason} Set tiling.block_px, run.batch_size or run.workers lower, then run it again."
+    return f"unexpected {type(error).__name__}: {reason} If the file opens elsewhere, this is a bug: please report it."

@@ -143,7 +143,13 @@ def patch_px(settings: Settings, bundle: Bundle) -> int:
 def _tile(
     settings: Settings, bundle: Bundle, scene: Scene, selection: BandSelection, device: str, workers: int
 ) -> Tiling:
-    patch = patch_px(settings, bundle)
+    patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
+    if patch % multiple:
+        below = max(multiple, patch // multiple * multiple)
+        raise SettingsError(
+            f"tiling.patch_px={patch} is not a multiple of {multiple}, which {bundle.name} needs. "
+            f"Use {below} or {below + multiple}."
+        )
     overlap = settings.tiling.overlap_px
     if overlap == "auto":
         overlap = bundle.overlap_px if patch == bundle.patch_px else patch // 4
@@ -175,7 +181,7 @@ def _tile(
 
 
 def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
-    return len(selection.bands) * np.result_type(*(np.dtype(t) for t in scene.dtypes)).itemsize
+    return len(selection.bands) * np.result_type(*(scene.dtypes[band - 1] for band in selection.bands)).itemsize
 
 
 def _block_bytes(tiling: Tiling, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
@@ -188,11 +194,14 @@ def _check_names(scenes: Sequence[Scene]) -> None:
     seen: dict[str, Scene] = {}
     for scene in scenes:
         other = seen.setdefault(scene.scene_id.casefold(), scene)
-        if other is not scene:
-            raise SettingsError(
-                f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
-                "run them into two outputs."
-            )
+        if other is scene:
+            continue
+        if other.path == scene.path:
+            raise SettingsError(f"{scene.path} is given twice. Give each scene once.")
+        raise SettingsError(
+            f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
+            "run them into two outputs."
+        )
 
 
 def _check_output(output: Path, scenes: Sequence[Scene], *, overwrite: bool) -> None:

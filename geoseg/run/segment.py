@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
+from rich.markup import escape
 
 from geoseg.config import Settings
 from geoseg.model.bundle import read_bundle
@@ -34,10 +35,10 @@ def segment(settings: Settings, console: Console | None = None, order: Order = l
         SettingsError: If the run cannot start as asked.
     """
     console = console or Console(quiet=True)
-    check_writable(Path(settings.output))
     found = survey(settings, read_bundle(settings.model))
+    check_writable(Path(settings.output))
     for warning in found.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True, highlight=False)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
     if not found.scenes:
         plan = make_plan(found, "cpu", 1)
         return _finish(plan, make_report(plan, [], [], started_at=datetime.now(UTC)))
@@ -89,5 +90,6 @@ def _inference(plan: Plan, device: str) -> Inference:
 def _finish(plan: Plan, report: Report) -> Report:
     for scene in plan.scenes:
         scene.store.discard()  # what late units of failed scenes have left
+        scene.store.prune()
     write_report(report, plan)
     return report

@@ -20,9 +20,11 @@ def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_byt
         classes: Number of classes.
         pixel_bytes: Bytes of a pixel's raw bands.
     """
-    rows, cols = min(block_px, lattice.rows.size_px), min(block_px, lattice.cols.size_px)
+    # A scene is padded to whole patches at its rim, and a small scene to one.
+    padded = [(axis.count - 1) * axis.stride_px + axis.patch_px for axis in (lattice.rows, lattice.cols)]
     overlap = lattice.rows.overlap_px
-    covered = (rows + overlap) * (cols + overlap)
+    rows, cols = min(block_px, padded[0]), min(block_px, padded[1])
+    covered = min(block_px + overlap, padded[0]) * min(block_px + overlap, padded[1])
     strips = 2 * overlap * (rows + cols + overlap)
     # Raw pixels, mask and the int32 scores; best score, class and confidence of the core; bands and spill.
     return covered * (pixel_bytes + 1 + SCORE_BYTES * classes) + rows * cols * 8 + strips * SCORE_BYTES * classes

@@ -6,6 +6,7 @@ Everything is written under a temporary name and renamed, so a reader never meet
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,17 +71,19 @@ class SceneStore:
         return ClassMap(block.core, classes, confidence)
 
     def commit(self, staged_rasters: Path, staged_polygons: Path | None) -> None:
-        """Publish what was staged under `work`, replacing earlier results, and remove the work."""
+        """Publish what was staged under `work` in the place of all earlier results, and remove the work."""
         _swap(staged_rasters, self.rasters, self.work / "replaced-rasters")
-        if staged_polygons is not None:
-            _swap(staged_polygons, self.polygons, self.work / "replaced-polygons")
+        _swap(staged_polygons, self.polygons, self.work / "replaced-polygons")
         self.discard()
 
     def discard(self) -> None:
-        """Remove this run's unfinished work of the scene and the folders that it leaves empty."""
+        """Remove this run's unfinished work of the scene."""
         shutil.rmtree(self.work, ignore_errors=True)
+
+    def prune(self) -> None:
+        """Remove the folders that `discard` leaves empty; not while units of the run may still make them."""
         for folder in (self.work.parent, self.work.parent.parent):
-            if folder.is_dir() and not any(folder.iterdir()):
+            with suppress(OSError):  # another run's work is in it
                 folder.rmdir()
 
     def _block(self, block: Block) -> Path:
@@ -103,8 +106,9 @@ def check_writable(output: Path) -> None:
         ) from error
 
 
-def _swap(staged: Path, target: Path, replaced: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _swap(staged: Path | None, target: Path, replaced: Path) -> None:
     if target.exists():
         target.rename(replaced)
-    staged.rename(target)
+    if staged is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(target)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -15,7 +16,7 @@ from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
 from geoseg.model.predictor import Prediction, Predictor, _decide
 from tests.support.bundles import identity_bundle, unet_bundle
-from tests.support.onnx_models import linear_onnx
+from tests.support.onnx_models import linear_onnx, save_onnx
 
 CPU = torch.device("cpu")
 
@@ -163,6 +164,24 @@ def test_a_fixed_batch_is_respected(tmp_path: Path) -> None:
     assert Predictor(read_bundle(bundle), Inference("cpu", 32, batch_size=4)).batch_size == 1
 
 
+def mixing_onnx(folder: Path, batch: int | str) -> Path:
+    """A network that subtracts the batch's mean: each patch depends on its company."""
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[0]),
+        onnx.helper.make_node("Sub", ["pixels", "mean"], ["classes"]),
+    ]
+    return save_onnx(folder, nodes, [], 2, 2, channels_last=False, batch=batch)
+
+
+def test_a_network_that_mixes_patches_gets_them_one_by_one(tmp_path: Path) -> None:
+    assert Predictor(read_bundle(mixing_onnx(tmp_path, "n")), Inference("cpu", 32, batch_size=4)).batch_size == 1
+
+
+def test_a_network_that_mixes_patches_of_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"takes batches of 4 alone .* Export it with a batch of any size or of 1"):
+        Predictor(read_bundle(mixing_onnx(tmp_path, 4)), Inference("cpu", 32))
+
+
 def test_a_smaller_map_is_upsampled(tmp_path: Path) -> None:
     bundle = linear_onnx(tmp_path, np.eye(2), shrink=4)
     pixels = np.zeros((2, 32, 32), np.uint8)
@@ -188,11 +207,6 @@ def test_logits_that_are_not_finite_stop_the_scene(tmp_path: Path) -> None:
         SceneError, match=r"scene\.tif: test-model gives logits that are not finite.*rows 24:56, columns 0:32"
     ):
         predict_whole(bundle, pixels)
-
-
-def test_a_patch_that_is_no_multiple_is_refused_with_the_two_that_are(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"patch_px=30 is not a multiple of 4, .* Use 28 or 32"):
-        Predictor(read_bundle(unet_bundle(tmp_path)), Inference("cpu", 30))
 
 
 def test_a_model_with_other_classes_than_its_list_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -183,6 +183,14 @@ def test_a_scene_without_crs_can_be_published_as_rasters_alone(tmp_path: Path) -
     assert set(digests(tmp_path / "out")) == {"rasters/s/classes.tif", "rasters/s/confidence.tif"}
 
 
+def test_results_without_polygons_replace_those_with(tmp_path: Path) -> None:
+    scene, bundle = write_scene(tmp_path / "s.tif", textured(60, 60), crs=None), unet_bundle(tmp_path / "bundle")
+    run(scene, bundle, tmp_path / "out", scene={"assume_crs": "EPSG:32632"})
+    assert (tmp_path / "out/polygons/scene=s").exists()
+    run(scene, bundle, tmp_path / "out", overwrite=True, scene={"allow_ungeoreferenced": True})
+    assert set(digests(tmp_path / "out")) == {"rasters/s/classes.tif", "rasters/s/confidence.tif"}
+
+
 def test_a_constant_model_makes_one_polygon(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", "constant", bands=1, classes=3)
     scene = write_scene(tmp_path / "s.tif", np.ones((1, 300, 200), np.uint8))

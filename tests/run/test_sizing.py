@@ -31,6 +31,11 @@ def test_the_chosen_block_is_the_largest_that_all_limits_allow(
     assert choose(memory * 2) >= block
 
 
+def test_a_small_scene_is_projected_with_the_whole_patch_that_it_is_padded_to() -> None:
+    lattice = Lattice.of((10, 10), 2048, 512)
+    assert project_block_bytes(1536, lattice, 8, 8) > 8 * 4 * 2048**2
+
+
 def test_projected_bytes_hold_the_scores_and_the_pixels() -> None:
     lattice = Lattice.of((10_000, 10_000), 256, 64)
     projected = project_block_bytes(1920, lattice, 6, 8)

@@ -44,6 +44,7 @@ def test_commit_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
             (store.work / part).mkdir(parents=True)
             (store.work / part / f"{content}.txt").write_text(content)
         store.commit(store.work / "rasters", store.work / "polygons")
+        store.prune()
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert left == ["polygons/scene=scene/new.txt", "rasters/scene/new.txt"]
     assert not (tmp_path / ".work").exists()
@@ -54,8 +55,10 @@ def test_discarding_one_run_leaves_anothers_work(tmp_path: Path) -> None:
     mine.put_block(BLOCK, class_map(1))
     other.put_block(BLOCK, class_map(2))
     mine.discard()
+    mine.prune()
     assert (other.get_block(BLOCK).classes == 2).all()
     other.discard()
+    other.prune()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -100,6 +100,18 @@ class PolygonSettings(_Section):
 
     crs: Annotated[str, Field(pattern=r"^(native|EPSG:\d+)$")] = "native"
     """CRS of the published polygons: native keeps the scene's own."""
+    simplify_px: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """Lines may lose triangles of up to the square of this many pixels; 0 keeps every corner. Leaves no gaps."""
+    simplify_m: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """The same in metres, instead of simplify_px; for scenes in a projected CRS in metres."""
+    min_area_px: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Areas of fewer pixels take the class of the neighbour with the longest common boundary. Leaves no gaps."""
+    min_area_m2: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """The same in square metres, instead of min_area_px."""
+    classes: tuple[str, ...] | Literal["all"] = "all"
+    """Names of the classes that are published as polygons."""
+    not_dissolved: tuple[str, ...] = ()
+    """Names of classes whose polygons stay cut at the patch lattice, such as a background that is everywhere."""
 
 
 class Settings(_Section):

@@ -42,26 +42,28 @@ def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path
     Returns:
         The files, in the order of the rows.
     """
-    crs = CRS.from_wkt(crs_wkt).to_json_dict()
-    paths = []
-    for start in range(0, max(1, len(table)), PART_ROWS):
-        part = table.slice(start, PART_ROWS)
-        metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(part, crs))}
-        path = folder / f"part-{start // PART_ROWS:05d}.parquet"
-        with pq.ParquetWriter(
-            path,
-            part.schema.with_metadata(metadata),
-            compression="zstd",
-            compression_level=9,
-            use_dictionary=["class_id", "class_name", "observed_at", "model"],
-            # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
-            write_statistics=[name for name in _leaves(part.schema) if name != GEOMETRY],
-        ) as writer:
-            # No rows, no row group: an empty one would have no statistics of its bbox.
-            if len(part):
-                writer.write_table(part.replace_schema_metadata(metadata), row_group_size=ROW_GROUP_ROWS)
-        paths.append(path)
-    return tuple(paths)
+    starts = range(0, max(1, len(table)), PART_ROWS)
+    slices = (table.slice(start, PART_ROWS) for start in starts)
+    return tuple(write_part(folder, number, part, crs_wkt=crs_wkt) for number, part in enumerate(slices))
+
+
+def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> Path:
+    """Write one part; arguments as of `write_polygons`, the table of at most `PART_ROWS` rows."""
+    metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(table, crs_wkt))}
+    path = folder / f"part-{number:05d}.parquet"
+    with pq.ParquetWriter(
+        path,
+        table.schema.with_metadata(metadata),
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=["class_id", "class_name", "observed_at", "model"],
+        # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
+        write_statistics=[name for name in _leaves(table.schema) if name != GEOMETRY],
+    ) as writer:
+        # No rows, no row group: an empty one would have no statistics of its bbox.
+        if len(table):
+            writer.write_table(table.replace_schema_metadata(metadata), row_group_size=ROW_GROUP_ROWS)
+    return path
 
 
 def read_polygons(
@@ -116,12 +118,12 @@ def file_crs(file: Path) -> CRS:
     return CRS.from_json_dict(geo["columns"][GEOMETRY]["crs"])
 
 
-def _geo_metadata(part: pa.Table, crs: dict[str, Any]) -> dict[str, Any]:
+def _geo_metadata(part: pa.Table, crs_wkt: str) -> dict[str, Any]:
     """The file metadata that GeoParquet asks for."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"] if len(part) else [],
-        "crs": crs,
+        "crs": CRS.from_wkt(crs_wkt).to_json_dict(),
         "orientation": "counterclockwise",
         "edges": "planar",
         "covering": {"bbox": {name: ["bbox", name] for name in BBOX_FIELDS}},

@@ -54,7 +54,7 @@ def measure(geometry: NDArray[Any], planar_area: NDArray[np.float64], crs: CRS) 
             f"The CRS {crs.name!r} is tied to no place on the earth, so areas in square metres are unknown. "
             "Give the scene a projected or a geographic CRS."
         )
-    if _is_planar(flat):
+    if is_planar(flat):
         return Sizes(planar_area, shapely.length(geometry), "planar")
     return _measure_geodesic(geometry, flat, flat.geodetic_crs)
 
@@ -69,8 +69,9 @@ def _horizontal(crs: CRS) -> CRS:
     return crs
 
 
-def _is_planar(crs: CRS) -> bool:
+def is_planar(crs: CRS) -> bool:
     """Tell whether coordinates are metres on the ground, as far as a projection allows."""
+    crs = _horizontal(crs)
     operation = crs.coordinate_operation
     mercator = operation is not None and operation.method_name.startswith(("Mercator", "Popular Visualisation"))
     return crs.is_projected and not mercator and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info)

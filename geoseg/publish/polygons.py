@@ -134,18 +134,21 @@ def published_crs(grid: Grid, crs: str = NATIVE) -> str:
         ) from error
 
 
-def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygons:
-    """Bring polygons into the order of publication."""
-    row, col = np.divmod(polygons.first_pixel, grid.width)
+def publication_order(polygon_id: NDArray[np.int64], grid: Grid, stride_px: int) -> NDArray[np.intp]:
+    """Indices that sort polygons by the Hilbert index of the lattice cell of their first pixel, then by id.
+
+    Args:
+        polygon_id: ``row * width + col`` of each polygon's first pixel.
+        grid: The scene's frame.
+        stride_px: Side of a lattice cell.
+    """
+    row, col = np.divmod(polygon_id, grid.width)
     cells = (-(-grid.height // stride_px), -(-grid.width // stride_px))
-    order = np.lexsort((polygons.first_pixel, hilbert_index(row // stride_px, col // stride_px, cells)))
-    return PixelPolygons(
-        polygons.geometry[order],
-        polygons.class_id[order],
-        polygons.first_pixel[order],
-        polygons.pixels[order],
-        polygons.confidence_sum[order],
-    )
+    return np.lexsort((polygon_id, hilbert_index(row // stride_px, col // stride_px, cells)))
+
+
+def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygons:
+    return polygons.take(publication_order(polygons.first_pixel, grid, stride_px))
 
 
 def _to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:

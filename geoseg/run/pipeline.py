@@ -1,29 +1,30 @@
-"""The order of the work: which block is read, predicted and finished when, on whatever executor.
+"""The order of the work: which block is read, predicted, finished and traced when, on whatever executor.
 
-A block is finished once it and its west, north and north-west neighbours are predicted. Each strip of spill goes to one
-neighbour and is dropped when that one is finished, so in raster order about one row of blocks has strips alive.
+A block is finished once it and its west, north and north-west neighbours are predicted, and traced once its eight
+neighbours are finished. In raster order about one row of blocks has strips, and two have rims, alive.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Block
 from geoseg.run.executor import Executor, Ref
+from geoseg.run.gate import AROUND, BEFORE, SPILL, Gate, Place
 from geoseg.run.plan import ScenePlan
 from geoseg.run.publishing import Published, publish_scene
 from geoseg.run.stages import Cost, ReadBlock, finish_block, read_block
+from geoseg.run.tracing import Traced, absorb_small, find_graph, recolour_block, trace_finished
 
 POLL_S = 10.0
 """Longest wait for news; each wait ends as soon as there is some."""
 
-SOURCES = {"east": (0, 1), "south": (1, 0), "south_east": (1, 1)}
-"""Where spill goes: (rows, columns) of blocks from its source."""
-
 Watch = Callable[[ScenePlan, Cost], None]
 Order = Callable[[Iterable[Block]], Iterable[Block]]
+Unit = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,25 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Progress:
-    """One scene on its way."""
+    """One scene on its way. Everything but the plan is references to values that exist somewhere."""
 
     plan: ScenePlan
-    predicted: dict[tuple[int, int], Ref] = field(default_factory=dict)
-    """Blocks that await spill -> reference to their scores; finished ones -> None."""
-    spill: dict[tuple[int, int, str], Ref] = field(default_factory=dict)
-    """(row, column, side) of the receiving block -> reference to the strip."""
-    blocks_left: int = 0
+    spill: Gate[tuple[Ref, ...]]
+    """Strips of predicted blocks."""
+    rims: Gate[Ref]
+    """Rims of finished blocks."""
+    merged_rims: Gate[Ref]
+    """Rims of blocks after the minimum area."""
+    scores: dict[Place, Ref] = field(default_factory=dict)
+    """Predicted blocks that await spill."""
+    results: list[tuple[Ref, ...]] = field(default_factory=list)
+    """What the blocks' last pass so far has left for the scene."""
     failed: bool = False
 
-    def is_ready(self, row: int, col: int) -> bool:
-        """Tell whether the block and all blocks that spill into it are predicted."""
-        return self.predicted.get((row, col)) is not None and all(
-            row < down or col < right or (row - down, col - right) in self.predicted for down, right in SOURCES.values()
-        )
+    @classmethod
+    def of(cls, plan: ScenePlan) -> "_Progress":
+        rows, cols = plan.tiling.block_rows, plan.tiling.block_cols
+        return cls(plan, Gate(rows, cols, BEFORE), Gate(rows, cols, AROUND), Gate(rows, cols, AROUND))
 
 
 class Pipeline:
@@ -69,8 +74,9 @@ class Pipeline:
             order: In which order the blocks of a scene start; tests shuffle it.
         """
         self._executor, self._watch, self._order = executor, watch, order
-        self._pending: dict[Ref, Callable[[], None]] = {}
-        self._ready: deque[tuple[_Progress, Block, Ref]] = deque()
+        self._pending: dict[Ref, Unit] = {}
+        self._readable: deque[tuple[_Progress, Block, Ref]] = deque()
+        self._waiting: deque[Unit] = deque()
         self._in_flight = 0
         self._outcomes: list[Outcome] = []
 
@@ -84,98 +90,145 @@ class Pipeline:
             for ref in self._executor.wait(list(self._pending), POLL_S):
                 self._pending.pop(ref)()
 
-    def _units(self, scenes: Sequence[ScenePlan]) -> Iterator[tuple[_Progress, Block]]:
+    def _units(self, scenes: Sequence[ScenePlan]) -> Iterator[Unit]:
         for plan in scenes:
-            scene = _Progress(plan, blocks_left=plan.tiling.count)
+            scene = _Progress.of(plan)
             for block in self._order(plan.tiling.blocks()):
                 if scene.failed:
                     break
-                yield scene, block
+                then = partial(self._was_read, scene, block)
+                yield partial(self._start, scene, then, read_block, block, returns=len(ReadBlock._fields))
 
-    def _start_work(self, units: Iterator[tuple[_Progress, Block]]) -> None:
+    def _start_work(self, units: Iterator[Unit]) -> None:
+        """Start what the executor has room for: predictions, then what has begun, then new blocks."""
         while True:
-            while self._ready and self._executor.can_predict():
-                self._predict(*self._ready.popleft())
+            while self._readable and self._executor.can_predict():
+                self._predict(*self._readable.popleft())
             if self._pending and self._in_flight >= self._executor.max_blocks:
                 return
-            unit = next(units, None)
+            unit = self._waiting.popleft() if self._waiting else next(units, None)
             if unit is None:
                 return
-            self._read(*unit)
+            unit()
 
-    def _submit(self, scene: _Progress, then: Callable[..., None], refs: tuple[Ref, ...], *context: Any) -> None:
-        """Go on with ``then(scene, *context, value of the first reference, *other references)`` once it exists."""
+    def _start(
+        self, scene: _Progress, then: Callable[..., None], stage: Callable[..., Any], *args: Any, returns: int = 2
+    ) -> None:
+        """Run a stage on a scene, then ``then(its first value, *references to the others)``."""
+        if not scene.failed:
+            self._in_flight += 1
+            self._follow(scene, then, self._executor.submit(stage, scene.plan, *args, returns=returns))
 
+    def _follow(self, scene: _Progress, then: Callable[..., None], refs: tuple[Ref, ...]) -> None:
         def news() -> None:
+            self._in_flight -= 1
             if scene.failed:
-                self._in_flight -= 1
                 return
             try:
                 value = self._executor.get(refs[0])
             except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene, and the others go on
-                self._in_flight -= 1
                 self._fail(scene, error)
-                return
-            then(scene, *context, value, *refs[1:])
+            else:
+                then(value, *refs[1:])
 
         self._pending[refs[0]] = news
 
-    def _read(self, scene: _Progress, block: Block) -> None:
-        self._in_flight += 1
-        refs = self._executor.submit(read_block, scene.plan, block, returns=len(ReadBlock._fields))
-        self._submit(scene, self._was_read, refs, block)
-
-    def _was_read(self, scene: _Progress, block: Block, facts: Any, pixels: Ref, unscored: Ref) -> None:
-        cost, todo = facts
+    def _was_read(self, scene: _Progress, block: Block, facts: tuple[Cost, bool], pixels: Ref, unscored: Ref) -> None:
+        cost, has_work = facts
         self._watch(scene.plan, cost)
-        if todo:
-            self._ready.append((scene, block, pixels))
+        if has_work:
+            self._in_flight += 1  # its pixels are held until it is predicted
+            self._readable.append((scene, block, pixels))
         else:
-            self._was_predicted(scene, block, None, unscored)
+            self._scored(scene, block, unscored, ())
 
     def _predict(self, scene: _Progress, block: Block, pixels: Ref) -> None:
         if scene.failed:
             self._in_flight -= 1
             return
-        self._submit(scene, self._was_predicted, self._executor.predict(scene.plan, block, pixels), block)
+        then = partial(self._was_predicted, scene, block)
+        self._follow(scene, then, self._executor.predict(scene.plan, block, pixels))
 
-    def _was_predicted(self, scene: _Progress, block: Block, cost: Cost | None, scores: Ref, *strips: Ref) -> None:
-        if cost is not None:
-            self._watch(scene.plan, cost)
-        self._in_flight -= 1
-        scene.predicted[block.row, block.col] = scores
-        for (side, (down, right)), strip in zip(SOURCES.items(), strips, strict=False):
-            if block.row + down < scene.plan.tiling.block_rows and block.col + right < scene.plan.tiling.block_cols:
-                scene.spill[block.row + down, block.col + right, side] = strip
-        for down, right in ((0, 0), *SOURCES.values()):
-            if scene.is_ready(block.row + down, block.col + right):
-                self._finish(scene, block.row + down, block.col + right)
-
-    def _finish(self, scene: _Progress, row: int, col: int) -> None:
-        self._in_flight += 1
-        scores, scene.predicted[row, col] = scene.predicted[row, col], None
-        strips = [scene.spill.pop((row, col, side), None) for side in SOURCES]
-        block = scene.plan.tiling.block(row, col)
-        self._submit(scene, self._was_finished, self._executor.submit(finish_block, scene.plan, block, scores, *strips))
-
-    def _was_finished(self, scene: _Progress, cost: Cost) -> None:
+    def _was_predicted(self, scene: _Progress, block: Block, cost: Cost, scores: Ref, *strips: Ref) -> None:
         self._watch(scene.plan, cost)
-        self._in_flight -= 1
-        scene.blocks_left -= 1
-        if not scene.blocks_left:
-            self._in_flight += 1
-            self._submit(scene, self._was_published, self._executor.submit(publish_scene, scene.plan))
+        self._scored(scene, block, scores, strips)
+
+    def _scored(self, scene: _Progress, block: Block, scores: Ref, strips: tuple[Ref, ...]) -> None:
+        scene.scores[block.row, block.col] = scores
+        for place, _, before in scene.spill.arrive((block.row, block.col), strips):
+            sources = {step: dict(zip(SPILL, found, strict=False)) for step, found in before.items()}
+            incoming = [sources.get(step, {}).get(side) for step, side in zip(BEFORE, SPILL, strict=True)]
+            ready = scene.plan.tiling.block(*place)
+            then = partial(self._was_finished, scene, ready)
+            self._waiting.append(
+                partial(self._start, scene, then, finish_block, ready, scene.scores.pop(place), *incoming)
+            )
+
+    def _was_finished(self, scene: _Progress, block: Block, cost: Cost, rim: Ref) -> None:
+        self._watch(scene.plan, cost)
+        if not scene.plan.scene.grid.crs:
+            self._passed(scene, (), self._publish)
+        elif scene.plan.polygons.min_area_px > 1:
+            for ready, around in self._surrounded(scene, scene.rims, block, rim):
+                then = partial(self._has_graph, scene)
+                self._waiting.append(partial(self._start, scene, then, find_graph, ready, *around))
+        else:
+            self._trace_surrounded(scene, scene.rims, block, rim)
+
+    def _surrounded(
+        self, scene: _Progress, gate: Gate[Ref], block: Block, rim: Ref
+    ) -> Iterator[tuple[Block, tuple[Any, ...]]]:
+        """Blocks all of whose neighbours have shown their rims; where those lie, and the rims."""
+        for place, _, around in gate.arrive((block.row, block.col), rim):
+            yield scene.plan.tiling.block(*place), (tuple(around), *around.values())
+
+    def _trace_surrounded(self, scene: _Progress, gate: Gate[Ref], block: Block, rim: Ref) -> None:
+        for ready, around in self._surrounded(scene, gate, block, rim):
+            then, returns = partial(self._was_traced, scene), len(Traced._fields)
+            self._waiting.append(partial(self._start, scene, then, trace_finished, ready, *around, returns=returns))
+
+    def _has_graph(self, scene: _Progress, cost: Cost, graph: Ref) -> None:
+        self._watch(scene.plan, cost)
+        self._passed(scene, (graph,), self._absorb)
+
+    def _absorb(self, scene: _Progress, graphs: list[Ref]) -> None:
+        self._start(scene, partial(self._was_absorbed, scene), absorb_small, *graphs)
+
+    def _was_absorbed(self, scene: _Progress, cost: Cost, changes: Ref) -> None:
+        self._watch(scene.plan, cost)
+        for block in scene.plan.tiling.blocks():
+            then = partial(self._was_recoloured, scene, block)
+            self._waiting.append(partial(self._start, scene, then, recolour_block, block, changes))
+
+    def _was_recoloured(self, scene: _Progress, block: Block, cost: Cost, rim: Ref) -> None:
+        self._watch(scene.plan, cost)
+        self._trace_surrounded(scene, scene.merged_rims, block, rim)
+
+    def _was_traced(self, scene: _Progress, cost: Cost, *unfinished: Ref) -> None:
+        self._watch(scene.plan, cost)
+        self._passed(scene, unfinished, self._publish)
+
+    def _passed(self, scene: _Progress, result: tuple[Ref, ...], then: Callable[[_Progress, list[Ref]], None]) -> None:
+        """Take in what a block leaves for the scene; go on once all blocks have."""
+        scene.results.append(result)
+        if len(scene.results) == scene.plan.tiling.count:
+            results, scene.results = scene.results, []
+            then(scene, [ref for result in results for ref in result])
+
+    def _publish(self, scene: _Progress, refs: list[Ref]) -> None:
+        self._start(scene, partial(self._was_published, scene), publish_scene, *refs, returns=1)
 
     def _was_published(self, scene: _Progress, published: Published) -> None:
         for cost in published.costs:
             self._watch(scene.plan, cost)
-        self._in_flight -= 1
         self._outcomes.append(Outcome(scene.plan.scene.path, scene.plan.scene.scene_id, published=published))
 
     def _fail(self, scene: _Progress, error: Exception) -> None:
         scene.failed = True
-        scene.predicted.clear()
-        scene.spill.clear()
+        for gate in (scene.spill, scene.rims, scene.merged_rims):
+            gate.clear()
+        scene.scores.clear()
+        scene.results.clear()
         scene.plan.store.discard()
         message = str(error) if isinstance(error, SceneError) else f"{scene.plan.scene.path}: {_plain(error)}"
         self._outcomes.append(Outcome(scene.plan.scene.path, scene.plan.scene.scene_id, error=message))

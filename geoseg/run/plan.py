@@ -16,6 +16,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.publish.crs import check_one_crs
 from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
 from geoseg.raster.scene import Scene, describe
+from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
 from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
 from geoseg.run.store import SceneStore
 
@@ -33,9 +34,7 @@ class ScenePlan:
     model: str
     """Name of the model, a column of the polygons."""
     observed_at: datetime | None
-    polygons_crs: str
-    """``native`` or ``EPSG:nnnn``."""
-
+    polygons: PolygonPlan
     block_bytes: int
     """Bytes of one block in flight, see `project_block_bytes`."""
 
@@ -128,7 +127,7 @@ def make_plan(survey: Survey, device: str, workers: int) -> Plan:
                 store=SceneStore(Path(settings.output).resolve(), scene.scene_id, run_id),
                 model=bundle.name,
                 observed_at=settings.scene.observed_at,
-                polygons_crs=settings.polygons.crs,
+                polygons=plan_polygons(settings.polygons, bundle.legend, scene),
                 block_bytes=_block_bytes(tiling, bundle, scene, selection),
             )
         )

@@ -1,17 +1,25 @@
 """The last stage of a scene: from finished blocks to rasters and polygons, committed together."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from geoseg.grid.blend import ClassMap
-from geoseg.publish.geoparquet import write_polygons
-from geoseg.publish.polygons import build_table, published_crs
+from geoseg.publish.geoparquet import write_part
+from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import write_classes, write_confidence
-from geoseg.raster.polygonize import polygonize
+from geoseg.publish.sorting import sorted_parts
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
+from geoseg.run.tracing import keep_polygons
+from geoseg.vector.blocks import join_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +42,52 @@ class Published:
     """Area of every class of the legend."""
 
 
-def publish_scene(plan: ScenePlan) -> Published:
-    """Assemble the finished blocks, trace the polygons and put both in their place.
+def publish_scene(plan: ScenePlan, *traced: Any) -> Published:
+    """Assemble the finished blocks, join the polygons that span them and put all in its place.
 
-    Raises:
-        SceneError: If the polygons are not exactly the pixels of the class map.
+    Args:
+        plan: The scene.
+        traced: For each block, in turns, what goes on in other blocks (`Unfinished`) and its seams (int64, shape
+            (P, 2)); nothing for a scene without a CRS.
     """
     staged = plan.store.work / "publish"
     staged.mkdir(parents=True, exist_ok=True)
     started = perf_counter()
     rasters = _write_rasters(plan, staged / "rasters")
     rasters_cost = Cost("rasters", perf_counter() - started, _bytes(rasters))
-    if not plan.scene.grid.crs:
+    if not traced:
         plan.store.commit(rasters, None)
-        return _published(plan, (rasters_cost,), area_by_class={}, polygons=0)
+        return _published(plan, (rasters_cost,), {}, 0)
     started = perf_counter()
-    table = build_table(
-        polygonize(rasters / "classes.tif", rasters / "confidence.tif"),
-        plan.scene.grid,
-        plan.legend,
-        stride_px=plan.tiling.lattice.rows.stride_px,
-        crs=plan.polygons_crs,
-        observed_at=plan.observed_at,
-        model=plan.model,
-    )
+    keep_polygons(plan, "spanning", join_blocks(traced[::2], np.concatenate(traced[1::2])))
     polygons = staged / "polygons"
     polygons.mkdir()
-    write_polygons(polygons, table, crs_wkt=published_crs(plan.scene.grid, plan.polygons_crs))
+    files = [plan.store.polygons_of(name) for name in ("spanning", *(block.name for block in plan.tiling.blocks()))]
+    areas: Counter[str] = Counter()
+    count = 0
+    crs_wkt = published_crs(plan.scene.grid, plan.polygons.crs)
+    for part, table in enumerate(sorted_parts(files, plan.scene.grid, plan.tiling.lattice.rows.stride_px)):
+        write_part(polygons, part, table.replace_schema_metadata(_metadata(plan, table)), crs_wkt=crs_wkt)
+        sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
+        areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
+        count += len(table)
     polygons_cost = Cost("polygons", perf_counter() - started, _bytes(polygons))
     plan.store.commit(rasters, polygons)
-    sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
-    found = dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True))
-    return _published(
-        plan,
-        (rasters_cost, polygons_cost),
-        area_by_class={name: found.get(name, 0.0) for name in plan.legend.names},
-        polygons=len(table),
-    )
+    by_class = {name: float(areas[name]) for name in plan.legend.names}
+    return _published(plan, (rasters_cost, polygons_cost), by_class, count)
+
+
+def _metadata(plan: ScenePlan, table: pa.Table) -> dict[bytes, bytes]:
+    """What one must know to check the polygons against the class map."""
+    wanted = plan.polygons
+    facts = {
+        "geoseg:simplify_px": f"{wanted.simplify_px:g}",
+        "geoseg:min_area_px": str(wanted.min_area_px),
+        "geoseg:cut_px": str(plan.tiling.lattice.rows.stride_px),
+    }
+    if wanted.classes is not None:
+        facts["geoseg:classes"] = json.dumps(wanted.classes)
+    return {**(table.schema.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}}
 
 
 def _write_rasters(plan: ScenePlan, folder: Path) -> Path:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.blend import BlockScores, Strip, band_windows, finish, unscored
+from geoseg.grid.blend import BlockScores, ClassMap, Strip, band_windows, finish, unscored
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.raster.read import read_window
 from geoseg.run.plan import ScenePlan
+from geoseg.vector.blocks import BlockLabels, label_block
+from geoseg.vector.seams import Rim
+from geoseg.vector.undissolved import split_at_grid
 
 if TYPE_CHECKING:  # torch is imported where a model is, not in every process that reads or finishes blocks
     from geoseg.model.predictor import Predictor
@@ -22,7 +25,7 @@ class Cost:
     """What one unit of work took."""
 
     stage: str
-    """read, predict, finish, rasters or polygons."""
+    """read, predict, finish, trace, rasters or polygons."""
     seconds: float
     """Wall time of the unit."""
     bytes: int = 0
@@ -92,12 +95,20 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
     return Predicted(cost, result.scores, spill.east, spill.south, spill.south_east)
 
 
-def finish_block(plan: ScenePlan, block: Block, own: BlockScores, *incoming: Strip | None) -> Cost:
-    """Add the neighbours' spill, decide the bands and keep the finished block in the store."""
+def finish_block(plan: ScenePlan, block: Block, own: BlockScores, *incoming: Strip | None) -> tuple[Cost, Rim]:
+    """Add the neighbours' spill, decide the bands, keep the finished block in the store and show its rim."""
     started = perf_counter()
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     strips = [strip for strip in incoming if strip is not None]
     class_map = finish(own, bands, strips, len(plan.legend))
     stored_bytes = plan.store.put_block(block, class_map)
     valid_pixels = int(np.count_nonzero(class_map.classes != NODATA_CLASS))
-    return Cost("finish", perf_counter() - started, stored_bytes, valid_pixels=valid_pixels)
+    rim = find_labels(plan, class_map).rim
+    return Cost("finish", perf_counter() - started, stored_bytes, valid_pixels=valid_pixels), rim
+
+
+def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
+    """Find the components of a block, as it was decided or after the minimum area."""
+    cell_px, undissolved = plan.tiling.lattice.rows.stride_px, plan.polygons.undissolved
+    classes = split_at_grid(class_map.classes, class_map.window, cell_px, undissolved)
+    return label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)

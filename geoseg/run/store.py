@@ -48,9 +48,13 @@ class SceneStore:
         """Tell whether the output holds results of this scene."""
         return self.rasters.exists() or self.polygons.exists()
 
-    def put_block(self, block: Block, class_map: ClassMap) -> int:
-        """Keep a finished block; return its bytes on disk."""
-        target = self._block(block)
+    def polygons_of(self, name: str) -> Path:
+        """Arrow file of the polygons that lie inside a block, or that span blocks."""
+        return self.work / "polygons" / f"{name}.arrow"
+
+    def put_block(self, block: Block, class_map: ClassMap, *, merged: bool = False) -> int:
+        """Keep a finished block, or its classes after the minimum area; return its bytes on disk."""
+        target = self._block(block, merged=merged)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=f"{block.name}.", suffix=".tmp", delete=False
@@ -65,9 +69,9 @@ class SceneStore:
                 raise
         return target.stat().st_size
 
-    def get_block(self, block: Block) -> ClassMap:
-        """Read a finished block back."""
-        classes, confidence = np.load(self._block(block), allow_pickle=False)
+    def get_block(self, block: Block, *, merged: bool = False) -> ClassMap:
+        """Read back what `put_block` kept."""
+        classes, confidence = np.load(self._block(block, merged=merged), allow_pickle=False)
         return ClassMap(block.core, classes, confidence)
 
     def commit(self, staged_rasters: Path, staged_polygons: Path | None) -> None:
@@ -86,8 +90,8 @@ class SceneStore:
             with suppress(OSError):  # another run's work is in it
                 folder.rmdir()
 
-    def _block(self, block: Block) -> Path:
-        return self.work / "blocks" / f"{block.name}.npy"
+    def _block(self, block: Block, *, merged: bool) -> Path:
+        return self.work / ("merged" if merged else "blocks") / f"{block.name}.npy"
 
 
 def check_writable(output: Path) -> None:

@@ -30,3 +30,13 @@ class PixelPolygons:
 
     def __len__(self) -> int:
         return len(self.geometry)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "PixelPolygons":
+        """Some of the polygons, or all of them in another order."""
+        return PixelPolygons(
+            self.geometry[rows],
+            self.class_id[rows],
+            self.first_pixel[rows],
+            self.pixels[rows],
+            self.confidence_sum[rows],
+        )

@@ -7,6 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.features
 import yaml
 
 from geoseg.config import load_settings
@@ -109,7 +110,7 @@ def test_the_report_and_the_settings_can_be_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "out/runs" / report.run_id
     saved = json.loads((folder / "report.json").read_text())
     assert saved["scenes"][0]["status"] == "done"
-    assert set(saved["stages"]) == {"read", "predict", "finish", "rasters", "polygons"}
+    assert set(saved["stages"]) == {"read", "predict", "finish", "trace", "rasters", "polygons"}
     assert saved["stages"]["read"]["bytes"] > 100 * 100 * 8
     assert saved["software"]["torch"].startswith("2.")
     by_class = saved["scenes"][0]["area_m2_by_class"]
@@ -120,7 +121,7 @@ def test_the_report_and_the_settings_can_be_read_back(tmp_path: Path) -> None:
 
 def test_polygons_and_class_map_tell_the_same(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", textured(100, 130), nodata=0)
-    run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out")
+    run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", polygons={"simplify_px": 0})
     classes = read_band(tmp_path / "out/rasters/scene/classes.tif")
     polygons = gpd.read_parquet(tmp_path / "out/polygons")
     with rasterio.open(tmp_path / "out/rasters/scene/classes.tif") as dataset:

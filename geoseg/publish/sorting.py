@@ -1,0 +1,57 @@
+"""Bring the polygons of many blocks into the order of publication, out of core.
+
+Each block's table lies in an Arrow file of its own. Only ids are held in memory; the rows of a part are taken from the
+memory-mapped files when the part is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from geoseg.grid.window import Grid
+from geoseg.publish.geoparquet import PART_ROWS
+from geoseg.publish.polygons import publication_order
+
+
+def save_table(path: Path, table: pa.Table) -> int:
+    """Write a table as an Arrow file under a temporary name and rename it; its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    temporary.replace(path)
+    return path.stat().st_size
+
+
+def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[pa.Table]:
+    """Cut all rows of the files, in the order of publication, into parts of a fixed count.
+
+    Args:
+        files: Arrow files of `geoseg.publish.polygons.POLYGON_SCHEMA`, at least one, in any order.
+        grid: The scene's frame.
+        stride_px: Side of a lattice cell.
+
+    Yields:
+        Tables of at most `PART_ROWS` rows; one without rows if there are no polygons.
+    """
+    tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(files)]
+    ids = [table["polygon_id"].to_numpy() for table in tables]
+    file_of = np.repeat(np.arange(len(tables), dtype=np.int32), [len(part) for part in ids])
+    row_of = np.concatenate([np.arange(len(part), dtype=np.int32) for part in ids])
+    order = publication_order(np.concatenate(ids), grid, stride_px)
+    for start in range(0, max(1, len(order)), PART_ROWS):
+        yield _take(tables, file_of, row_of, order[start : start + PART_ROWS])
+
+
+def _take(tables: Sequence[pa.Table], file_of: np.ndarray, row_of: np.ndarray, chosen: np.ndarray) -> pa.Table:
+    """Rows of several tables, in the order of ``chosen``."""
+    if not len(chosen):
+        return tables[0].slice(0, 0)
+    by_file = chosen[np.argsort(file_of[chosen], kind="stable")]
+    files, starts = np.unique(file_of[by_file], return_index=True)
+    pieces = [tables[file].take(rows) for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)]
+    back = np.empty(len(chosen), np.int64)
+    back[np.argsort(file_of[chosen], kind="stable")] = np.arange(len(chosen))
+    return pa.concat_tables(pieces).combine_chunks().take(back)

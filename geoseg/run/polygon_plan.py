@@ -1,0 +1,73 @@
+"""Which polygons a scene gets: the settings in the scene's own pixels and class ids."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyproj import CRS
+
+from geoseg.config import PolygonSettings
+from geoseg.errors import SettingsError
+from geoseg.grid.legend import NODATA_CLASS, Legend
+from geoseg.publish.measure import is_planar
+from geoseg.raster.scene import Scene
+from geoseg.vector.simplify import MAX_TOLERANCE_PX
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonPlan:
+    """What is published as polygons, in the scene's own pixels."""
+
+    crs: str
+    """``native`` or ``EPSG:nnnn``."""
+    simplify_px: float
+    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    min_area_px: int
+    """Components of fewer pixels take the class of a neighbour."""
+    classes: tuple[int, ...] | None
+    """Classes that are published; None for all."""
+    undissolved: tuple[int, ...]
+    """Classes whose polygons stay cut at the patch lattice."""
+
+
+def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> PolygonPlan:
+    """Turn metres into pixels and names into ids.
+
+    Raises:
+        SettingsError: If a class is unknown, or metres have no meaning in the scene's CRS.
+    """
+    simplify_px, min_area_px = settings.simplify_px, settings.min_area_px
+    if settings.simplify_m is not None:
+        simplify_px = settings.simplify_m / math.sqrt(_pixel_m2(scene))
+    if settings.min_area_m2 is not None:
+        min_area_px = math.ceil(settings.min_area_m2 / _pixel_m2(scene))
+    if simplify_px > MAX_TOLERANCE_PX:
+        raise SettingsError(
+            f"polygons.simplify_m={settings.simplify_m} is {simplify_px:g} pixels of {scene.path}; at most "
+            f"{MAX_TOLERANCE_PX:g} are possible."
+        )
+    undissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
+    if len(legend) + len(undissolved) > NODATA_CLASS:
+        raise SettingsError(
+            f"polygons.not_dissolved needs a free class id for each of its {len(undissolved)} classes, and the legend "
+            f"holds {len(legend)} of {NODATA_CLASS}."
+        )
+    published = None if settings.classes == "all" else _class_ids(settings.classes, legend, "polygons.classes")
+    return PolygonPlan(settings.crs, simplify_px, min_area_px, published, undissolved)
+
+
+def _pixel_m2(scene: Scene) -> float:
+    crs = CRS.from_user_input(scene.grid.crs) if scene.grid.crs else None
+    if crs is None or not is_planar(crs):
+        raise SettingsError(
+            f"polygons.simplify_m and polygons.min_area_m2 need a projected CRS in metres; {scene.path} has "
+            f"{crs.name if crs else 'none'}. Use polygons.simplify_px and polygons.min_area_px."
+        )
+    return scene.grid.pixel_area
+
+
+def _class_ids(names: Sequence[str], legend: Legend, key: str) -> tuple[int, ...]:
+    unknown = [name for name in names if name not in legend.names]
+    if unknown:
+        raise SettingsError(f"{key}: {unknown} are not classes of the model. Its classes: {', '.join(legend.names)}.")
+    return tuple(sorted({legend.names.index(name) for name in names}))

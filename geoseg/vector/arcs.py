@@ -1,0 +1,248 @@
+"""Boundaries between components, cut into arcs that no block border crosses.
+
+Between two pixels of different classes lies a *crack*, an edge of the lattice of pixel corners. Where three or four
+cracks meet is a *node*. The *cut lattice*, every ``cut_px``-th row and column of corners, makes a node too wherever a
+boundary crosses or leaves it. An *arc* runs from node to node, or is closed and has none. So an arc lies in one cell of
+the cut lattice, and since block borders are lines of that lattice, the arcs are the same for any blocks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.window import Window
+from geoseg.vector.compiled import compiled
+from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.names import is_among
+
+UP, RIGHT, DOWN, LEFT = range(4)
+"""Headings, clockwise as seen on the map."""
+
+TURN, NODE, SEEN = 16, 32, 64
+"""Bits of a corner besides 1 << heading for each crack the block owns: turn of an arc; node; turn already traced."""
+
+VERTEX = TURN | NODE
+"""A corner that is a vertex of some arc of some block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arcs:
+    """Boundary lines, N in all with V vertices. On each side of a line lies one component, or none."""
+
+    xy: NDArray[np.int32]
+    """Vertices of one arc after the other, both ends included, shape (V, 2): column and row of a pixel corner."""
+    offsets: NDArray[np.int64]
+    """Arc ``i`` has the vertices ``offsets[i]:offsets[i + 1]``, at least two; shape (N + 1,)."""
+    left: NDArray[np.int64]
+    """First pixel of the component on the left, -1 for none; shape (N,)."""
+    right: NDArray[np.int64]
+    """First pixel of the component on the right, -1 for none; shape (N,)."""
+    leaving: NDArray[np.uint8]
+    """Heading of the first crack, shape (N,). A simplified line no longer tells it."""
+    arriving: NDArray[np.uint8]
+    """Heading of the last crack, shape (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def start(self) -> NDArray[np.int32]:
+        """First vertex of each arc, shape (N, 2)."""
+        return self.xy[self.offsets[:-1]]
+
+    @property
+    def end(self) -> NDArray[np.int32]:
+        """Last vertex of each arc, shape (N, 2); the first one again if the arc is closed."""
+        return self.xy[self.offsets[1:] - 1]
+
+
+def find_corners(classes: NDArray[np.uint8], core: Window, shape: tuple[int, int], cut_px: int) -> NDArray[np.uint8]:
+    """Tell which cracks meet in each pixel corner of a block, and whether it is a vertex.
+
+    Args:
+        classes: Class ids of the core and one pixel around it, shape (H + 2, W + 2); 255 outside the scene.
+        core: The block's window in the scene; its borders lie on the cut lattice or the scene's rim.
+        shape: Rows and columns of the scene.
+        cut_px: Period of the cut lattice.
+
+    Returns:
+        Bits as `TURN`, `NODE` and 1 << heading, shape (H + 1, W + 1). A crack between two blocks belongs to the one
+        south or east of it; the vertices are those of all arcs.
+
+    Raises:
+        ValueError: If the core does not start on the cut lattice, or ends neither there nor at the scene's rim.
+    """
+    borders = (core.row, core.col, core.row_stop % shape[0], core.col_stop % shape[1])
+    if any(border % cut_px for border in borders):
+        raise ValueError(f"The block {core} does not lie on the cut lattice of {cut_px} pixels of a scene of {shape}.")
+    corners = np.empty((core.height + 1, core.width + 1), np.uint8)
+    # Cracks on the last row and column of corners belong to the next block, if there is one.
+    last_row = core.height + (core.row_stop == shape[0])
+    last_col = core.width + (core.col_stop == shape[1])
+    _mark(classes, core.row, core.col, last_row, last_col, cut_px, corners)
+    return corners
+
+
+def trace_arcs(
+    corners: NDArray[np.uint8], core: Window, labels: NDArray[np.int32], names: NDArray[np.int64],
+    north: NDArray[np.int64], west: NDArray[np.int64],
+) -> Arcs:  # fmt: skip
+    """Follow the cracks that a block owns.
+
+    Arcs with ends start at the end that comes first in raster order, closed arcs at their first turn, heading right.
+
+    Args:
+        corners: What `find_corners` returned. Its cracks are used up; its vertices stay.
+        core: The block's window in the scene.
+        labels: Component of each pixel of the core, shape (H, W), -1 for none.
+        names: First pixel of each component.
+        north: First pixel of the component of each pixel of the row above the core, shape (W,), -1 for none.
+        west: The same for the column on the left of the core, shape (H,).
+
+    Returns:
+        The arcs, in scene pixels.
+    """
+    nodes, turns = _count(corners)
+    # A node ends up to four arcs, a turn lies on one and may start it.
+    xy = np.empty((4 * nodes + 2 * turns, 2), np.int32)
+    offsets = np.zeros(2 * nodes + turns + 1, np.int64)
+    headings = np.empty((2, 2 * nodes + turns), np.uint8)
+    count = _trace(corners, xy, offsets, headings)
+    offsets, headings = offsets[: count + 1].copy(), headings[:, :count].copy()
+    xy = xy[: offsets[-1]].copy()
+    sides = np.empty((2, count), np.int64)
+    _name_sides(xy, offsets, headings[0], labels, names, north, west, sides)
+    xy += np.array([core.col, core.row], np.int32)
+    return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1])
+
+
+def arcs_beside(arcs: Arcs, names: NDArray[np.int64]) -> Arcs:
+    """Arcs beside any of the named components, ascending."""
+    keep = is_among(arcs.left, names) | is_among(arcs.right, names)
+    lengths = np.diff(arcs.offsets)
+    offsets = np.concatenate([[0], np.cumsum(lengths[keep])])
+    xy = arcs.xy[np.repeat(keep, lengths)]
+    return Arcs(xy, offsets, arcs.left[keep], arcs.right[keep], arcs.leaving[keep], arcs.arriving[keep])
+
+
+def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
+    """Put the arcs of several blocks into one table."""
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Arcs(
+        np.concatenate([part.xy for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.concatenate([part.left for part in parts]),
+        np.concatenate([part.right for part in parts]),
+        np.concatenate([part.leaving for part in parts]),
+        np.concatenate([part.arriving for part in parts]),
+    )
+
+
+@compiled
+def _mark(
+    classes: NDArray[np.uint8], row: int, col: int, last_row: int, last_col: int, cut_px: int,
+    corners: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Fill ``corners``; cracks from ``last_row`` and ``last_col`` on along these lines are another block's."""
+    for r in range(corners.shape[0]):
+        cut_row = (row + r) % cut_px == 0
+        for c in range(corners.shape[1]):
+            nw, ne = classes[r, c], classes[r, c + 1]
+            sw, se = classes[r + 1, c], classes[r + 1, c + 1]
+            if nw == ne and nw == sw and nw == se:
+                corners[r, c] = 0
+                continue
+            up, right, down, left = nw != ne, ne != se, se != sw, sw != nw
+            vertical, horizontal = up or down, right or left
+            degree = int(up) + int(right) + int(down) + int(left)
+            bits = 0
+            if degree > 2 or (cut_row and vertical) or ((col + c) % cut_px == 0 and horizontal):
+                bits = NODE
+            elif vertical and horizontal:
+                bits = TURN
+            if c < last_col:
+                bits |= (int(up and r > 0) << UP) | (int(down and r < corners.shape[0] - 1) << DOWN)
+            if r < last_row:
+                bits |= (int(left and c > 0) << LEFT) | (int(right and c < corners.shape[1] - 1) << RIGHT)
+            corners[r, c] = bits
+
+
+@compiled
+def _count(corners: NDArray[np.uint8]) -> tuple[int, int]:
+    nodes = turns = 0
+    for corner in corners.flat:
+        nodes += (corner & NODE) != 0
+        turns += (corner & TURN) != 0
+    return nodes, turns
+
+
+@compiled
+def _trace(
+    corners: NDArray[np.uint8], xy: NDArray[np.int32], offsets: NDArray[np.int64], headings: NDArray[np.uint8]
+) -> int:
+    """Trace arcs from all nodes, then from the turns that no arc has passed; return their number."""
+    count = 0
+    for kind in (NODE, TURN):
+        for r in range(corners.shape[0]):
+            for c in range(corners.shape[1]):
+                if corners[r, c] & (VERTEX | SEEN) != kind:
+                    continue
+                for heading in range(4):
+                    if corners[r, c] & (1 << heading):
+                        offsets[count + 1] = _follow(corners, r, c, heading, xy, offsets[count], headings[:, count])
+                        count += 1
+    return count
+
+
+@compiled
+def _follow(
+    corners: NDArray[np.uint8], row: int, col: int, heading: int,
+    xy: NDArray[np.int32], size: int, headings: NDArray[np.uint8],
+) -> int:  # fmt: skip
+    """Write the vertices of one arc, use up the cracks at its ends, and return the number of vertices so far."""
+    r, c = row, col
+    headings[0] = heading
+    xy[size, 0], xy[size, 1] = c, r
+    size += 1
+    corners[r, c] &= np.uint8(255 - (1 << heading))
+    while True:
+        r += (heading == DOWN) - (heading == UP)
+        c += (heading == RIGHT) - (heading == LEFT)
+        corner = corners[r, c]
+        if not corner & VERTEX:
+            continue
+        xy[size, 0], xy[size, 1] = c, r
+        size += 1
+        if corner & NODE or (r == row and c == col):
+            break
+        corners[r, c] |= np.uint8(SEEN)
+        clockwise = (heading + 1) & 3
+        heading = clockwise if corner & (1 << clockwise) else (heading + 3) & 3
+    headings[1] = heading
+    corners[r, c] &= np.uint8(255 - (1 << (heading ^ 2)))
+    return size
+
+
+@compiled
+def _name_sides(
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], leaving: NDArray[np.uint8], labels: NDArray[np.int32],
+    names: NDArray[np.int64], north: NDArray[np.int64], west: NDArray[np.int64], sides: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Write the component on the left and on the right of the first crack of each arc."""
+    for arc in range(sides.shape[1]):
+        c, r = xy[offsets[arc]]
+        for side in range(2):
+            # Pixels around a corner, clockwise from 0 in the north-west: heading up, 0 is on the left, 1 on the right.
+            pixel = (leaving[arc] + side) & 3
+            y = r - (pixel < 2)
+            x = c - (pixel % 3 == 0)
+            name = np.int64(NO_COMPONENT)
+            if y < 0:
+                name = north[x]
+            elif x < 0:
+                name = west[y]
+            elif y < labels.shape[0] and x < labels.shape[1] and labels[y, x] != NO_COMPONENT:
+                name = names[labels[y, x]]
+            sides[side, arc] = name

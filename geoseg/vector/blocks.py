@@ -1,0 +1,160 @@
+"""The stages from class map to polygons, block by block; the result is that of the whole raster, whatever the blocks.
+
+`label_block` needs a block alone, `trace_block` its neighbours' rims, `join_blocks` what reaches over block borders.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.window import Window
+from geoseg.vector.arcs import Arcs, arcs_beside, concatenate_arcs, find_corners, trace_arcs
+from geoseg.vector.attributes import concatenate, merge_sums
+from geoseg.vector.components import NO_COMPONENT, Components, find_components
+from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
+from geoseg.vector.names import is_among, rename
+from geoseg.vector.polygons import PixelPolygons
+from geoseg.vector.rings import build_polygons
+from geoseg.vector.seams import Place, Rim, find_rim, surround, unite
+from geoseg.vector.simplify import simplify_arcs
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLabels:
+    """A block and its components."""
+
+    core: Window
+    """The block's window in the scene."""
+    classes: NDArray[np.uint8]
+    """Class ids, shape (H, W); 255 is nodata."""
+    labels: NDArray[np.int32]
+    """Row in ``components`` of each pixel, shape (H, W); -1 for nodata."""
+    components: Components
+    """The components as this block sees them, by first pixel."""
+    rim: Rim
+    """What the neighbours need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a block holds of the components that may go on in other blocks."""
+
+    components: Components
+    """Its part of them, by first pixel."""
+    arcs: Arcs
+    """The arcs it owns beside these parts or beside its neighbours."""
+
+
+def label_block(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core: Window, width: int) -> BlockLabels:
+    """Find the components of a block.
+
+    Args:
+        classes: Class ids of the core, shape (H, W); 255 is nodata.
+        confidence: Confidence 0..255 of each pixel, shape (H, W).
+        core: The block's window in the scene.
+        width: Columns of the scene.
+    """
+    classes, confidence = np.ascontiguousarray(classes), np.ascontiguousarray(confidence)
+    labels, components = find_components(classes, confidence, core, width)
+    rim = find_rim(classes, labels, components.first_pixel)
+    return BlockLabels(core, classes, labels, components, rim)
+
+
+def bound_block(block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], *, cut_px: int) -> Boundaries:
+    """Measure the boundaries that a block owns; arguments as of `trace_block`."""
+    _, arcs = _trace(block, around, shape, cut_px)
+    return find_boundaries(arcs)
+
+
+def recolour(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
+    """Class map of a block after `absorb` has changed classes, shape (H, W)."""
+    components = block.components
+    found = is_among(components.first_pixel, changes.names)
+    class_id = np.append(components.class_id, np.uint8(NODATA_CLASS))
+    class_id[:-1][found] = changes.class_id[np.searchsorted(changes.names, components.first_pixel[found])]
+    # The label -1, nodata, finds the last entry.
+    return class_id[block.labels]
+
+
+def trace_block(
+    block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], *, cut_px: int, simplify_px: float
+) -> tuple[PixelPolygons, Unfinished]:
+    """Trace and simplify the arcs of a block, and finish the polygons that lie inside it.
+
+    Args:
+        block: The block; its borders lie on the cut lattice or the scene's rim.
+        around: Rims of its neighbours, up to eight, by their distance in blocks.
+        shape: Rows and columns of the scene.
+        cut_px: Period of the cut lattice.
+        simplify_px: Square root of the largest triangle that a line may lose at one time; 0 keeps every corner.
+
+    Returns:
+        The polygons of the components that touch no other block; what `join_blocks` needs of the others.
+    """
+    corners, arcs = _trace(block, around, shape, cut_px)
+    if simplify_px:
+        arcs = simplify_arcs(arcs, corners, block.core, cut_px, simplify_px)
+    names, rim, is_open = block.components.first_pixel, block.rim, np.zeros(len(block.components), np.bool_)
+    for step, edge in (((-1, 0), rim.north), ((1, 0), rim.south), ((0, -1), rim.west), ((0, 1), rim.east)):
+        if step in around:
+            is_open[np.searchsorted(names, edge.names[edge.names != NO_COMPONENT])] = True
+    finished = block.components.take(~is_open)
+    polygons = _polygons(build_polygons(arcs, finished.first_pixel), finished)
+    beyond = np.concatenate([names[is_open], *_names_before(around, block.core)])
+    arcs = arcs_beside(arcs, np.unique(beyond[beyond != NO_COMPONENT]))
+    return polygons, Unfinished(block.components.take(is_open), arcs)
+
+
+def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64]) -> PixelPolygons:
+    """Finish the polygons that touch block borders.
+
+    Args:
+        blocks: What all blocks of a scene left unfinished, in any order.
+        seams: Pairs of names that are one component, shape (P, 2), as `find_seams` returns them.
+
+    Returns:
+        The polygons, by first pixel.
+    """
+    blocks = list(blocks)
+    parts = concatenate([block.components for block in blocks])
+    parts = parts.take(np.argsort(parts.first_pixel))
+    whole = unite(parts.first_pixel, seams)
+    arcs = concatenate_arcs([block.arcs for block in blocks])
+    left, right = (rename(side, parts.first_pixel, whole) for side in (arcs.left, arcs.right))
+    sums = merge_sums(parts, whole)
+    return _polygons(build_polygons(replace(arcs, left=left, right=right), sums.first_pixel), sums)
+
+
+def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:
+    """Put polygons into one table, by first pixel."""
+    names = ("geometry", "class_id", "first_pixel", "pixels", "confidence_sum")
+    geometry, class_id, first_pixel, pixels, total = (
+        np.concatenate(column)
+        for column in zip(*([getattr(part, name) for name in names] for part in parts), strict=True)
+    )
+    order = np.argsort(first_pixel)
+    return PixelPolygons(geometry[order], class_id[order], first_pixel[order], pixels[order], total[order])
+
+
+def _trace(
+    block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], cut_px: int
+) -> tuple[NDArray[np.uint8], Arcs]:
+    """Corners and unsimplified arcs of a block."""
+    corners = find_corners(surround(block.classes, around), block.core, shape, cut_px)
+    north, west = _names_before(around, block.core)
+    return corners, trace_arcs(corners, block.core, block.labels, block.components.first_pixel, north, west)
+
+
+def _names_before(around: Mapping[Place, Rim], core: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Names of the components in the row north of the core and in the column west of it."""
+    north = around[-1, 0].south.names if (-1, 0) in around else np.full(core.width, NO_COMPONENT, np.int64)
+    west = around[0, -1].east.names if (0, -1) in around else np.full(core.height, NO_COMPONENT, np.int64)
+    return north, west
+
+
+def _polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
+    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum)

@@ -1,0 +1,173 @@
+"""Arcs to polygons: chain the arcs around each component to rings.
+
+A ring keeps its component on the right as seen on the map. Where two diagonal pixels of one component touch, it goes on
+along the same region *outside*: then no ring meets itself, and two rings of a polygon meet in single points at most.
+"""
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.vector.arcs import Arcs
+from geoseg.vector.compiled import compiled
+from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.names import is_among
+
+
+def build_polygons(arcs: Arcs, names: NDArray[np.int64]) -> NDArray[Any]:
+    """Build the polygons of some components.
+
+    Nodes at which a boundary of two components goes straight on are left out, on both sides alike. Rings start at
+    their first vertex in raster order, and holes stand in the order of these: equal components give equal polygons.
+
+    Args:
+        arcs: All arcs of these components, in any order, and any other arcs.
+        names: First pixels of the components, ascending, shape (N,).
+
+    Returns:
+        Valid shapely polygons, x the column and y the row, shells counter-clockwise in x and y; shape (N,).
+    """
+    # A chain is an arc in one direction: 2 * arc as it is traced, 2 * arc + 1 back.
+    sides = np.stack([arcs.right, arcs.left], axis=1)
+    inside = np.where(is_among(sides, names), sides, NO_COMPONENT).ravel()
+    outside = sides[:, ::-1].ravel()
+    leaving = np.stack([arcs.leaving, arcs.arriving ^ 2], axis=1).ravel()
+    arriving = np.stack([arcs.arriving, arcs.leaving ^ 2], axis=1).ravel()
+    ends = np.stack([arcs.start, arcs.end], axis=1).astype(np.int64)
+    nodes, node = np.unique(ends[..., 1] << 32 | ends[..., 0], return_inverse=True)
+    follower = np.full(len(inside), -1, np.int64)
+    _link(node.ravel(), len(nodes), inside, leaving, arriving, follower)
+    straight = np.zeros(len(inside), np.bool_)
+    _mark_straight(arcs.xy, arcs.offsets, follower, outside, leaving, arriving, straight)
+
+    rings = np.empty((len(inside), 4), np.int64)
+    rings = rings[: _measure(arcs.xy, arcs.offsets, follower, straight, rings)]
+    chain, length, first_vertex, area = rings.T
+    component = inside[chain]
+    order = np.lexsort([first_vertex, area < 0, component])
+    offsets = np.concatenate([[0], np.cumsum(length[order])])
+    xy = np.empty((offsets[-1], 2))
+    _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
+
+    shells = np.searchsorted(component[order], names)
+    geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (offsets, np.append(shells, len(rings))))
+    return np.asarray(geometry, object)
+
+
+@compiled
+def _link(
+    node: NDArray[np.int64], node_count: int, inside: NDArray[np.int64], leaving: NDArray[np.uint8],
+    arriving: NDArray[np.uint8], follower: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Find for each chain beside a component the one that goes on along it; chain ``i`` starts at ``node[i]``."""
+    chains = np.full((node_count, 4), -1, np.int64)
+    for chain in range(len(node)):
+        chains[node[chain], leaving[chain]] = chain
+    for chain in range(len(node)):
+        if inside[chain] == NO_COMPONENT:
+            continue
+        # To the left first: at a touch of two diagonal pixels the way along the same outside.
+        for turn in (3, 0, 1):
+            candidate = chains[node[chain ^ 1], (arriving[chain] + turn) & 3]
+            if candidate >= 0 and inside[candidate] == inside[chain]:
+                follower[chain] = candidate
+                break
+
+
+@compiled
+def _ends(offsets: NDArray[np.int64], chain: int) -> tuple[int, int, int]:
+    """First vertex of a chain, last one, and the step between them."""
+    first, last = offsets[chain // 2], offsets[chain // 2 + 1] - 1
+    if chain & 1:
+        return last, first, -1
+    return first, last, 1
+
+
+@compiled
+def _mark_straight(
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], outside: NDArray[np.int64],
+    leaving: NDArray[np.uint8], arriving: NDArray[np.uint8], straight: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Mark chains whose first vertex changes neither a line nor a neighbour.
+
+    The unsimplified line must go straight on too, for only then do no more than two regions surely meet there.
+    """
+    for chain in range(len(follower)):
+        then = follower[chain]
+        if then < 0 or outside[then] != outside[chain] or leaving[then] != arriving[chain]:
+            continue
+        _, here, back = _ends(offsets, chain)
+        there, _, onward = _ends(offsets, then)
+        ux, uy = np.int64(xy[here, 0]) - xy[here - back, 0], np.int64(xy[here, 1]) - xy[here - back, 1]
+        vx, vy = np.int64(xy[there + onward, 0]) - xy[here, 0], np.int64(xy[there + onward, 1]) - xy[here, 1]
+        straight[then] = ux * vy == uy * vx
+
+
+@compiled
+def _measure(
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], straight: NDArray[np.bool_],
+    rings: NDArray[np.int64],
+) -> int:  # fmt: skip
+    """Write (a chain, number of vertices, first vertex, doubled area) of each ring; return the number of rings.
+
+    A vertex stands for its place in raster order, ``y << 32 | x``; the last one, equal to the first, counts as well.
+    """
+    count = 0
+    seen = np.zeros(len(follower), np.bool_)
+    for start in range(len(follower)):
+        if follower[start] < 0 or seen[start]:
+            continue
+        length, area, smallest = 1, 0, np.int64(1) << 62
+        chain = start
+        while not seen[chain]:
+            seen[chain] = True
+            at, last, step = _ends(offsets, chain)
+            length -= straight[chain]
+            while at != last:
+                x, y = np.int64(xy[at, 0]), np.int64(xy[at, 1])
+                length += 1
+                smallest = min(smallest, y << 32 | x)
+                area += x * xy[at + step, 1] - y * xy[at + step, 0]
+                at += step
+            chain = follower[chain]
+        rings[count] = start, length, smallest, area
+        count += 1
+    return count
+
+
+@compiled
+def _write(
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], straight: NDArray[np.bool_],
+    chains: NDArray[np.int64], first_vertex: NDArray[np.int64], ring_offsets: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Write the vertices of each ring, from its first one to the same again."""
+    for ring in range(len(chains)):
+        begin, end = ring_offsets[ring], ring_offsets[ring + 1]
+        size, first, chain = begin, begin, chains[ring]
+        while size < end - 1:
+            at, last, step = _ends(offsets, chain)
+            if straight[chain]:
+                at += step
+            while at != last:
+                x, y = xy[at, 0], xy[at, 1]
+                if first_vertex[ring] == np.int64(y) << 32 | np.int64(x):
+                    first = size
+                out[size, 0], out[size, 1] = x, y
+                size += 1
+                at += step
+            chain = follower[chain]
+        _rotate(out[begin : end - 1], first - begin)
+        out[end - 1] = out[begin]
+
+
+@compiled
+def _rotate(line: NDArray[np.float64], shift: np.int64) -> None:
+    """Move the row ``shift`` to the front, in place, by three reversals."""
+    for first, last in ((0, shift), (shift, len(line)), (0, len(line))):
+        for k in range((last - first) // 2):
+            for axis in range(2):
+                other = last - 1 - k
+                line[first + k, axis], line[other, axis] = line[other, axis], line[first + k, axis]

@@ -1,0 +1,139 @@
+"""Where blocks meet: what they show each other, and which components are one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.vector.compiled import compiled
+from geoseg.vector.components import NO_COMPONENT
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One of the four outermost rows or columns of a block, from north to south or from west to east."""
+
+    classes: NDArray[np.uint8]
+    """Class ids, shape (L,)."""
+    names: NDArray[np.int64]
+    """First pixel, in this block, of the component of each pixel; -1 for none; shape (L,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """All that the neighbours of a block need to know of it."""
+
+    north: Edge
+    """First row."""
+    south: Edge
+    """Last row."""
+    west: Edge
+    """First column."""
+    east: Edge
+    """Last column."""
+
+
+Place = tuple[int, int]
+"""Row and column of a block among the blocks of a scene."""
+
+
+_FAR = {-1: 0, 1: -1}
+"""Index of the outermost row or column in a direction."""
+
+
+def neighbours(rims: Mapping[Place, Rim], place: Place) -> dict[Place, Rim]:
+    """Rims of the up to eight neighbours of a block, by their distance in blocks: (-1, 0) is north of it."""
+    around = ((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across)
+    found = {step: rims.get((place[0] + step[0], place[1] + step[1])) for step in around}
+    return {step: rim for step, rim in found.items() if rim is not None}
+
+
+def find_rim(classes: NDArray[np.uint8], labels: NDArray[np.int32], names: NDArray[np.int64]) -> Rim:
+    """Copy the rim of a block.
+
+    Args:
+        classes: Class ids of the block, shape (H, W).
+        labels: Component of each pixel, shape (H, W), -1 for none.
+        names: First pixel of each component.
+    """
+    # One name more: the label -1 finds it.
+    named = np.append(names, NO_COMPONENT)
+    lines = ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1))
+    return Rim(*(Edge(classes[line].copy(), named[labels[line]]) for line in lines))
+
+
+def surround(classes: NDArray[np.uint8], around: Mapping[Place, Rim]) -> NDArray[np.uint8]:
+    """Put a block's neighbours around it, one pixel wide.
+
+    Args:
+        classes: Class ids of the block, shape (H, W).
+        around: Rims of its neighbours, up to eight, by their distance in blocks: (-1, 0) is north of it.
+
+    Returns:
+        Class ids, shape (H + 2, W + 2); 255 where no neighbour is.
+    """
+    wide = np.pad(classes, 1, constant_values=NODATA_CLASS)
+    for (down, across), rim in around.items():
+        if not down:
+            wide[1:-1, _FAR[across]] = (rim.east if across < 0 else rim.west).classes
+            continue
+        line = (rim.south if down < 0 else rim.north).classes
+        if across:
+            wide[_FAR[down], _FAR[across]] = line[_FAR[-across]]
+        else:
+            wide[_FAR[down], 1:-1] = line
+    return wide
+
+
+def find_seams(rims: Mapping[Place, Rim]) -> NDArray[np.int64]:
+    """Find the components of neighbouring blocks that touch along an edge with the same class.
+
+    Args:
+        rims: Rims of all blocks of the scene, or of any part of them with their east and south neighbours.
+
+    Returns:
+        Pairs of names, shape (N, 2), each once.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    for (row, col), rim in rims.items():
+        for edge, place, other in ((rim.south, (row + 1, col), "north"), (rim.east, (row, col + 1), "west")):
+            if place in rims:
+                facing: Edge = getattr(rims[place], other)
+                same = (edge.classes == facing.classes) & (edge.classes != NODATA_CLASS)
+                found.append(np.unique(np.stack([edge.names[same], facing.names[same]], axis=1), axis=0))
+    return np.concatenate(found)
+
+
+def unite(names: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find the smallest name among all that pairs connect with each.
+
+    Args:
+        names: Names, ascending, shape (N,); all that the pairs hold are among them.
+        pairs: Names of parts of one component, shape (P, 2).
+
+    Returns:
+        The first pixel of the whole component that each belongs to, shape (N,).
+    """
+    parent = np.arange(len(names))
+    _unite(np.searchsorted(names, pairs), parent)
+    return names[parent]
+
+
+@compiled
+def _root(parent: NDArray[np.int64], part: int) -> int:
+    while parent[part] != part:
+        parent[part] = parent[parent[part]]
+        part = parent[part]
+    return part
+
+
+@compiled
+def _unite(pairs: NDArray[np.int64], parent: NDArray[np.int64]) -> None:
+    """Let ``parent`` map each part to the smallest one of its component."""
+    for pair in range(len(pairs)):
+        one, other = _root(parent, pairs[pair, 0]), _root(parent, pairs[pair, 1])
+        parent[max(one, other)] = min(one, other)
+    for part in range(len(parent)):
+        parent[part] = parent[parent[part]]

@@ -77,7 +77,7 @@ def float64_scores(network: torch.nn.Module, pixels: np.ndarray, patch: int, ove
     """Blended probabilities the plain way: numpy.pad, float64 sums, one division by the sum of weights."""
     rows, cols = (max(1, -(-(n - overlap) // (patch - overlap))) for n in pixels.shape[1:])
     height, width = ((n - 1) * (patch - overlap) + patch for n in (rows, cols))
-    scaled = (pixels.astype(np.float64) - 1500) / 800
+    scaled = (pixels.astype(np.float64) - 1500) / 80
     ramp = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / overlap) ** 2
     taper = np.concatenate([ramp, np.ones(patch - 2 * overlap), ramp[::-1]])
     total, weight = np.zeros((5, height, width)), np.zeros((height, width))

@@ -19,8 +19,8 @@ from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
 from geoseg.publish.geoparquet import PART_ROWS, ROW_GROUP_ROWS, read_polygons, write_polygons
 from geoseg.publish.polygons import POLYGON_SCHEMA, build_table, published_crs
-from geoseg.raster.polygonize import polygonize
 from geoseg.vector.polygons import PixelPolygons
+from tests.support.oracle import polygonize
 
 LEGEND = Legend(tuple(LegendClass(i, name, (i, 0, 0)) for i, name in enumerate(("water", "forest", "field"))))
 UTM = CRS.from_epsg(32633).to_wkt()

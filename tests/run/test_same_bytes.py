@@ -46,6 +46,32 @@ def shuffled(seed: int) -> Any:
     return order
 
 
+POLYGONS = [
+    {"simplify_px": 0},
+    {"simplify_px": 2.5, "min_area_px": 9},
+    {"min_area_m2": 2000, "not_dissolved": ["class1", "class3"], "classes": ["class1", "class2"], "crs": "EPSG:4326"},
+]
+
+
+@pytest.mark.parametrize("polygons", POLYGONS, ids=["plain", "minimum area", "undissolved"])
+def test_polygon_settings(inputs: tuple[Path, Path], tmp_path: Path, polygons: dict[str, Any]) -> None:
+    found = []
+    for strides in (1, 2, 5, 14):
+        output = tmp_path / str(strides)
+        run(*inputs, output, tiling={"block_px": strides * STRIDE}, polygons=polygons, order=shuffled(strides))
+        found.append(digests(output))
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_minimum_area_on_ray(inputs: tuple[Path, Path], tmp_path: Path, workers: int) -> None:
+    run(*inputs, tmp_path / "inline", polygons=POLYGONS[1], tiling={"block_px": 14 * STRIDE})
+    run(*inputs, tmp_path / "ray", polygons=POLYGONS[1], tiling={"block_px": 3 * STRIDE}, run={"workers": workers})
+    assert digests(tmp_path / "ray") == digests(tmp_path / "inline")
+
+
 @pytest.mark.parametrize("strides", [1, 2, 5])
 def test_block_sizes(inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, strides: int) -> None:
     run(*inputs, tmp_path, tiling={"block_px": strides * STRIDE})

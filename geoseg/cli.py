@@ -68,6 +68,52 @@ def segment_command(
     raise typer.Exit(report.exit_code)
 
 
+@app.command("validate")
+def validate_command(output: Annotated[Path, typer.Argument(help="Folder that a run wrote.")]) -> None:
+    """Read results back and certify them: files, ids, rings, coverage, areas, pixels."""
+    from geoseg.publish.validate import validate  # noqa: PLC0415
+
+    checks = validate(output)
+    table = Table(box=None)
+    for heading in ("scene", "check", "ok", "found", "expected"):
+        table.add_column(heading, no_wrap=heading in {"check", "ok"}, overflow="fold")
+    for check in checks:
+        verdict = Text("yes", "green") if check.ok else Text("no", "red")
+        table.add_row(escape(check.scene), check.name, verdict, escape(check.found), escape(check.expected))
+    out.print(table)
+    failed = [check for check in checks if not check.ok]
+    for check in failed:
+        found = f"{check.scene}: {check.name}: found {check.found}; expected {check.expected}"
+        err.print(f"[red]failed[/red] {escape(found)}")
+    out.print(f"{len(checks) - len(failed)} of {len(checks)} checks passed.")
+    raise typer.Exit(ExitCode.SCENES_FAILED if failed else ExitCode.OK)
+
+
+@app.command("polygonize")
+def polygonize_command(
+    class_map: Annotated[str, typer.Argument(help="Raster of one band of integers.", metavar="CLASSMAP")],
+    output: Annotated[Path, typer.Option(help="File to write: .parquet, .gpkg or .fgb.")],
+    simplify_px: Annotated[float, typer.Option(help="Smooth stairs of pixels; 0 keeps every corner.")] = 1.0,
+    min_area_px: Annotated[int, typer.Option(help="Smaller areas take the value of a neighbour.", min=0)] = 0,
+    block_px: Annotated[int, typer.Option(help="Side of a block: memory, never the result.")] = 2048,
+    values: Annotated[str | None, typer.Option(help="Values to publish, such as 1,2,3; default all.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Polygonize any class raster, of any size and from anywhere."""
+    from geoseg.run.polygonize import parse_values, polygonize_raster  # noqa: PLC0415
+
+    count = polygonize_raster(
+        class_map,
+        output,
+        simplify_px=simplify_px,
+        min_area_px=min_area_px,
+        block_px=block_px,
+        values=None if values is None else parse_values(values),
+        overwrite=overwrite,
+    )
+    out.print(f"{count:,} polygons in {escape(str(output))}")
+
+
 @app.command("demo")
 def demo_command(
     size: Annotated[int, typer.Option(help="Side of the landscape in pixels.", min=256)] = 4096,

@@ -4,7 +4,8 @@ https://geoparquet.org/releases/v1.1.0/
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,45 @@ def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path
 
 def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> Path:
     """Write one part; arguments as of `write_polygons`, the table of at most `PART_ROWS` rows."""
-    metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(table, crs_wkt))}
+    metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(_total_bounds(table), crs_wkt))}
     path = folder / f"part-{number:05d}.parquet"
-    with pq.ParquetWriter(
-        path,
-        table.schema.with_metadata(metadata),
-        compression="zstd",
-        compression_level=9,
-        use_dictionary=["class_id", "class_name", "observed_at", "model"],
-        # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
-        write_statistics=[name for name in _leaves(table.schema) if name != GEOMETRY],
-    ) as writer:
+    with _open_writer(path, table.schema.with_metadata(metadata)) as writer:
         # No rows, no row group: an empty one would have no statistics of its bbox.
         if len(table):
             writer.write_table(table.replace_schema_metadata(metadata), row_group_size=ROW_GROUP_ROWS)
     return path
+
+
+def write_file(path: Path, parts: Iterable[pa.Table], *, crs_wkt: str) -> None:
+    """Write polygons as one file, holding one part in memory at a time.
+
+    Args:
+        path: The file; a failure leaves a part of it.
+        parts: Tables of one schema with the columns ``geometry`` and ``bbox``, at least one, in the order of
+            publication; all but the last of a multiple of `ROW_GROUP_ROWS` rows.
+        crs_wkt: CRS of the geometries.
+    """
+    remaining = iter(parts)
+    first = next(remaining)
+    bounds: list[float] = []
+    with _open_writer(path, first.schema) as writer:
+        for table in chain([first], remaining):
+            if len(table):
+                bounds = _union(bounds, _total_bounds(table))
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata({GEO_KEY: json.dumps(_geo_metadata(bounds, crs_wkt))})
+
+
+def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=["class_id", "value", "class_name", "observed_at", "model"],
+        # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
+        write_statistics=[name for name in _leaves(schema) if name != GEOMETRY],
+    )
 
 
 def read_polygons(
@@ -118,26 +143,34 @@ def file_crs(file: Path) -> CRS:
     return CRS.from_json_dict(geo["columns"][GEOMETRY]["crs"])
 
 
-def _geo_metadata(part: pa.Table, crs_wkt: str) -> dict[str, Any]:
-    """The file metadata that GeoParquet asks for."""
+def _geo_metadata(bounds: list[float], crs_wkt: str) -> dict[str, Any]:
+    """The file metadata that GeoParquet asks for; no bounds mean no rows."""
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"] if len(part) else [],
+        "geometry_types": ["Polygon"] if bounds else [],
         "crs": CRS.from_wkt(crs_wkt).to_json_dict(),
         "orientation": "counterclockwise",
         "edges": "planar",
         "covering": {"bbox": {name: ["bbox", name] for name in BBOX_FIELDS}},
     }
-    if len(part):
-        column["bbox"] = _total_bounds(part)
+    if bounds:
+        column["bbox"] = bounds
     return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
 def _total_bounds(part: pa.Table) -> list[float]:
-    """Box around all rows: ``[xmin, ymin, xmax, ymax]``."""
+    """Box around all rows: ``[xmin, ymin, xmax, ymax]``; empty without rows."""
+    if not len(part):
+        return []
     bounds = [pc.min_max(pc.struct_field(part["bbox"], name)) for name in BBOX_FIELDS]
     extremes = ("min", "min", "max", "max")
     return [bound[extreme].as_py() for bound, extreme in zip(bounds, extremes, strict=True)]
+
+
+def _union(one: list[float], other: list[float]) -> list[float]:
+    """Box around two boxes; ``one`` may be empty."""
+    extremes = (min, min, max, max)
+    return [extreme(a, b) for extreme, a, b in zip(extremes, one, other, strict=True)] if one else other
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

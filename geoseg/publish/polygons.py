@@ -84,7 +84,7 @@ def build_table(
             "Use the legend of the model that made the class map."
         )
     polygons = _sorted(polygons, grid, stride_px)
-    geometry = shapely.transform(polygons.geometry, lambda pixel: _to_crs(pixel, grid))
+    geometry = shapely.transform(polygons.geometry, lambda pixel: to_crs(pixel, grid))
     sizes = measure(geometry, polygons.pixels * np.float64(grid.pixel_area), CRS.from_wkt(grid.crs))
     if crs != NATIVE:
         geometry = _reproject(geometry, CRS.from_wkt(grid.crs), published)
@@ -151,7 +151,7 @@ def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygon
     return polygons.take(publication_order(polygons.first_pixel, grid, stride_px))
 
 
-def _to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+def to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     """Apply the scene's affine to pixel coordinates ``(col, row)``, shape (V, 2)."""
     a, b, c, d, e, f = grid.transform
     col, row = pixel.T

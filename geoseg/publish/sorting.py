@@ -36,22 +36,30 @@ def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[
     Yields:
         Tables of at most `PART_ROWS` rows; one without rows if there are no polygons.
     """
-    tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(files)]
-    ids = [table["polygon_id"].to_numpy() for table in tables]
-    file_of = np.repeat(np.arange(len(tables), dtype=np.int32), [len(part) for part in ids])
+    files = sorted(files)
+    # Copies, so that no file stays mapped: pages once touched would count as this process's memory to the end.
+    ids = [_open(file)["polygon_id"].to_numpy().copy() for file in files]
+    file_of = np.repeat(np.arange(len(files), dtype=np.int32), [len(part) for part in ids])
     row_of = np.concatenate([np.arange(len(part), dtype=np.int32) for part in ids])
     order = publication_order(np.concatenate(ids), grid, stride_px)
     for start in range(0, max(1, len(order)), PART_ROWS):
-        yield _take(tables, file_of, row_of, order[start : start + PART_ROWS])
+        yield _take(files, file_of, row_of, order[start : start + PART_ROWS])
 
 
-def _take(tables: Sequence[pa.Table], file_of: np.ndarray, row_of: np.ndarray, chosen: np.ndarray) -> pa.Table:
-    """Rows of several tables, in the order of ``chosen``."""
+def _open(file: Path) -> pa.Table:
+    """Map a file into memory for as long as the table is used."""
+    return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+
+
+def _take(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray, chosen: np.ndarray) -> pa.Table:
+    """Rows of several files, in the order of ``chosen``."""
     if not len(chosen):
-        return tables[0].slice(0, 0)
+        return _open(paths[0]).slice(0, 0)
     by_file = chosen[np.argsort(file_of[chosen], kind="stable")]
     files, starts = np.unique(file_of[by_file], return_index=True)
-    pieces = [tables[file].take(rows) for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)]
+    pieces = [
+        _open(paths[file]).take(rows) for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)
+    ]
     back = np.empty(len(chosen), np.int64)
     back[np.argsort(file_of[chosen], kind="stable")] = np.arange(len(chosen))
     return pa.concat_tables(pieces).combine_chunks().take(back)

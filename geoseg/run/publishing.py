@@ -15,6 +15,7 @@ from geoseg.grid.blend import ClassMap
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import write_classes, write_confidence
+from geoseg.publish.scan import CLASSES_KEY, MIN_AREA_KEY, NOT_DISSOLVED_KEY
 from geoseg.publish.sorting import sorted_parts
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
@@ -82,11 +83,13 @@ def _metadata(plan: ScenePlan, table: pa.Table) -> dict[bytes, bytes]:
     wanted = plan.polygons
     facts = {
         "geoseg:simplify_px": f"{wanted.simplify_px:g}",
-        "geoseg:min_area_px": str(wanted.min_area_px),
+        MIN_AREA_KEY: str(max(1, wanted.min_area_px)),
         "geoseg:cut_px": str(plan.tiling.lattice.rows.stride_px),
     }
     if wanted.classes is not None:
-        facts["geoseg:classes"] = json.dumps(wanted.classes)
+        facts[CLASSES_KEY] = json.dumps(wanted.classes)
+    if wanted.undissolved:
+        facts[NOT_DISSOLVED_KEY] = json.dumps(wanted.undissolved)
     return {**(table.schema.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}}
 
 

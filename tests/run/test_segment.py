@@ -13,6 +13,7 @@ import yaml
 from geoseg.config import load_settings
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
+from geoseg.publish.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle, write_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, read_band, run, textured, write_scene
@@ -190,6 +191,18 @@ def test_results_without_polygons_replace_those_with(tmp_path: Path) -> None:
     assert (tmp_path / "out/polygons/scene=s").exists()
     run(scene, bundle, tmp_path / "out", overwrite=True, scene={"allow_ungeoreferenced": True})
     assert set(digests(tmp_path / "out")) == {"rasters/s/classes.tif", "rasters/s/confidence.tif"}
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [{}, {"simplify_px": 0}, {"simplify_px": 3, "min_area_px": 7}, {"crs": "EPSG:4326", "not_dissolved": ["class0"]}],
+)
+def test_results_are_certified(tmp_path: Path, polygons: dict[str, object]) -> None:
+    scene = write_scene(tmp_path / "scene.tif", textured(203, 317), nodata=0)
+    run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", tiling={"block_px": 72}, polygons=polygons)
+    checks = validate(tmp_path / "out")
+    assert len(checks) > 5
+    assert [check for check in checks if not check.ok] == []
 
 
 def test_a_constant_model_makes_one_polygon(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""Any integers as class ids: which values a raster holds, and the id 0..254 of each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.legend import NODATA_CLASS
+
+TABLE_SPAN = 1 << 22
+"""Values that lie closer together are looked up in a table, others by bisection."""
+
+Integers = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values of a raster; their order is that of the class ids, so it does not depend on where they occur."""
+
+    values: Integers
+    """Value of each class id, ascending, shape (N,), in the raster's type; at most 255."""
+
+    @classmethod
+    def choose(
+        cls,
+        pixels: Iterable[Integers],
+        dtype: np.dtype[Any],
+        *,
+        nodata: float | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> "Values":
+        """Choose the values that become polygons.
+
+        Args:
+            pixels: Valid pixels of the raster in portions of any shape; only looked at if that is necessary.
+            dtype: Their type, in the machine's byte order.
+            nodata: Value that gets no class id; one that the type cannot hold changes nothing.
+            wanted: Values that get one; all by default.
+
+        Raises:
+            ValueError: If there are more than 255, or the type cannot hold one that is wanted.
+        """
+        if wanted is not None:
+            limits = np.iinfo(dtype)
+            beyond = sorted(value for value in set(wanted) if not limits.min <= value <= limits.max)
+            if beyond:
+                raise ValueError(
+                    f"values={beyond} cannot occur in {dtype}, which ends at {limits.min} and {limits.max}."
+                )
+            found = np.array(sorted(set(wanted)), dtype)
+        elif dtype == np.uint8 and nodata in range(256):
+            found = np.arange(256, dtype=dtype)
+        else:
+            found = _find(pixels, dtype, nodata)
+        if nodata is not None:
+            found = found[found != nodata]
+        if len(found) > NODATA_CLASS:
+            raise ValueError(
+                f"The raster holds at least {len(found)} different values; polygons can be made of {NODATA_CLASS}. "
+                "Name those you want with values, or reclassify it first."
+            )
+        return cls(found)
+
+    def encode(self, pixels: Integers) -> NDArray[np.uint8]:
+        """Class id of each pixel, 255 for values that have none; may return ``pixels`` itself."""
+        values, ids = self.values, np.arange(len(self.values), dtype=np.uint8)
+        if values.dtype == np.uint8 and len(values) == NODATA_CLASS and values[-1] < NODATA_CLASS:
+            return pixels  # type: ignore[return-value]
+        if not len(values):
+            return np.full(pixels.shape, NODATA_CLASS, np.uint8)
+        if values.itemsize <= 2:
+            bits = np.dtype(f"u{values.itemsize}")
+            table = np.full(1 << 8 * values.itemsize, NODATA_CLASS, np.uint8)
+            table[values.view(bits)] = ids
+            return np.asarray(table[pixels.view(bits)])
+        span = int(values[-1]) - int(values[0])
+        if span < TABLE_SPAN:
+            table = np.full(span + 2, NODATA_CLASS, np.uint8)
+            table[values - values[0]] = ids
+            inside = (pixels >= values[0]) & (pixels <= values[-1])
+            # What overflows lies outside.
+            return np.asarray(table[np.where(inside, pixels - values[0], span + 1)])
+        place = np.minimum(np.searchsorted(values, pixels), len(values) - 1)
+        return np.where(values[place] == pixels, ids[place], np.uint8(NODATA_CLASS))
+
+
+def _find(pixels: Iterable[Integers], dtype: np.dtype[Any], nodata: float | None) -> Integers:
+    """Different values, ascending; the search ends with the portion that makes them too many."""
+    found: Integers = np.empty(0, dtype)
+    for part in pixels:
+        found = np.union1d(found, _distinct(part))
+        if len(found) > NODATA_CLASS + (nodata in found):
+            break
+    return found
+
+
+def _distinct(pixels: Integers) -> Integers:
+    """Different values, in any order."""
+    if not pixels.size:
+        return pixels.ravel()
+    if pixels.itemsize <= 2:
+        bits = np.dtype(f"u{pixels.itemsize}")
+        seen = np.zeros(1 << 8 * pixels.itemsize, np.bool_)
+        seen[pixels.view(bits)] = True
+        return np.flatnonzero(seen).astype(bits).view(pixels.dtype)
+    lowest = pixels.min()
+    if int(pixels.max()) - int(lowest) >= TABLE_SPAN:
+        return np.unique(pixels)
+    seen = np.zeros(TABLE_SPAN, np.bool_)
+    seen[pixels - lowest] = True
+    return np.asarray(np.flatnonzero(seen).astype(pixels.dtype) + lowest)

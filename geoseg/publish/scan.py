@@ -1,0 +1,134 @@
+"""What the checks of a scene need of its polygons, from one pass over the files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.publish.coverage import Edges, cancel, polygon_edges
+from geoseg.publish.measure import AREA_METHOD_KEY
+
+MIN_AREA_KEY = "geoseg:min_area_px"
+"""Key of a file's metadata: fewer pixels than this made no polygon of their own."""
+CLASSES_KEY = "geoseg:classes"
+"""Key of a file's metadata: JSON list of the classes that were published, if not all were."""
+NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
+"""Key of a file's metadata: JSON list of the classes whose polygons stay cut at the patch lattice, if any do."""
+
+COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The polygons of a scene, summed up."""
+
+    polygon_id: NDArray[np.int64]
+    """Of each polygon, shape (N,)."""
+    class_id: NDArray[np.uint8]
+    """Of each polygon, shape (N,)."""
+    pixels: NDArray[np.int64]
+    """Sum of the column for each class, shape (256,)."""
+    area: float
+    """Sum of the geometries' areas, in squared units of their CRS."""
+    area_m2: float
+    """Sum of the column."""
+    bad_rings: tuple[str, ...]
+    """What is wrong with geometries: file, polygon_id, reason."""
+    lone_edges: Edges
+    """Edges without a partner in the opposite direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How the polygons of a file were made, as its metadata tell."""
+
+    area_method: str
+    """``planar`` or ``geodesic``; empty if the file does not say."""
+    min_area_px: int
+    """1 if no minimum area was applied."""
+    classes: tuple[int, ...] | None
+    """Published classes; None for all."""
+    not_dissolved: tuple[int, ...]
+    """Classes whose polygons stay cut at the patch lattice."""
+
+
+def read_facts(part: Path) -> Facts:
+    """Read the metadata of a file.
+
+    Raises:
+        ValueError: If they hold something else than was agreed.
+    """
+    metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
+    classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)
+    min_area_px = int(metadata.get(MIN_AREA_KEY, "1"))
+    if min_area_px < 1:
+        raise ValueError(f"{MIN_AREA_KEY}={min_area_px} is not above 0")
+    return Facts(metadata.get(AREA_METHOD_KEY, ""), min_area_px, classes, not_dissolved or ())
+
+
+def _class_ids(metadata: Mapping[str, str], key: str) -> tuple[int, ...] | None:
+    classes = json.loads(metadata.get(key, "null"))
+    if classes is None:
+        return None
+    if not (isinstance(classes, list) and all(type(entry) is int for entry in classes)):
+        raise ValueError(f"{key}={classes!r} is not a list of class ids")
+    return tuple(sorted(classes))
+
+
+def scan(parts: Sequence[Path]) -> Scan:
+    """Read the parts of a scene, a row group at a time.
+
+    Memory is bounded by a row group, nine bytes a polygon, and the boundary of what was read so far: rows lie along a
+    Hilbert curve, so that is short.
+
+    Args:
+        parts: GeoParquet files with the columns of `geoseg.publish.polygons.POLYGON_SCHEMA`.
+    """
+    ids, classes = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
+    areas, areas_m2 = [0.0], [0.0]
+    pixels = np.zeros(256, np.int64)
+    bad: list[str] = []
+    lone = [np.empty((0, 4))]
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=list(COLUMNS))
+                polygon_id, class_id, area_m2, count, wkb = (table[name].to_numpy() for name in COLUMNS)
+                geometry = shapely.from_wkb(wkb, on_invalid="ignore")
+                bad += [f"{part}: polygon_id {polygon_id[i]}: {why}" for i, why in _bad_rings(geometry)]
+                ids.append(polygon_id)
+                classes.append(class_id)
+                np.add.at(pixels, class_id, count)
+                areas.append(fsum(shapely.area(geometry[shapely.is_geometry(geometry)])))
+                areas_m2.append(fsum(area_m2))
+                polygons = geometry[shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON]
+                lone.append(cancel(polygon_edges(polygons)))
+                # Not each time: what waits beside nodata would be sorted again for every row group.
+                if sum(map(len, lone[1:])) > len(lone[0]):
+                    lone = [cancel(np.concatenate(lone))]
+    return Scan(
+        np.concatenate(ids),
+        np.concatenate(classes),
+        pixels,
+        fsum(areas),
+        fsum(areas_m2),
+        tuple(bad),
+        cancel(np.concatenate(lone)),
+    )
+
+
+def _bad_rings(geometry: NDArray[np.object_]) -> list[tuple[int, str]]:
+    """Index of each geometry that is no sound polygon, and why."""
+    polygon = shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON
+    empty = polygon & shapely.is_empty(geometry)
+    invalid = polygon & ~shapely.is_valid(geometry)
+    clockwise = polygon & ~empty & ~shapely.is_ccw(shapely.get_exterior_ring(geometry))
+    reasons = [(~polygon, "is no polygon"), (empty, "is empty"), (clockwise, "has a clockwise shell")]
+    found = [(int(i), why) for mask, why in reasons for i in np.flatnonzero(mask)]
+    return found + [(int(i), shapely.is_valid_reason(geometry[i])) for i in np.flatnonzero(invalid)]

@@ -18,7 +18,7 @@ from geoseg.vector.components import NO_COMPONENT, Components, find_components
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
 from geoseg.vector.names import is_among, rename
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.rings import build_polygons
+from geoseg.vector.rings import PIXELS, Affine, build_polygons
 from geoseg.vector.seams import Place, Rim, find_rim, surround, unite
 from geoseg.vector.simplify import simplify_arcs
 
@@ -81,7 +81,13 @@ def recolour(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
 
 
 def trace_block(
-    block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], *, cut_px: int, simplify_px: float
+    block: BlockLabels,
+    around: Mapping[Place, Rim],
+    shape: tuple[int, int],
+    *,
+    cut_px: int,
+    simplify_px: float,
+    transform: Affine = PIXELS,
 ) -> tuple[PixelPolygons, Unfinished]:
     """Trace and simplify the arcs of a block, and finish the polygons that lie inside it.
 
@@ -91,6 +97,7 @@ def trace_block(
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
         simplify_px: Square root of the largest triangle that a line may lose at one time; 0 keeps every corner.
+        transform: Where the polygons are placed.
 
     Returns:
         The polygons of the components that touch no other block; what `join_blocks` needs of the others.
@@ -103,18 +110,19 @@ def trace_block(
         if step in around:
             is_open[np.searchsorted(names, edge.names[edge.names != NO_COMPONENT])] = True
     finished = block.components.take(~is_open)
-    polygons = _polygons(build_polygons(arcs, finished.first_pixel), finished)
+    polygons = _polygons(build_polygons(arcs, finished.first_pixel, transform), finished)
     beyond = np.concatenate([names[is_open], *_names_before(around, block.core)])
     arcs = arcs_beside(arcs, np.unique(beyond[beyond != NO_COMPONENT]))
     return polygons, Unfinished(block.components.take(is_open), arcs)
 
 
-def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64]) -> PixelPolygons:
+def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64], transform: Affine = PIXELS) -> PixelPolygons:
     """Finish the polygons that touch block borders.
 
     Args:
         blocks: What all blocks of a scene left unfinished, in any order.
         seams: Pairs of names that are one component, shape (P, 2), as `find_seams` returns them.
+        transform: Where the polygons are placed.
 
     Returns:
         The polygons, by first pixel.
@@ -126,7 +134,7 @@ def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64]) -> Pixel
     arcs = concatenate_arcs([block.arcs for block in blocks])
     left, right = (rename(side, parts.first_pixel, whole) for side in (arcs.left, arcs.right))
     sums = merge_sums(parts, whole)
-    return _polygons(build_polygons(replace(arcs, left=left, right=right), sums.first_pixel), sums)
+    return _polygons(build_polygons(replace(arcs, left=left, right=right), sums.first_pixel, transform), sums)
 
 
 def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:

@@ -11,6 +11,7 @@ from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, collect, join_blocks, label_block, recolour, trace_block
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
+from geoseg.vector.rings import PIXELS, Affine
 from geoseg.vector.seams import Place, Rim, find_seams, neighbours
 
 CUT_PX = 512
@@ -20,6 +21,7 @@ CUT_PX = 512
 def polygonize(
     classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None, *,
     simplify_px: float = 0.0, min_area_px: int = 1, cut_px: int = CUT_PX, block_px: int | None = None,
+    transform: Affine = PIXELS,
 ) -> PixelPolygons:  # fmt: skip
     """Turn a class map into polygons: its 4-connected components, as a coverage without a gap.
 
@@ -30,6 +32,7 @@ def polygonize(
         min_area_px: Components of fewer pixels take the class of a neighbour.
         cut_px: Period of the lattice on which simplified lines keep a vertex.
         block_px: Side of a block; None works the whole in one. It cannot change the result.
+        transform: Where the polygons are placed; by default x is the column and y the row.
 
     Returns:
         The polygons, by first pixel.
@@ -62,10 +65,12 @@ def polygonize(
             classes[block.core.slices(tiling.lattice.scene)] = recolour(block, changes)
         blocks, rims = _label(classes, confidence, cores)
     traced = [
-        trace_block(block, neighbours(rims, place), (height, width), cut_px=cut_px, simplify_px=simplify_px)
+        trace_block(
+            block, neighbours(rims, place), (height, width), cut_px=cut_px, simplify_px=simplify_px, transform=transform
+        )
         for place, block in blocks.items()
     ]
-    joined = join_blocks([unfinished for _, unfinished in traced], find_seams(rims))
+    joined = join_blocks([unfinished for _, unfinished in traced], find_seams(rims), transform)
     return collect([joined, *(polygons for polygons, _ in traced)])
 
 

@@ -12,7 +12,8 @@ class PixelPolygons:
     """The 4-connected components of a class map, one row each, in any order. All arrays have shape (N,)."""
 
     geometry: NDArray[Any]
-    """Shapely polygons in pixel space: x is the column and y the row of a pixel's corner, both whole numbers."""
+    """Shapely polygons in pixel space: x is the column and y the row of a pixel's corner, both whole numbers. Where a
+    transform was given, they have been placed by it instead."""
     class_id: NDArray[np.uint8]
     """Class of all its pixels; never nodata."""
     first_pixel: NDArray[np.int64]

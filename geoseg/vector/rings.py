@@ -15,8 +15,14 @@ from geoseg.vector.compiled import compiled
 from geoseg.vector.components import NO_COMPONENT
 from geoseg.vector.names import is_among
 
+Affine = tuple[float, float, float, float, float, float]
+"""``(a, b, c, d, e, f)`` of `geoseg.grid.window.Grid.transform`."""
 
-def build_polygons(arcs: Arcs, names: NDArray[np.int64]) -> NDArray[Any]:
+PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The transform that leaves coordinates in pixels."""
+
+
+def build_polygons(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS) -> NDArray[Any]:
     """Build the polygons of some components.
 
     Nodes at which a boundary of two components goes straight on are left out, on both sides alike. Rings start at
@@ -25,9 +31,10 @@ def build_polygons(arcs: Arcs, names: NDArray[np.int64]) -> NDArray[Any]:
     Args:
         arcs: All arcs of these components, in any order, and any other arcs.
         names: First pixels of the components, ascending, shape (N,).
+        transform: Where the polygons are placed; by default x is the column and y the row.
 
     Returns:
-        Valid shapely polygons, x the column and y the row, shells counter-clockwise in x and y; shape (N,).
+        Valid shapely polygons, shells counter-clockwise in x and y; shape (N,).
     """
     # A chain is an arc in one direction: 2 * arc as it is traced, 2 * arc + 1 back.
     sides = np.stack([arcs.right, arcs.left], axis=1)
@@ -51,6 +58,8 @@ def build_polygons(arcs: Arcs, names: NDArray[np.int64]) -> NDArray[Any]:
     xy = np.empty((offsets[-1], 2))
     _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
 
+    if transform != PIXELS:
+        _place(xy, offsets, *transform)
     shells = np.searchsorted(component[order], names)
     geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (offsets, np.append(shells, len(rings))))
     return np.asarray(geometry, object)
@@ -171,3 +180,20 @@ def _rotate(line: NDArray[np.float64], shift: np.int64) -> None:
             for axis in range(2):
                 other = last - 1 - k
                 line[first + k, axis], line[other, axis] = line[other, axis], line[first + k, axis]
+
+
+@compiled
+def _place(
+    xy: NDArray[np.float64], offsets: NDArray[np.int64], a: float, b: float, c: float, d: float, e: float, f: float
+) -> None:
+    """Apply an affine transform in place, and turn rings around where it mirrors them."""
+    for at in range(len(xy)):
+        col, row = xy[at, 0], xy[at, 1]
+        xy[at, 0], xy[at, 1] = a * col + b * row + c, d * col + e * row + f
+    if a * e < b * d:
+        for ring in range(len(offsets) - 1):
+            first, last = offsets[ring], offsets[ring + 1] - 1
+            for k in range((last + 1 - first) // 2):
+                for axis in range(2):
+                    one, other = xy[first + k, axis], xy[last - k, axis]
+                    xy[first + k, axis], xy[last - k, axis] = other, one

@@ -141,3 +141,19 @@ def test_read_only_arrays_will_do():
 def test_what_cannot_be_done_is_refused(classes, options, message):
     with pytest.raises(ValueError, match=message):
         polygonize(classes, **options)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [(10.0, 0.0, 500.0, 0.0, -10.0, 900.0), (10.0, 0.0, 5.0, 0.0, 10.0, 9.0), (6.0, 8.0, 1.0, 8.0, -6.0, 2.0)],
+)
+@pytest.mark.parametrize("block_px", [None, 8])
+def test_placed_polygons_are_the_placed_pixels_with_shells_counter_clockwise(transform, block_px):
+    classes = np.random.default_rng(3).integers(0, 3, (40, 50)).astype(np.uint8)
+    plain = polygonize(classes, cut_px=8, block_px=block_px)
+    placed = polygonize(classes, cut_px=8, block_px=block_px, transform=transform)
+    a, b, c, d, e, f = transform
+    moved = shapely.transform(plain.geometry, lambda p: np.column_stack([p @ (a, b) + c, p @ (d, e) + f]))
+    assert shapely.equals_exact(shapely.normalize(placed.geometry), shapely.normalize(moved), 1e-9).all()
+    assert shapely.is_ccw(shapely.get_exterior_ring(placed.geometry)).all()
+    assert shapely.is_valid(placed.geometry).all()

@@ -11,7 +11,8 @@ class Figure:
     """Name of the module that measured it."""
     what: str
     """What was measured."""
-    value: float
+    value: float | None
+    """None if it could not be measured; ``what`` says why."""
     unit: str
     baseline: float | None = None
     """Value, in the same unit, that it is compared with."""
@@ -19,13 +20,18 @@ class Figure:
     """What the baseline is."""
     limit: float | None = None
     """What the ratio must stay below."""
+    least: float | None = None
+    """What the ratio must reach."""
 
     @property
     def ratio(self) -> float | None:
         """Value over baseline."""
-        return self.value / self.baseline if self.baseline else None
+        return self.value / self.baseline if self.value is not None and self.baseline else None
 
     @property
     def missed(self) -> bool:
-        """Tell whether the ratio is not below its limit."""
-        return self.limit is not None and (self.ratio is None or self.ratio >= self.limit)
+        """Tell whether the ratio is not on its side of the limit."""
+        ratio = self.ratio
+        below = self.limit is None or (ratio is not None and ratio < self.limit)
+        reached = self.least is None or (ratio is not None and ratio >= self.least)
+        return not (below and reached)

@@ -186,7 +186,8 @@ def _print_forecast(settings: Settings) -> None:
     from geoseg.run.forecast import forecast  # noqa: PLC0415
 
     found = forecast(settings)
-    table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)
+    table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", box=None)
+    table.add_column("scene", overflow="fold")
     for scene in found.scenes:
         table.add_row(
             f"{scene.height} x {scene.width}",

@@ -10,14 +10,17 @@ from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.cog import write_cog
 
+AREA_OR_POINT = "AREA_OR_POINT"
+
 Pieces = Iterable[tuple[Window, NDArray[np.uint8]]]
 """Parts of a raster with their place; together they cover it."""
 
 
-def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces) -> None:
+def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces, area_or_point: str = "Area") -> None:
     """Write class ids as a COG with the legend's palette; its names are in the tags ``CLASS_<id>``.
 
     Overviews hold the most frequent class of the pixels they stand for: an average of ids would be another class.
+    ``area_or_point`` is what a sample of the scene stands for; ``grid`` speaks of pixel corners in both cases.
     """
     write_cog(
         path,
@@ -26,12 +29,12 @@ def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces) -> Non
         nodata=NODATA_CLASS,
         overview_resampling="mode",
         colormap={entry.id: entry.color for entry in legend.classes},
-        tags={f"CLASS_{entry.id}": entry.name for entry in legend.classes},
+        tags={AREA_OR_POINT: area_or_point, **{f"CLASS_{entry.id}": entry.name for entry in legend.classes}},
         band_name="class",
     )
 
 
-def write_confidence(path: Path, grid: Grid, pieces: Pieces) -> None:
+def write_confidence(path: Path, grid: Grid, pieces: Pieces, area_or_point: str = "Area") -> None:
     """Write the confidence as a COG: probability times 255, at least 1; 0 is nodata."""
     write_cog(
         path,
@@ -39,6 +42,6 @@ def write_confidence(path: Path, grid: Grid, pieces: Pieces) -> None:
         pieces,
         nodata=NODATA_CONFIDENCE,
         overview_resampling="average",
-        tags={"UNIT": "probability of the class times 255"},
+        tags={AREA_OR_POINT: area_or_point, "UNIT": "probability of the class times 255"},
         band_name="confidence",
     )

@@ -99,8 +99,9 @@ def _write_rasters(plan: ScenePlan, folder: Path) -> Path:
     def blocks() -> Iterator[ClassMap]:
         return (plan.store.get_block(block) for block in plan.tiling.blocks())
 
-    write_classes(folder / "classes.tif", plan.scene.grid, plan.legend, ((b.window, b.classes) for b in blocks()))
-    write_confidence(folder / "confidence.tif", plan.scene.grid, ((b.window, b.confidence) for b in blocks()))
+    grid, sample = plan.scene.grid, plan.scene.area_or_point
+    write_classes(folder / "classes.tif", grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)
+    write_confidence(folder / "confidence.tif", grid, ((b.window, b.confidence) for b in blocks()), sample)
     return folder
 
 

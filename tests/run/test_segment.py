@@ -205,6 +205,18 @@ def test_results_are_certified(tmp_path: Path, polygons: dict[str, object]) -> N
     assert [check for check in checks if not check.ok] == []
 
 
+def test_rasters_lie_where_the_scene_lies_and_say_what_its_samples_stand_for(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(60, 50), nodata=0)
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.update_tags(AREA_OR_POINT="Point")
+    run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out")
+    for name in ("classes", "confidence"):
+        with rasterio.open(scene) as given, rasterio.open(tmp_path / f"out/rasters/s/{name}.tif") as found:
+            assert found.transform == given.transform
+            assert found.crs == given.crs
+            assert found.tags()["AREA_OR_POINT"] == given.tags()["AREA_OR_POINT"] == "Point"
+
+
 def test_a_constant_model_makes_one_polygon(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", "constant", bands=1, classes=3)
     scene = write_scene(tmp_path / "s.tif", np.ones((1, 300, 200), np.uint8))

@@ -195,7 +195,13 @@ def test_results_without_polygons_replace_those_with(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "polygons",
-    [{}, {"simplify_px": 0}, {"simplify_px": 3, "min_area_px": 7}, {"crs": "EPSG:4326", "not_dissolved": ["class0"]}],
+    [
+        {},
+        {"simplify_px": 0},
+        {"simplify_px": 3, "min_area_px": 7},
+        {"not_dissolved": ["class1", "class4"], "min_area_px": 6},
+        {"crs": "EPSG:4326", "not_dissolved": ["class0"]},
+    ],
 )
 def test_results_are_certified(tmp_path: Path, polygons: dict[str, object]) -> None:
     scene = write_scene(tmp_path / "scene.tif", textured(203, 317), nodata=0)

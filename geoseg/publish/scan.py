@@ -1,7 +1,6 @@
 """What the checks of a scene need of its polygons, from one pass over the files."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
@@ -12,14 +11,6 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.publish.coverage import Edges, cancel, polygon_edges
-from geoseg.publish.measure import AREA_METHOD_KEY
-
-MIN_AREA_KEY = "geoseg:min_area_px"
-"""Key of a file's metadata: fewer pixels than this made no polygon of their own."""
-CLASSES_KEY = "geoseg:classes"
-"""Key of a file's metadata: JSON list of the classes that were published, if not all were."""
-NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
-"""Key of a file's metadata: JSON list of the classes whose polygons stay cut at the patch lattice, if any do."""
 
 COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry")
 
@@ -42,43 +33,6 @@ class Scan:
     """What is wrong with geometries: file, polygon_id, reason."""
     lone_edges: Edges
     """Edges without a partner in the opposite direction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """How the polygons of a file were made, as its metadata tell."""
-
-    area_method: str
-    """``planar`` or ``geodesic``; empty if the file does not say."""
-    min_area_px: int
-    """1 if no minimum area was applied."""
-    classes: tuple[int, ...] | None
-    """Published classes; None for all."""
-    not_dissolved: tuple[int, ...]
-    """Classes whose polygons stay cut at the patch lattice."""
-
-
-def read_facts(part: Path) -> Facts:
-    """Read the metadata of a file.
-
-    Raises:
-        ValueError: If they hold something else than was agreed.
-    """
-    metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
-    classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)
-    min_area_px = int(metadata.get(MIN_AREA_KEY, "1"))
-    if min_area_px < 1:
-        raise ValueError(f"{MIN_AREA_KEY}={min_area_px} is not above 0")
-    return Facts(metadata.get(AREA_METHOD_KEY, ""), min_area_px, classes, not_dissolved or ())
-
-
-def _class_ids(metadata: Mapping[str, str], key: str) -> tuple[int, ...] | None:
-    classes = json.loads(metadata.get(key, "null"))
-    if classes is None:
-        return None
-    if not (isinstance(classes, list) and all(type(entry) is int for entry in classes)):
-        raise ValueError(f"{key}={classes!r} is not a list of class ids")
-    return tuple(sorted(classes))
 
 
 def scan(parts: Sequence[Path]) -> Scan:

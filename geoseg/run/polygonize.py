@@ -16,6 +16,7 @@ import pyarrow as pa
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
+from geoseg.publish.facts import stamp
 from geoseg.publish.sorting import save_table, sorted_parts
 from geoseg.publish.values import build_value_table
 from geoseg.publish.vector_file import check_suffix, write_vector_file
@@ -74,8 +75,6 @@ def polygonize_raster(
     class_map = open_integer_map(source, values)
     grid = class_map.grid
     work = _Work(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), block_px))
-    facts = {"simplify_px": f"{simplify_px:g}", "min_area_px": str(min_area_px), "cut_px": str(CUT_PX)}
-    metadata = {f"geoseg:{name}".encode(): value.encode() for name, value in facts.items()}
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         folder = Path(name)
@@ -85,7 +84,7 @@ def polygonize_raster(
         def parts() -> Iterator[pa.Table]:
             for table in sorted_parts(files, grid, CUT_PX):
                 counts.append(len(table))
-                yield table.replace_schema_metadata({**table.schema.metadata, **metadata})
+                yield stamp(table, simplify_px=simplify_px, min_area_px=min_area_px, cut_px=CUT_PX)
 
         staged = folder / output.name
         write_vector_file(staged, parts(), crs_wkt=grid.crs)

@@ -1,6 +1,5 @@
 """The last stage of a scene: from finished blocks to rasters and polygons, committed together."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +8,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from geoseg.grid.blend import ClassMap
+from geoseg.publish.facts import stamp
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import write_classes, write_confidence
-from geoseg.publish.scan import CLASSES_KEY, MIN_AREA_KEY, NOT_DISSOLVED_KEY
 from geoseg.publish.sorting import sorted_parts
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
@@ -66,9 +64,17 @@ def publish_scene(plan: ScenePlan, *traced: Any) -> Published:
     files = [plan.store.polygons_of(name) for name in ("spanning", *(block.name for block in plan.tiling.blocks()))]
     areas: Counter[str] = Counter()
     count = 0
-    crs_wkt = published_crs(plan.scene.grid, plan.polygons.crs)
-    for part, table in enumerate(sorted_parts(files, plan.scene.grid, plan.tiling.lattice.rows.stride_px)):
-        write_part(polygons, part, table.replace_schema_metadata(_metadata(plan, table)), crs_wkt=crs_wkt)
+    crs_wkt, wanted = published_crs(plan.scene.grid, plan.polygons.crs), plan.polygons
+    stride_px = plan.tiling.lattice.rows.stride_px
+    facts: dict[str, Any] = {
+        "simplify_px": wanted.simplify_px,
+        "min_area_px": wanted.min_area_px,
+        "cut_px": stride_px,
+        "classes": wanted.classes,
+        "not_dissolved": wanted.undissolved,
+    }
+    for part, table in enumerate(sorted_parts(files, plan.scene.grid, stride_px)):
+        write_part(polygons, part, stamp(table, **facts), crs_wkt=crs_wkt)
         sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
         areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
         count += len(table)
@@ -76,21 +82,6 @@ def publish_scene(plan: ScenePlan, *traced: Any) -> Published:
     plan.store.commit(rasters, polygons)
     by_class = {name: float(areas[name]) for name in plan.legend.names}
     return _published(plan, (rasters_cost, polygons_cost), by_class, count)
-
-
-def _metadata(plan: ScenePlan, table: pa.Table) -> dict[bytes, bytes]:
-    """What one must know to check the polygons against the class map."""
-    wanted = plan.polygons
-    facts = {
-        "geoseg:simplify_px": f"{wanted.simplify_px:g}",
-        MIN_AREA_KEY: str(max(1, wanted.min_area_px)),
-        "geoseg:cut_px": str(plan.tiling.lattice.rows.stride_px),
-    }
-    if wanted.classes is not None:
-        facts[CLASSES_KEY] = json.dumps(wanted.classes)
-    if wanted.undissolved:
-        facts[NOT_DISSOLVED_KEY] = json.dumps(wanted.undissolved)
-    return {**(table.schema.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}}
 
 
 def _write_rasters(plan: ScenePlan, folder: Path) -> Path:

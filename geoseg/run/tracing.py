@@ -56,7 +56,7 @@ def find_graph(plan: ScenePlan, block: Block, steps: tuple[Place, ...], *rims: R
         rims: Their rims, in the same order.
     """
     started = perf_counter()
-    labels, around = _labels(plan, block, merged=False), dict(zip(steps, rims, strict=True))
+    labels, around = find_labels(plan, plan.store.get_block(block)), dict(zip(steps, rims, strict=True))
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
     graph = Graph(labels.components, boundaries, _seams(labels, around))
     return Cost("trace", perf_counter() - started), graph
@@ -77,8 +77,9 @@ def absorb_small(plan: ScenePlan, *graphs: Graph) -> tuple[Cost, Changes]:
 def recolour_block(plan: ScenePlan, block: Block, changes: Changes) -> tuple[Cost, Rim]:
     """Give small components of a block their new class, keep it beside the class map, and show its new rim."""
     started = perf_counter()
-    classes = without_aliases(recolour(_labels(plan, block, merged=False), changes), plan.polygons.undissolved)
-    merged = ClassMap(block.core, classes, plan.store.get_block(block).confidence)
+    finished = plan.store.get_block(block)
+    classes = without_aliases(recolour(find_labels(plan, finished), changes), plan.polygons.undissolved)
+    merged = ClassMap(block.core, classes, finished.confidence)
     stored_bytes = plan.store.put_block(block, merged, merged=True)
     return Cost("trace", perf_counter() - started, stored_bytes), find_labels(plan, merged).rim
 
@@ -86,7 +87,7 @@ def recolour_block(plan: ScenePlan, block: Block, changes: Changes) -> tuple[Cos
 def trace_finished(plan: ScenePlan, block: Block, steps: tuple[Place, ...], *rims: Rim) -> Traced:
     """Trace a block, keep the polygons that lie inside it in the store; arguments as of `find_graph`."""
     started = perf_counter()
-    labels = _labels(plan, block, merged=plan.polygons.min_area_px > 1)
+    labels = find_labels(plan, plan.store.get_block(block, merged=plan.polygons.min_area_px > 1))
     around = dict(zip(steps, rims, strict=True))
     polygons, unfinished = trace_block(
         labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
@@ -110,10 +111,6 @@ def keep_polygons(plan: ScenePlan, name: str, polygons: PixelPolygons) -> int:
         model=plan.model,
     )
     return save_table(plan.store.polygons_of(name), table)
-
-
-def _labels(plan: ScenePlan, block: Block, *, merged: bool) -> BlockLabels:
-    return find_labels(plan, plan.store.get_block(block, merged=merged))
 
 
 def _seams(labels: BlockLabels, around: dict[Place, Rim]) -> NDArray[np.int64]:

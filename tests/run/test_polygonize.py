@@ -77,6 +77,7 @@ def test_the_file_is_geoparquet_in_row_groups_and_in_order(tmp_path, raster, mon
     with pq.ParquetFile(output) as file:
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         assert file.metadata.metadata[b"geoseg:simplify_px"] == b"1"
+        assert file.metadata.metadata[b"geoseg:min_area_px"] == b"1", "as in the files of a run, where 1 is none"
         assert file.metadata.metadata[b"geoseg:area_method"] == b"planar"
     assert sum(rows) == count > 2000
     assert set(rows[:-1]) == {500}

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from geoseg.config import Settings, load_settings
-from geoseg.errors import ExitCode, GeosegError
+from geoseg.errors import ExitCode, GeosegError, Interrupted
 from geoseg.run.report import Report
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ OutputOption = Annotated[str | None, typer.Option(help="Directory for the result
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
 AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
-OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace scenes the output holds.")]
+OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace results made otherwise.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 
@@ -49,7 +49,7 @@ def segment_command(
     overwrite: OverwriteOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Segment scenes; publish class maps (COG) and polygons (GeoParquet)."""
+    """Segment scenes; publish class maps (COG) and polygons (GeoParquet). The same command resumes a run that died."""
     flags: dict[str, Any] = {
         "scenes": scenes or None,
         "model": model,
@@ -66,6 +66,19 @@ def segment_command(
     report = segment(settings, out)
     print_report(report, settings.output)
     raise typer.Exit(report.exit_code)
+
+
+@app.command("clean")
+def clean_command(
+    output: Annotated[str, typer.Argument(help="Folder, or s3://BUCKET/PREFIX, that runs wrote.")],
+) -> None:
+    """Remove the unfinished work of runs that died. What is published stays."""
+    from geoseg.run.clean import clean  # noqa: PLC0415
+
+    found = clean(output)
+    out.print(f"{found.files:,} files, {found.bytes / 2**20:,.1f} MiB removed")
+    for scene in found.scenes:
+        out.print(f"{escape(scene)}: the next run does it from the start, unless it is published")
 
 
 @app.command("validate")
@@ -162,17 +175,23 @@ def check_model(
 
 def print_report(report: Report, output: str) -> None:
     """Print what was done, what failed and where it lies."""
-    for scene in report.done:
-        facts = (
-            f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2"
-            if scene["polygons_path"]
-            else "rasters"
-        )
-        out.print(f"[green]done[/green] {escape(scene['scene_id'])}: {facts}")
+    for word, scenes in (("done", report.done), ("up to date", report.up_to_date)):
+        for scene in scenes:
+            facts = (
+                f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2"
+                if scene["polygons_path"]
+                else "rasters"
+            )
+            if scene.get("resumed_blocks"):
+                facts += f"; {scene['resumed_blocks']} of {scene['blocks']} blocks were done by an earlier run"
+            out.print(f"[green]{word}[/green] {escape(scene['scene_id'])}: {facts}")
     for scene in report.failed:
         err.print(f"[red]failed[/red] {escape(scene['error'])}")
-    saved = Path(output) / "runs" / report.run_id / "report.json"
-    out.print(f"{len(report.done)} of {len(report.scenes)} scenes published; report: {escape(str(saved))}")
+    count = len(report.done) + len(report.up_to_date)
+    saved = f"{output.rstrip('/')}/runs/{report.run_id}/report.json"
+    out.print(f"{count} of {len(report.scenes)} scenes published; report: {escape(saved)}")
+    if report.retries:
+        out.print(f"{report.retries} units of work were lost and done again.")
     if report.done:
         speed = f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
         out.print(f"{report.patches:,} patches through the model, {speed}; results in {escape(output)}")
@@ -213,7 +232,8 @@ def main() -> None:
     try:
         app()
     except GeosegError as error:
-        err.print(f"[red]error:[/red] {escape(str(error))}")
+        word = "[yellow]stopped:[/yellow]" if isinstance(error, Interrupted) else "[red]error:[/red]"
+        err.print(f"{word} {escape(str(error))}")
         sys.exit(error.exit_code)
 
 

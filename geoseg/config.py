@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from geoseg.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "GEOSEG_"
+FAULT_VARIABLE = "GEOSEG_FAULT"
+"""No setting: see `geoseg.run.faults`."""
 
 Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1, strict=True)]
@@ -38,9 +40,9 @@ def _no_bare_number(value: Any) -> Any:
     return value
 
 
-def _local_directory(value: str) -> str:
-    if not value.strip() or "://" in value or value.startswith("/vsi"):
-        raise ValueError("it must be a directory that every node sees; writing to object storage is not built yet")
+def _storage(value: str) -> str:
+    if not value.strip() or value.startswith("/vsi") or ("://" in value and not value.startswith("s3://")):
+        raise ValueError("it must be a directory that every node sees, or s3://BUCKET/PREFIX")
     return value
 
 
@@ -93,6 +95,8 @@ class RunSettings(_Section):
     """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, 4 GiB on a GPU."""
     start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     """Seconds the actors and the first answer of every node may take."""
+    unit_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
+    """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
 
 
 class PolygonSettings(_Section):
@@ -110,6 +114,8 @@ class PolygonSettings(_Section):
     """The same in square metres, instead of min_area_px."""
     classes: tuple[str, ...] | Literal["all"] = "all"
     """Names of the classes that are published as polygons."""
+    max_count: Positive = 50_000_000
+    """More regions of one class than this fail the scene: they are noise, and would fill memory and disk."""
     not_dissolved: tuple[str, ...] = ()
     """Names of classes whose polygons stay cut at the patch lattice, such as a background that is everywhere."""
 
@@ -121,10 +127,10 @@ class Settings(_Section):
     """Files to segment."""
     model: str
     """Directory of the model bundle."""
-    output: Annotated[str, AfterValidator(_local_directory)]
-    """Directory of the results, visible to every node."""
+    output: Annotated[str, AfterValidator(_storage)]
+    """Directory of the results, visible to every node, or s3://BUCKET/PREFIX."""
     overwrite: bool = False
-    """Replace scenes that the output already holds."""
+    """Replace scenes that the output holds made otherwise, and make those again that it holds already."""
     tiling: TilingSettings = TilingSettings()
     scene: SceneSettings = SceneSettings()
     run: RunSettings = RunSettings()
@@ -163,7 +169,7 @@ def _sources(
 ) -> Iterator[tuple[str, Any]]:
     """Dotted keys and values in rising priority."""
     for name in sorted(environment):
-        if name.startswith(ENVIRONMENT_PREFIX):
+        if name.startswith(ENVIRONMENT_PREFIX) and name != FAULT_VARIABLE:
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
             yield key, _parse(environment[name], name)
     for assignment in assignments:

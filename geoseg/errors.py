@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
 class GeosegError(Exception):
     """Something geoseg can explain. Shown as a message, never as a traceback."""
 
-    exit_code = ExitCode.CRASH
+    exit_code: int = ExitCode.CRASH
 
 
 class SettingsError(GeosegError):
@@ -24,7 +24,28 @@ class SettingsError(GeosegError):
     exit_code = ExitCode.SETTINGS
 
 
+class ClusterError(GeosegError):
+    """The run cannot go on: nothing is left that could do the work. What is done is kept."""
+
+
+class LockLostError(GeosegError):
+    """Another run has taken over the output while this one could not be heard of."""
+
+
+class Interrupted(GeosegError):  # noqa: N818  nothing is wrong
+    """The run was told to stop. What is done is kept."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        # As a shell names a process that ended by a signal.
+        self.exit_code = 128 + signum
+
+
 class SceneError(GeosegError):
     """One scene cannot be processed. The other scenes of the run go on."""
 
     exit_code = ExitCode.SCENES_FAILED
+
+
+class StoreError(SceneError):
+    """What the output held of a scene's unfinished work is lost or damaged; the next run does that part again."""

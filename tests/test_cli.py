@@ -127,14 +127,6 @@ def test_a_scene_given_twice_is_named(geoseg: CommandLine, good: list[object]) -
     assert f"{good[0]} is given twice" in printed.err
 
 
-def test_a_damaged_part_in_the_output_is_named(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
-    (tmp_path / "out/polygons/scene=other").mkdir(parents=True)
-    (tmp_path / "out/polygons/scene=other/part-00000.parquet").write_bytes(b"PAR1 no PAR1")
-    printed = geoseg("segment", *good)
-    assert printed.code == 2
-    assert "part-00000.parquet is in the output but is no GeoParquet file" in printed.err
-
-
 def test_an_unknown_option_is_a_usage_error(geoseg: CommandLine, good: list[object]) -> None:
     assert geoseg("segment", *good, "--fast").code == 2
 

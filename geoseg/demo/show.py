@@ -19,7 +19,7 @@ from geoseg.publish.preview import write_preview
 from geoseg.raster.scene import describe
 from geoseg.run.report import Report
 from geoseg.run.segment import segment
-from geoseg.run.store import check_writable
+from geoseg.run.storage import open_storage
 
 BUNDLE = Path(__file__).parent / "bundle"
 _RGB_BANDS = (BANDS.index("red") + 1, BANDS.index("green") + 1, BANDS.index("blue") + 1)
@@ -35,7 +35,7 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
         address: As `run.address` of the settings.
         console: Where to print.
     """
-    check_writable(output)
+    open_storage(str(output)).check_writable()
     scene, truth, results = output / "landscape.tif", output / "truth.tif", output / "results"
     started = perf_counter()
     write_landscape(scene, truth, size=size, seed=seed)

@@ -1,28 +1,26 @@
 """One dataset, one CRS."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import SettingsError
-from geoseg.publish.geoparquet import file_crs
 from geoseg.raster.scene import Scene
 
 
-def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
+def check_one_crs(published: Mapping[str, str], scenes: Sequence[Scene], setting: str) -> None:
     """Make sure that all polygons of a dataset, old and new, share a CRS.
 
     Args:
-        output: The output directory; its ``polygons`` folder may hold scenes already.
+        published: CRS of each scene that stays in the output, as WKT.
         scenes: The scenes to be added; those without a CRS get no polygons.
         setting: ``native`` or ``EPSG:nnnn``.
 
     Raises:
         SettingsError: Names both CRSs and where they come from.
     """
-    found: list[tuple[CRS, str]] = list(_published(output, {scene.scene_id for scene in scenes}))
+    found = [(CRS.from_user_input(wkt), f"scene {scene_id} of the output") for scene_id, wkt in published.items()]
     if setting == "native":
         found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
     else:
@@ -39,19 +37,6 @@ def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
                 f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
                 f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
             )
-
-
-def _published(output: Path, replaced: set[str]) -> Iterator[tuple[CRS, str]]:
-    """The CRS of each scene that stays in the output."""
-    for part in sorted((output / "polygons").glob("scene=*/part-00000.parquet")):
-        if part.parent.name.removeprefix("scene=") not in replaced:
-            try:
-                crs = file_crs(part)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise SettingsError(
-                    f"{part} is in the output but is no GeoParquet file of geoseg. Remove it, or use another output."
-                ) from error
-            yield crs, str(part)
 
 
 def _name(crs: CRS) -> str:

@@ -15,14 +15,12 @@ from geoseg.publish.geoparquet import PART_ROWS
 from geoseg.publish.polygons import publication_order
 
 
-def save_table(path: Path, table: pa.Table) -> int:
-    """Write a table as an Arrow file under a temporary name and rename it; its bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+def write_table(table: pa.Table) -> bytes:
+    """A table as the content of an Arrow file, for `sorted_parts`."""
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_file(buffer, table.schema) as writer:
         writer.write_table(table)
-    temporary.replace(path)
-    return path.stat().st_size
+    return bytes(buffer.getvalue())
 
 
 def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[pa.Table]:

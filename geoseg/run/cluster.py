@@ -1,161 +1,285 @@
-"""The executor that is a Ray cluster. The only file beside train/loop.py that imports ray."""
+"""The executor that is a Ray cluster. The only file beside train/loop.py that imports ray.
+
+All work runs in actors that this executor places and watches itself: Ray would try a task that runs out of memory for
+ever, and can miss a frozen node for minutes.
+"""
 
 import os
+import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from geoseg.config import RunSettings
-from geoseg.errors import SceneError, SettingsError
+from geoseg.config import FAULT_VARIABLE, RunSettings
+from geoseg.errors import ClusterError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
-from geoseg.run.executor import Ref
+from geoseg.run import faults
+from geoseg.run.executor import LostError, Ref, Unit
 from geoseg.run.nodes import Node, introduce, judge_nodes, require_resources
-from geoseg.run.stages import Predicted, predict_block
+from geoseg.run.roster import HAND, MODEL, Roster
+from geoseg.run.stages import predict_block
 
-ACTOR_CPU_SHARE = 0.9
-"""Actors reserve nine tenths of their CPUs: a node full of actors keeps room to read and finish their blocks."""
-TASK_CPUS = 0.1
+MODEL_CPU_SHARE = 0.9
+"""Predictors reserve nine tenths of their CPUs: a node full of them keeps room to read and finish their blocks."""
+HAND_CPUS = 0.1
 """More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
-BLOCKS_PER_ACTOR = 2
+BLOCKS_PER_MODEL = 2
 OBJECT_STORE_SHARE = 0.3
-TASK_RETRIES = 2
 PROBE_TIMEOUT_S = 10.0
+LOOK_EVERY_S = 2.0
+"""How often the driver looks which nodes are alive and which units are overdue."""
+MEMORY_PRESSURE = re.compile(r"out of memory|memory pressure|running low on memory", re.IGNORECASE)
+"""Words of Ray and torch."""
+FETCH_TIMEOUT_S = 60.0
+"""A unit's first value is a few numbers; if it does not come, its node is gone."""
+
+
+@dataclass(slots=True)
+class _Job:
+    ref: Ref
+    deadline_s: float
+    started: float
+    """When it became the next in its process's line."""
 
 
 @dataclass(slots=True)
 class _Worker:
+    """A process of the cluster."""
+
+    kind: str
+    node_id: str
     actor: Any
-    blocks: int = 0
-    """Blocks it was given and has not returned."""
+    start: Ref | None
+    """Being started; None once it is ready."""
+    launched: float
+    gpu: str = ""
+    jobs: list[_Job] = field(default_factory=list)
 
 
-class _Model:
-    """The actor: a predictor on one device."""
+class _Process:
+    """The actor: takes units one after the other."""
 
-    def start(self, bundle: Bundle, inference: Inference) -> int:
-        """Load the bundle; separate from the constructor so that what it raises arrives as itself."""
-        from geoseg.model.predictor import Predictor  # noqa: PLC0415  torch is imported in actors only
+    def start(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> tuple[int, str]:
+        """Load the bundle, if it is to predict; the batch size and the GPU. What it raises arrives as itself."""
+        if fault is not None:
+            os.environ[FAULT_VARIABLE] = fault
+        if model is None:
+            return 0, ""
+        from geoseg.model.predictor import Predictor  # noqa: PLC0415  torch is imported where a model is
 
-        self._predictor = Predictor(bundle, inference)
-        return self._predictor.batch_size
+        self._predictor = Predictor(*model)
+        return self._predictor.batch_size, ",".join(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
-    def predict(self, *args: Any) -> Predicted:
-        """Run `predict_block` with the predictor."""
-        return predict_block(self._predictor, *args)
+    def run(self, stage: Callable[..., Any], attempt: int, *args: Any) -> Any:
+        """Run a stage."""
+        with faults.attempt(attempt):
+            return stage(self._predictor, *args) if stage is predict_block else stage(*args)
 
 
 class RayExecutor:
-    """Tasks for reading and finishing, one actor for each predictor."""
+    """One actor for each predictor, and on every node some that do the rest."""
 
     def __init__(self, settings: RunSettings, paths: Sequence[str], output: str) -> None:
         """Connect to Ray, or start it, and make sure that every node can do its part.
 
         Args:
-            settings: Address, device, workers, threads and deadline.
+            settings: Address, device, workers, threads and deadlines.
             paths: Files that every node must see.
-            output: Directory that every node must see.
+            output: Storage that every node must see.
 
         Raises:
             SettingsError: If there is no such cluster, or a node lacks what the job needs.
         """
         self._owns_ray = _connect(settings.address)
         self._workers: list[_Worker] = []
-        self._giver: dict[Ref, _Worker] = {}
+        self._parked: list[_Worker] = []
+        self._values: dict[Ref, Any] = {}
+        self._looked = monotonic()
         self._settings = settings
         try:
             self._nodes = _nodes()
             gpus = sum(node.gpus for node in self._nodes)
             self.device: str = settings.device if settings.device != "auto" else ("cuda" if gpus >= 1 else "cpu")
-            per_node = [int(n.gpus if self.device == "cuda" else n.cpus // settings.threads) for n in self._nodes]
-            self.workers = max(1, sum(per_node)) if settings.workers == "auto" else settings.workers
+            self._roster = Roster(self._nodes, self.device, settings.threads)
+            self.workers = max(1, self._roster.places(MODEL)) if settings.workers == "auto" else settings.workers
             require_resources(self._nodes, self.device, self.workers, settings.threads)
             self._handshake(paths, output)
         except BaseException:
             self.close()
             raise
-        self.max_blocks = self.workers * BLOCKS_PER_ACTOR + 2
+        self.max_blocks = self.workers * BLOCKS_PER_MODEL + 2
         cpus = sum(node.cpus for node in self._nodes)
         self.description = f"Ray {ray.__version__}; nodes: {len(self._nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}"
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
         """Start the actors and load the bundle in each; the batch size they agreed on.
 
-        Args:
-            bundle: The model.
-            inference: How the forward pass runs.
-            block_bytes: Bytes of a block in flight, of which the object store holds a bounded number.
-
         Raises:
             SettingsError: If the bundle cannot be used or an actor does not start in time.
         """
-        needs = {"num_cpus": ACTOR_CPU_SHARE * inference.threads, "num_gpus": int(self.device == "cuda")}
-        actor_class = ray.remote(_Model).options(**needs)
-        self._workers = [_Worker(actor_class.remote()) for _ in range(self.workers)]
-        refs = [worker.actor.start.remote(bundle, inference) for worker in self._workers]
-        ready, late = ray.wait(refs, num_returns=len(refs), timeout=self._settings.start_timeout_s)
+        self._model = bundle, inference
+        for kind, count in ((MODEL, self.workers), (HAND, len(self._nodes))):
+            for _ in range(count):
+                self._launch(kind)
+        starts = [worker.start for worker in self._workers]
+        _, late = ray.wait(starts, num_returns=len(starts), timeout=self._settings.start_timeout_s)
         if late:
             raise SettingsError(
-                f"{len(late)} of {len(refs)} workers did not start within {self._settings.start_timeout_s:g} s; each "
-                f"needs {needs}. {_list(self._nodes)} Set run.workers lower, free the cluster or raise "
-                "run.start_timeout_s."
+                f"{len(late)} of {len(starts)} processes did not start within {self._settings.start_timeout_s:g} s; a "
+                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {_list(self._nodes)} Set "
+                "run.workers lower, free the cluster or raise run.start_timeout_s."
             )
+        batch_sizes = []
+        for worker in self._workers:
+            batch_size, worker.gpu = self._fetch(worker.start)
+            worker.start = None
+            batch_sizes += [batch_size] if worker.kind == MODEL else []
         store = ray.cluster_resources().get("object_store_memory", 0)
         self.max_blocks = max(1, min(self.max_blocks, int(OBJECT_STORE_SHARE * store / max(1, block_bytes))))
-        return int(min(self.get(ref) for ref in ready))
+        return int(min(batch_sizes))
 
-    def submit(self, function: Callable[..., Any], *args: Any, returns: int = 1) -> tuple[Ref, ...]:
-        """Run the function as a task."""
-        task = ray.remote(function).options(num_cpus=TASK_CPUS, num_returns=returns, max_retries=TASK_RETRIES)
-        refs = task.remote(*args)
-        return (refs,) if returns == 1 else tuple(refs)
-
-    def can_predict(self) -> bool:
-        """Tell whether an actor has less than two blocks in flight."""
-        return any(worker.blocks < BLOCKS_PER_ACTOR for worker in self._workers)
-
-    def predict(self, *args: Any) -> tuple[Ref, ...]:
-        """Run the least busy actor."""
-        worker = min(self._workers, key=lambda worker: worker.blocks)
-        worker.blocks += 1
-        refs = tuple(worker.actor.predict.options(num_returns=len(Predicted._fields)).remote(*args))
-        self._giver[refs[0]] = worker
+    def submit(self, unit: Unit) -> tuple[Ref, ...]:
+        """Give the unit to the least busy process of its kind."""
+        worker = min(self._ready(unit.stage), key=lambda worker: len(worker.jobs))
+        call = worker.actor.run.options(num_returns=unit.returns)
+        refs = call.remote(unit.stage, unit.attempt, *unit.args)
+        refs = (refs,) if unit.returns == 1 else tuple(refs)
+        worker.jobs.append(_Job(refs[0], unit.deadline_s, monotonic()))
         return refs
 
-    def wait(self, refs: Sequence[Ref], timeout_s: float) -> list[Ref]:
-        """Wait for at least one result; all that exist by then."""
-        ready, _ = ray.wait(list(refs), timeout=timeout_s, fetch_local=False)
-        more, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0, fetch_local=False)
-        for ref in (done := list({*ready, *more})):
-            if ref in self._giver:
-                self._giver.pop(ref).blocks -= 1
-        return sorted(done, key=list(refs).index)
+    def has_room(self, stage: Callable[..., Any]) -> bool:
+        """Tell whether a process of that kind has less to do than it may."""
+        if stage is predict_block:
+            return any(len(worker.jobs) < BLOCKS_PER_MODEL for worker in self._ready(stage))
+        if any(not worker.jobs for worker in self._ready(stage)):
+            return True
+        if not any(worker.start for worker in self._workers):
+            self._launch(HAND)  # there is more to do than these can; the new one is ready in a few seconds
+        return False
+
+    def wait(self, timeout_s: float) -> list[Ref]:
+        """Wait for at least one unit; all that have ended by then."""
+        self._look_around()
+        if not self._values:
+            waited = [*(job.ref for w in self._workers for job in w.jobs), *(w.start for w in self._workers if w.start)]
+            timeout_s = min(timeout_s, LOOK_EVERY_S)
+            if waited:
+                ray.wait(waited, timeout=timeout_s, fetch_local=False)
+                ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0, fetch_local=False)
+                self._take_in(set(ready))
+        return list(self._values)
 
     def get(self, ref: Ref) -> Any:
-        """The value; raises what its unit raised, and a dead process as the failure of the scene."""
-        try:
-            return ray.get(ref)
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        except ray.exceptions.RayError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise SceneError(
-                f"A process of the cluster died and its work could not be done again: {reason} "
-                "If it ran out of memory, set tiling.block_px or run.workers lower."
-            ) from error
+        """The value; raises what its unit raised, and what befell its process as LostError or MemoryError."""
+        value = self._values.pop(ref)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
     def close(self) -> None:
         """End the actors, and Ray if this executor started it."""
-        for worker in self._workers:
+        for worker in (*self._workers, *self._parked):
             ray.kill(worker.actor)
         self._workers = []
         if self._owns_ray:
             ray.shutdown()
+
+    def _ready(self, stage: Callable[..., Any]) -> list[_Worker]:
+        kind = MODEL if stage is predict_block else HAND
+        return [worker for worker in self._workers if worker.kind == kind and worker.start is None]
+
+    def _needs(self, kind: str) -> dict[str, float]:
+        if kind == HAND:
+            return {"num_cpus": HAND_CPUS}
+        return {"num_cpus": MODEL_CPU_SHARE * self._settings.threads, "num_gpus": int(self.device == "cuda")}
+
+    def _launch(self, kind: str) -> None:
+        """Start one more process where there is a place for it; with none left, go on with fewer."""
+        node_id = self._roster.choose(kind, Counter(w.node_id for w in self._workers if w.kind == kind))
+        if node_id is None:
+            if not any(worker.kind == kind for worker in self._workers):
+                raise ClusterError(
+                    f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}. "
+                    f"{_list(self._nodes)} What is done is kept: mend the cluster, then run the same command again."
+                )
+            return
+        where = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        actor = ray.remote(_Process).options(**self._needs(kind), scheduling_strategy=where).remote()
+        model = self._model if kind == MODEL else None
+        start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
+        self._workers.append(_Worker(kind, node_id, actor, start, monotonic()))
+
+    def _take_in(self, ready: set[Ref]) -> None:
+        """Keep the values of units that have ended, and replace the processes that died."""
+        for worker in list(self._workers):
+            try:
+                if worker.start in ready:
+                    _, worker.gpu = self._fetch(worker.start)
+                    worker.start = None
+                    self._park_if_bad(worker)
+                for job in [job for job in worker.jobs if job.ref in ready]:
+                    worker.jobs.remove(job)
+                    self._values[job.ref] = _value_or_error(job.ref)
+                    if isinstance(self._values[job.ref], (LostError, MemoryError)):
+                        self._replace(worker, str(self._values[job.ref]))
+                        break
+                    self._roster.succeed(worker.kind, worker.node_id, worker.gpu)
+                    for following in worker.jobs[:1]:
+                        following.started = monotonic()
+            except Exception as error:  # noqa: BLE001  whatever keeps a process from starting, another may start
+                self._replace(worker, str(error))
+
+    def _look_around(self) -> None:
+        """Notice dead nodes, overdue units and processes that do not start."""
+        now = monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        alive = {node.node_id for node in _nodes()}
+        for worker in list(self._workers):
+            head = worker.jobs[0] if worker.jobs else None
+            if worker.node_id not in alive:
+                self._roster.lose(worker.node_id)
+                self._replace(worker, f"node {self._roster.name(worker.node_id)} is gone")
+            elif head is not None and now - head.started > head.deadline_s:
+                self._replace(worker, f"it took longer than {head.deadline_s:g} s")
+            elif worker.start is not None and now - worker.launched > self._settings.start_timeout_s:
+                self._replace(worker, f"its process did not start within {self._settings.start_timeout_s:g} s")
+
+    def _replace(self, worker: _Worker, reason: str) -> None:
+        """End a process, count what it had to do as lost, and start another."""
+        if worker not in self._workers:
+            return
+        self._workers.remove(worker)
+        ray.kill(worker.actor)
+        for job in worker.jobs:
+            self._values[job.ref] = LostError(reason)
+        aside = self._roster.fail(worker.kind, worker.node_id, worker.gpu)
+        for other in [w for w in self._workers if aside and w.node_id == worker.node_id]:
+            self._replace(other, f"node {self._roster.name(worker.node_id)} was put aside: {reason}")
+        self._launch(worker.kind)
+
+    def _park_if_bad(self, worker: _Worker) -> None:
+        """Let a process on a GPU that failed before hold it and do nothing."""
+        if self._roster.is_bad(worker.node_id, worker.gpu):
+            self._workers.remove(worker)
+            self._parked.append(worker)
+            self._roster.park(worker.node_id)
+            self._launch(worker.kind)
+
+    def _fetch(self, ref: Ref) -> Any:
+        value = _value_or_error(ref)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
     def _handshake(self, paths: Sequence[str], output: str) -> None:
         """Ask every node that will work whether it has the same software and sees the files."""
@@ -163,7 +287,7 @@ class RayExecutor:
         asked = {}
         for node in self._nodes:
             where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-            options = {"num_cpus": TASK_CPUS, "max_retries": 0, "scheduling_strategy": where}
+            options = {"num_cpus": HAND_CPUS, "max_retries": 0, "scheduling_strategy": where}
             asked[task.options(**options).remote(list(paths), output)] = node
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=self._settings.start_timeout_s)
         answers: dict[str, Mapping[str, Any] | str] = {}
@@ -222,6 +346,24 @@ def _nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0
     ]
+
+
+def _value_or_error(ref: Ref) -> Any:
+    """A unit's first value, or what became of it: the error of its stage, LostError or MemoryError."""
+    try:
+        return ray.get(ref, timeout=FETCH_TIMEOUT_S)
+    except ray.exceptions.RayTaskError as error:
+        return _translate(error.cause)
+    except ray.exceptions.RayError as error:
+        return _translate(error)
+
+
+def _translate(error: Exception) -> Exception:
+    reason = " ".join(str(error).split())[:300]
+    if "OutOfMemory" in type(error).__name__ or MEMORY_PRESSURE.search(reason):
+        return MemoryError(reason)
+    # After an error of CUDA nothing in that process can be trusted any more.
+    return LostError(reason) if isinstance(error, ray.exceptions.RayError) or "CUDA error" in reason else error
 
 
 def _list(nodes: Sequence[Node]) -> str:

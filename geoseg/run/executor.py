@@ -1,16 +1,48 @@
 """What the pipeline needs of an engine, and the engine that is this process."""
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol
 
 from geoseg.config import RunSettings
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
-from geoseg.run.stages import Predicted, predict_block
+from geoseg.run import faults
+from geoseg.run.stages import predict_block
 
 Ref = Any
 """A result that may not exist yet. Passed as an argument to another unit, it stands for its value."""
+
+
+class LostError(Exception):
+    """What a unit of work needs is gone, its process, node or input, or it took too long. It may be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of work."""
+
+    stage: Callable[..., Any]
+    """A plain function; `predict_block` also gets the predictor."""
+    args: tuple[Any, ...]
+    """Its arguments; references stand for their values."""
+    deadline_s: float
+    """Seconds after which it counts as lost."""
+    attempt: int = 1
+    """Counts from 1."""
+    returns: int = 1
+    """2 if the stage returns a pair: a small value, and a large one that only travels to another unit."""
+
+    @property
+    def needs_model(self) -> bool:
+        """Tell whether it runs where a predictor is."""
+        return self.stage is predict_block
 
 
 class Executor(Protocol):
@@ -23,7 +55,7 @@ class Executor(Protocol):
     description: str
     """Where the work runs, in words."""
     max_blocks: int
-    """Units of work that may be under way at a time."""
+    """Blocks that may be under way at a time, from the start of their reading until they are finished."""
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
         """Load the bundle in every predictor; the batch size they agreed on.
@@ -37,20 +69,23 @@ class Executor(Protocol):
             SettingsError: If the bundle cannot be used or a predictor does not start in time.
         """
 
-    def submit(self, function: Callable[..., Any], *args: Any, returns: int = 1) -> tuple[Ref, ...]:
-        """Run a plain function on a CPU; one reference for each of the ``returns`` values in its tuple."""
+    def submit(self, unit: Unit) -> tuple[Ref, ...]:
+        """Run a unit; as many references as it returns values."""
 
-    def can_predict(self) -> bool:
-        """Tell whether a predictor has less than two blocks in flight."""
+    def has_room(self, stage: Callable[..., Any]) -> bool:
+        """Tell whether a unit of this stage would start soon: a predictor takes two blocks at a time."""
 
-    def predict(self, *args: Any) -> tuple[Ref, ...]:
-        """Run `predict_block` with the least busy predictor; one reference for each field of `Predicted`."""
-
-    def wait(self, refs: Sequence[Ref], timeout_s: float) -> list[Ref]:
-        """Wait until a result exists or the time is over; those that exist."""
+    def wait(self, timeout_s: float) -> list[Ref]:
+        """Wait until units have ended or the time is over; the first reference of each that has."""
 
     def get(self, ref: Ref) -> Any:
-        """The value; raises what its unit raised."""
+        """The first value of a unit that has ended.
+
+        Raises:
+            LostError: See there.
+            MemoryError: If the unit ran out of memory, its own or its device's.
+            Exception: What else the unit raised.
+        """
 
     def close(self) -> None:
         """Let go of the predictors and of what the executor itself has started."""
@@ -71,6 +106,7 @@ class InlineExecutor:
 
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.description = "this process"
+        self._ended: list[Ref] = []
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:  # noqa: ARG002
         """Load the bundle here."""
@@ -79,25 +115,28 @@ class InlineExecutor:
         self._predictor = Predictor(bundle, inference)
         return self._predictor.batch_size
 
-    def submit(self, function: Callable[..., Any], *args: Any, returns: int = 1) -> tuple[Ref, ...]:
-        """Run the function now."""
+    def submit(self, unit: Unit) -> tuple[Ref, ...]:
+        """Run the unit now."""
+        args: Sequence[Any] = [arg.value if isinstance(arg, _Done) else arg for arg in unit.args]
+        if unit.needs_model:
+            args = [self._predictor, *args]
         try:
-            value = function(*(arg.value if isinstance(arg, _Done) else arg for arg in args))
+            with faults.attempt(unit.attempt), _deadline(unit.deadline_s):
+                value = unit.stage(*args)
+            refs = tuple(map(_Done, value)) if unit.returns > 1 else (_Done(value),)
         except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
-            return tuple(_Done(error=error) for _ in range(returns))
-        return (_Done(value),) if returns == 1 else tuple(map(_Done, value))
+            refs = tuple(_Done(error=error) for _ in range(unit.returns))
+        self._ended.append(refs[0])
+        return refs
 
-    def can_predict(self) -> bool:
-        """Always."""
-        return True
+    def has_room(self, stage: Callable[..., Any]) -> bool:  # noqa: ARG002
+        """One unit at a time, so that each is heard of before the next begins."""
+        return not self._ended
 
-    def predict(self, *args: Any) -> tuple[Ref, ...]:
-        """Run the predictor now."""
-        return self.submit(predict_block, self._predictor, *args, returns=len(Predicted._fields))
-
-    def wait(self, refs: Sequence[Ref], timeout_s: float) -> list[Ref]:  # noqa: ARG002
+    def wait(self, timeout_s: float) -> list[Ref]:  # noqa: ARG002
         """Everything submitted has run."""
-        return list(refs)
+        ended, self._ended = self._ended, []
+        return ended
 
     def get(self, ref: Ref) -> Any:
         """The value; raises what its unit raised."""
@@ -114,3 +153,25 @@ class _Done:
 
     def __init__(self, value: Any = None, error: Exception | None = None) -> None:
         self.value, self.error = value, error
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Raise LostError in this thread after a while, if it is the main one: signals reach no other."""
+
+    def expire(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise LostError(f"it took longer than {seconds:g} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    started = time.monotonic()
+    before = signal.signal(signal.SIGALRM, expire)
+    others_s, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        # A timer that somebody else has set goes on.
+        left_s = max(1e-3, others_s - (time.monotonic() - started)) if others_s else 0.0
+        signal.setitimer(signal.ITIMER_REAL, left_s)

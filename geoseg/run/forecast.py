@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from geoseg.config import Settings
 from geoseg.model.bundle import read_bundle
-from geoseg.run.plan import Plan, make_plan, survey
+from geoseg.run.plan import Plan, check_output, make_plan, survey
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
 """Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
@@ -57,7 +57,8 @@ def forecast(settings: Settings) -> Forecast:
     own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
     workers = own_workers if settings.run.workers == "auto" else settings.run.workers
     found = survey(settings, read_bundle(settings.model))
-    plan = make_plan(found, device, workers)
+    check_output(found)
+    plan = make_plan(found, "", device, workers)
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.run.lock import LOCK_KEY
+from geoseg.run.storage import open_storage
 
 PACKAGES = ("torch", "onnxruntime", "numpy", "rasterio", "shapely", "pyarrow")
 """Packages whose version can change a byte of the results, beside geoseg itself."""
@@ -63,9 +65,18 @@ def introduce(paths: Sequence[str], output: str) -> dict[str, Any]:
 
     Args:
         paths: Files that every node must see.
-        output: Directory that every node must see.
+        output: Storage that every node must see, with the lock of the run.
     """
-    return {"software": software(), "unseen": [path for path in (*paths, output) if not Path(path).exists()]}
+    unseen = [path for path in paths if not Path(path).exists()]
+    # The lock, not the folder: a folder of the same name on another disk would do for the latter.
+    return {"software": software(), "unseen": unseen if _sees_lock(output) else [*unseen, output]}
+
+
+def _sees_lock(output: str) -> bool:
+    try:
+        return open_storage(output).size(LOCK_KEY) is not None
+    except (OSError, SettingsError):
+        return False
 
 
 def judge_nodes(own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] | str]) -> None:

@@ -1,30 +1,37 @@
 """The order of the work: which block is read, predicted, finished and traced when, on whatever executor.
 
-A block is finished once it and its west, north and north-west neighbours are predicted, and traced once its eight
-neighbours are finished. In raster order about one row of blocks has strips, and two have rims, alive.
+A block is finished once it is predicted and its west, north and north-west neighbours are finished, and traced once its
+eight neighbours are finished. Units that an earlier run has done are passed over.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from time import monotonic
 from typing import Any
 
-from geoseg.errors import SceneError
+from geoseg.errors import ClusterError, Interrupted, SceneError, StoreError
 from geoseg.grid.tiling import Block
-from geoseg.run.executor import Executor, Ref
-from geoseg.run.gate import AROUND, BEFORE, SPILL, Gate, Place
+from geoseg.run.attempts import deadline_s, describe_failure, may_try_again
+from geoseg.run.executor import Executor, Ref, Unit
+from geoseg.run.gate import AROUND, BEFORE, Gate, Place
 from geoseg.run.plan import ScenePlan
-from geoseg.run.publishing import Published, publish_scene
-from geoseg.run.stages import Cost, ReadBlock, finish_block, read_block
-from geoseg.run.tracing import Traced, absorb_small, find_graph, recolour_block, trace_finished
+from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.records import Record
+from geoseg.run.resume import begin_scene
+from geoseg.run.stages import BLANK, TODO, Cost, finish_block, predict_block, read_block
+from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED
+from geoseg.run.tracing import absorb_small, find_graph, recolour_block, trace_finished
 
-POLL_S = 10.0
+POLL_S = 1.0
 """Longest wait for news; each wait ends as soon as there is some."""
+GRACE_S = 20.0
+"""When a run is told to stop, what is being published has this long to end."""
 
 Watch = Callable[[ScenePlan, Cost], None]
 Order = Callable[[Iterable[Block]], Iterable[Block]]
-Unit = Callable[[], None]
+Then = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,213 +40,340 @@ class Outcome:
 
     path: str
     scene_id: str
-    published: Published | None = None
-    """What lies in the output; None if the scene failed."""
+    results: Mapping[str, Any] | None = None
+    """Counts and areas of what lies in the output; None if the scene failed."""
     error: str | None = None
     """Why it failed."""
+    resumable: bool = True
+    """False if what was done for it is of no use: the scene itself is at fault."""
+    blocks: int = 0
+    """Blocks of the scene."""
+    resumed: int = 0
+    """Those that an earlier run had finished."""
+    retries: int = 0
+    """Units of work that were lost and tried again."""
 
 
 @dataclass(slots=True)
 class _Progress:
-    """One scene on its way. Everything but the plan is references to values that exist somewhere."""
+    """One scene on its way."""
 
     plan: ScenePlan
-    spill: Gate[tuple[Ref, ...]]
-    """Strips of predicted blocks."""
-    rims: Gate[Ref]
-    """Rims of finished blocks."""
-    merged_rims: Gate[Ref]
-    """Rims of blocks after the minimum area."""
-    scores: dict[Place, Ref] = field(default_factory=dict)
-    """Predicted blocks that await spill."""
-    results: list[tuple[Ref, ...]] = field(default_factory=list)
-    """What the blocks' last pass so far has left for the scene."""
-    failed: bool = False
+    spill: Gate
+    """Opens for a block when those that spill into it are finished."""
+    finished: Gate
+    """Opens for a block when it and all around it are finished."""
+    merged: Gate
+    """The same after the minimum area."""
+    records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
+    """Units that an earlier run has done, by kind and name."""
+    scored: dict[Place, tuple[Ref, int]] = field(default_factory=dict)
+    """Predicted blocks that wait to be finished, and the attempt they are."""
+    under_way: int = 0
+    """Blocks from the start of their reading until they are finished."""
+    passed: int = 0
+    """Blocks that are through the present pass over the scene."""
+    components: int = 0
+    resumed: int = 0
+    retries: int = 0
+    over: bool = False
+    """Committed or failed."""
 
     @classmethod
     def of(cls, plan: ScenePlan) -> "_Progress":
-        rows, cols = plan.tiling.block_rows, plan.tiling.block_cols
-        return cls(plan, Gate(rows, cols, BEFORE), Gate(rows, cols, AROUND), Gate(rows, cols, AROUND))
+        around = ((0, 0), *AROUND)
+        return cls(plan, Gate(plan.tiling, BEFORE), Gate(plan.tiling, around), Gate(plan.tiling, around))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A unit of work and what follows it."""
+
+    scene: _Progress
+    stage: Callable[..., Any]
+    args: tuple[Any, ...]
+    then: Then
+    """Takes the unit's value, and the references to its others."""
+    returns: int = 1
+    attempt: int = 1
+    restart: Callable[[int], None] | None = None
+    """What to do, as the attempt of this number, if it was lost; None: the same step again."""
 
 
 class Pipeline:
     """Takes scenes through an executor with bounded work in flight."""
 
-    def __init__(self, executor: Executor, watch: Watch, order: Order = lambda blocks: blocks) -> None:
+    def __init__(
+        self, executor: Executor, watch: Watch, check: Callable[[], None] = lambda: None, order: Order = iter
+    ) -> None:
         """Prepare a run.
 
         Args:
             executor: Where the work runs.
             watch: Told the cost of every unit as it ends.
+            check: Called often; raises when the run must stop.
             order: In which order the blocks of a scene start; tests shuffle it.
         """
-        self._executor, self._watch, self._order = executor, watch, order
-        self._pending: dict[Ref, Unit] = {}
-        self._readable: deque[tuple[_Progress, Block, Ref]] = deque()
-        self._waiting: deque[Unit] = deque()
-        self._in_flight = 0
+        self._executor, self._watch, self._check, self._order = executor, watch, check, order
+        self._pending: dict[Ref, tuple[_Step, tuple[Ref, ...]]] = {}
+        self._for_models: deque[_Step] = deque()
+        self._for_hands: deque[_Step] = deque()
+        self._under_way = 0
         self._outcomes: list[Outcome] = []
+        self._last_news = monotonic()
 
     def run(self, scenes: Sequence[ScenePlan]) -> list[Outcome]:
-        """Process all scenes; a scene that fails does not stop the others."""
-        units = self._units(scenes)
-        while True:
-            self._start_work(units)
-            if not self._pending:
-                return self._outcomes
-            for ref in self._executor.wait(list(self._pending), POLL_S):
-                self._pending.pop(ref)()
+        """Process all scenes; a scene that fails does not stop the others.
 
-    def _units(self, scenes: Sequence[ScenePlan]) -> Iterator[Unit]:
+        Raises:
+            ClusterError: If nothing moves any more.
+            Interrupted: As ``check`` raised it, once what was being published is.
+        """
+        blocks = self._blocks(scenes)
+        try:
+            while True:
+                self._check()
+                self._start_work(blocks)
+                if not self._pending:
+                    return self._outcomes
+                self._take_news()
+        except Interrupted:
+            self._end_publishing()
+            raise
+
+    def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[Callable[[], None]]:
+        """Beginnings of blocks, scene by scene."""
         for plan in scenes:
             scene = _Progress.of(plan)
-            for block in self._order(plan.tiling.blocks()):
-                if scene.failed:
-                    break
-                then = partial(self._was_read, scene, block)
-                yield partial(self._start, scene, then, read_block, block, returns=len(ReadBlock._fields))
-
-    def _start_work(self, units: Iterator[Unit]) -> None:
-        """Start what the executor has room for: predictions, then what has begun, then new blocks."""
-        while True:
-            while self._readable and self._executor.can_predict():
-                self._predict(*self._readable.popleft())
-            if self._pending and self._in_flight >= self._executor.max_blocks:
-                return
-            unit = self._waiting.popleft() if self._waiting else next(units, None)
-            if unit is None:
-                return
-            unit()
-
-    def _start(
-        self, scene: _Progress, then: Callable[..., None], stage: Callable[..., Any], *args: Any, returns: int = 2
-    ) -> None:
-        """Run a stage on a scene, then ``then(its first value, *references to the others)``."""
-        if not scene.failed:
-            self._in_flight += 1
-            self._follow(scene, then, self._executor.submit(stage, scene.plan, *args, returns=returns))
-
-    def _follow(self, scene: _Progress, then: Callable[..., None], refs: tuple[Ref, ...]) -> None:
-        def news() -> None:
-            self._in_flight -= 1
-            if scene.failed:
-                return
             try:
-                value = self._executor.get(refs[0])
-            except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene, and the others go on
+                found = begin_scene(plan.store, plan.tiling, plan.fingerprint)
+            except (SceneError, OSError) as error:
                 self._fail(scene, error)
-            else:
-                then(value, *refs[1:])
+                continue
+            if found.staged:
+                yield partial(self._commit, scene)
+                continue
+            scene.records = found.records
+            for block in self._order(plan.tiling.blocks()):
+                if scene.over:
+                    break
+                yield partial(self._begin, scene, block)
 
-        self._pending[refs[0]] = news
+    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> None:
+        """Start what the executor has room for: what has begun before what is new."""
+        while True:
+            for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
+                while queue and self._executor.has_room(stage):
+                    self._submit(queue.popleft())
+            if self._for_hands or not self._executor.has_room(read_block):
+                return
+            if self._pending and self._under_way >= self._executor.max_blocks:
+                return
+            begin = next(blocks, None)
+            if begin is None:
+                return
+            begin()
 
-    def _was_read(self, scene: _Progress, block: Block, facts: tuple[Cost, bool], pixels: Ref, unscored: Ref) -> None:
-        cost, has_work = facts
-        self._watch(scene.plan, cost)
-        if has_work:
-            self._in_flight += 1  # its pixels are held until it is predicted
-            self._readable.append((scene, block, pixels))
-        else:
-            self._scored(scene, block, unscored, ())
+    def _submit(self, step: _Step) -> None:
+        if not step.scene.over:
+            plan = step.scene.plan
+            unit = Unit(step.stage, (plan, *step.args), deadline_s(plan, step.stage), step.attempt, step.returns)
+            refs = self._executor.submit(unit)
+            self._pending[refs[0]] = step, refs[1:]
 
-    def _predict(self, scene: _Progress, block: Block, pixels: Ref) -> None:
-        if scene.failed:
-            self._in_flight -= 1
-            return
-        then = partial(self._was_predicted, scene, block)
-        self._follow(scene, then, self._executor.predict(scene.plan, block, pixels))
-
-    def _was_predicted(self, scene: _Progress, block: Block, cost: Cost, scores: Ref, *strips: Ref) -> None:
-        self._watch(scene.plan, cost)
-        self._scored(scene, block, scores, strips)
-
-    def _scored(self, scene: _Progress, block: Block, scores: Ref, strips: tuple[Ref, ...]) -> None:
-        scene.scores[block.row, block.col] = scores
-        for place, _, before in scene.spill.arrive((block.row, block.col), strips):
-            sources = {step: dict(zip(SPILL, found, strict=False)) for step, found in before.items()}
-            incoming = [sources.get(step, {}).get(side) for step, side in zip(BEFORE, SPILL, strict=True)]
-            ready = scene.plan.tiling.block(*place)
-            then = partial(self._was_finished, scene, ready)
-            self._waiting.append(
-                partial(self._start, scene, then, finish_block, ready, scene.scores.pop(place), *incoming)
+    def _take_news(self) -> None:
+        for ref in self._executor.wait(POLL_S):
+            self._last_news = monotonic()
+            step, others = self._pending.pop(ref)
+            try:
+                value = self._executor.get(ref)
+                if not step.scene.over:
+                    step.then(value, *others)
+            except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene at most, and others go on
+                self._failed(step, error)
+        quiet_s = monotonic() - self._last_news
+        longest_s = max((deadline_s(step.scene.plan, step.stage) for step, _ in self._pending.values()), default=0.0)
+        if self._pending and quiet_s > 2 * longest_s:
+            doing = sorted({step.stage.__name__ for step, _ in self._pending.values()})
+            raise ClusterError(
+                f"Nothing has moved for {quiet_s:.0f} s, twice the longest deadline; waiting for {', '.join(doing)}. "
+                "The cluster does not answer: mend or restart it, then run the same command again."
             )
 
-    def _was_finished(self, scene: _Progress, block: Block, cost: Cost, rim: Ref) -> None:
-        self._watch(scene.plan, cost)
-        if not scene.plan.scene.grid.crs:
-            self._passed(scene, (), self._publish)
-        elif scene.plan.polygons.min_area_px > 1:
-            for ready, around in self._surrounded(scene, scene.rims, block, rim):
-                then = partial(self._has_graph, scene)
-                self._waiting.append(partial(self._start, scene, then, find_graph, ready, *around))
+    def _failed(self, step: _Step, error: Exception) -> None:
+        """Try again what was lost, else give the scene up."""
+        if isinstance(error, ClusterError):
+            raise error
+        if step.scene.over:
+            return
+        if not may_try_again(error, step.attempt):
+            self._fail(step.scene, error)
+            return
+        step.scene.retries += 1
+        if step.restart is None:
+            self._need(replace(step, attempt=step.attempt + 1))
         else:
-            self._trace_surrounded(scene, scene.rims, block, rim)
+            step.restart(step.attempt + 1)
 
-    def _surrounded(
-        self, scene: _Progress, gate: Gate[Ref], block: Block, rim: Ref
-    ) -> Iterator[tuple[Block, tuple[Any, ...]]]:
-        """Blocks all of whose neighbours have shown their rims; where those lie, and the rims."""
-        for place, _, around in gate.arrive((block.row, block.col), rim):
-            yield scene.plan.tiling.block(*place), (tuple(around), *around.values())
+    def _need(self, step: _Step) -> None:
+        """Let a step start as soon as there is room."""
+        (self._for_models if step.stage is predict_block else self._for_hands).append(step)
 
-    def _trace_surrounded(self, scene: _Progress, gate: Gate[Ref], block: Block, rim: Ref) -> None:
-        for ready, around in self._surrounded(scene, gate, block, rim):
-            then, returns = partial(self._was_traced, scene), len(Traced._fields)
-            self._waiting.append(partial(self._start, scene, then, trace_finished, ready, *around, returns=returns))
+    def _need_unless_done(
+        self, scene: _Progress, kind: str, stage: Callable[..., Any], block: Block | None, then: Then
+    ) -> None:
+        """Let a stage work on a block, or on the scene, unless an earlier run has."""
+        if (SCENE if block is None else block.name) in scene.records[kind]:
+            then(None)
+        else:
+            self._need(_Step(scene, stage, () if block is None else (block,), then))
 
-    def _has_graph(self, scene: _Progress, cost: Cost, graph: Ref) -> None:
+    def _begin(self, scene: _Progress, block: Block) -> None:
+        record = scene.records[BLOCKS].get(block.name)
+        if record is None:
+            scene.under_way += 1
+            self._under_way += 1
+            self._read(scene, block, 1)
+        else:
+            scene.resumed += 1
+            self._finish(scene, block, Cost("resumed", **record.facts))
+
+    def _read(self, scene: _Progress, block: Block, attempt: int) -> None:
+        """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""
+        self._chain(scene, block, attempt, read_block, (block,), self._was_read)
+
+    def _chain(
+        self, scene: _Progress, block: Block, attempt: int, stage: Callable[..., Any], args: tuple[Any, ...], then: Then
+    ) -> None:
+        returns = 1 if stage is finish_block else 2
+        follow, restart = partial(then, scene, block, attempt), partial(self._read, scene, block)
+        self._need(_Step(scene, stage, args, follow, returns, attempt, restart))
+
+    def _was_read(self, scene: _Progress, block: Block, attempt: int, facts: tuple[Cost, str], found: Ref) -> None:
+        cost, state = facts
         self._watch(scene.plan, cost)
-        self._passed(scene, (graph,), self._absorb)
+        if state == BLANK:
+            self._was_finished(scene, block, attempt, Cost("finish"))
+        elif state == TODO:
+            self._chain(scene, block, attempt, predict_block, (block, found), self._was_predicted)
+        else:
+            self._scored(scene, block, attempt, found)
 
-    def _absorb(self, scene: _Progress, graphs: list[Ref]) -> None:
-        self._start(scene, partial(self._was_absorbed, scene), absorb_small, *graphs)
-
-    def _was_absorbed(self, scene: _Progress, cost: Cost, changes: Ref) -> None:
+    def _was_predicted(self, scene: _Progress, block: Block, attempt: int, cost: Cost, scored: Ref) -> None:
         self._watch(scene.plan, cost)
+        self._scored(scene, block, attempt, scored)
+
+    def _scored(self, scene: _Progress, block: Block, attempt: int, scored: Ref) -> None:
+        scene.scored[block.row, block.col] = scored, attempt
+        if scene.spill.is_open((block.row, block.col)):
+            self._add_spill(scene, (block.row, block.col))
+
+    def _add_spill(self, scene: _Progress, place: Place) -> None:
+        if place in scene.scored:
+            scored, attempt = scene.scored.pop(place)
+            block = scene.plan.tiling.block(*place)
+            self._chain(scene, block, attempt, finish_block, (block, scored), self._was_finished)
+
+    def _was_finished(self, scene: _Progress, block: Block, attempt: int, cost: Cost) -> None:  # noqa: ARG002
+        scene.under_way -= 1
+        self._under_way -= 1
+        self._finish(scene, block, cost)
+
+    def _finish(self, scene: _Progress, block: Block, cost: Cost) -> None:
+        self._watch(scene.plan, cost)
+        scene.components += cost.components
+        scene.plan.polygons.check_count(scene.components, scene.plan.scene.path)
+        for place in scene.spill.arrive((block.row, block.col)):
+            self._add_spill(scene, place)
+        around = [scene.plan.tiling.block(*place) for place in scene.finished.arrive((block.row, block.col))]
+        if not scene.plan.scene.grid.crs:
+            self._pass(scene, self._publish)
+        elif scene.plan.polygons.min_area_px > 1:
+            for ready in around:
+                self._need_unless_done(scene, GRAPHS, find_graph, ready, partial(self._has_graph, scene))
+        else:
+            self._trace(scene, around)
+
+    def _has_graph(self, scene: _Progress, cost: Cost | None) -> None:
+        self._note(scene, cost)
+        self._pass(scene, self._absorb)
+
+    def _absorb(self, scene: _Progress) -> None:
+        self._need_unless_done(scene, CHANGES, absorb_small, None, partial(self._was_absorbed, scene))
+
+    def _was_absorbed(self, scene: _Progress, cost: Cost | None) -> None:
+        self._note(scene, cost)
         for block in scene.plan.tiling.blocks():
-            then = partial(self._was_recoloured, scene, block)
-            self._waiting.append(partial(self._start, scene, then, recolour_block, block, changes))
+            self._need_unless_done(scene, MERGED, recolour_block, block, partial(self._was_recoloured, scene, block))
 
-    def _was_recoloured(self, scene: _Progress, block: Block, cost: Cost, rim: Ref) -> None:
-        self._watch(scene.plan, cost)
-        self._trace_surrounded(scene, scene.merged_rims, block, rim)
+    def _was_recoloured(self, scene: _Progress, block: Block, cost: Cost | None) -> None:
+        self._note(scene, cost)
+        self._trace(scene, [scene.plan.tiling.block(*p) for p in scene.merged.arrive((block.row, block.col))])
 
-    def _was_traced(self, scene: _Progress, cost: Cost, *unfinished: Ref) -> None:
-        self._watch(scene.plan, cost)
-        self._passed(scene, unfinished, self._publish)
+    def _trace(self, scene: _Progress, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            self._need_unless_done(scene, TRACED, trace_finished, block, partial(self._was_traced, scene))
 
-    def _passed(self, scene: _Progress, result: tuple[Ref, ...], then: Callable[[_Progress, list[Ref]], None]) -> None:
-        """Take in what a block leaves for the scene; go on once all blocks have."""
-        scene.results.append(result)
-        if len(scene.results) == scene.plan.tiling.count:
-            results, scene.results = scene.results, []
-            then(scene, [ref for result in results for ref in result])
+    def _was_traced(self, scene: _Progress, cost: Cost | None) -> None:
+        self._note(scene, cost)
+        self._pass(scene, self._publish)
 
-    def _publish(self, scene: _Progress, refs: list[Ref]) -> None:
-        self._start(scene, partial(self._was_published, scene), publish_scene, *refs, returns=1)
-
-    def _was_published(self, scene: _Progress, published: Published) -> None:
-        for cost in published.costs:
+    def _note(self, scene: _Progress, cost: Cost | None) -> None:
+        """Report what a unit took; None for one that an earlier run did."""
+        if cost is not None:
             self._watch(scene.plan, cost)
-        self._outcomes.append(Outcome(scene.plan.scene.path, scene.plan.scene.scene_id, published=published))
+
+    def _pass(self, scene: _Progress, then: Callable[[_Progress], None]) -> None:
+        """Count a block that is through the present pass; go on once all are."""
+        scene.passed += 1
+        if scene.passed == scene.plan.tiling.count:
+            scene.passed = 0
+            then(scene)
+
+    def _publish(self, scene: _Progress) -> None:
+        self._need(_Step(scene, publish_scene, (), partial(self._was_staged, scene)))
+
+    def _was_staged(self, scene: _Progress, costs: Iterable[Cost]) -> None:
+        for cost in costs:
+            self._watch(scene.plan, cost)
+        self._commit(scene)
+
+    def _commit(self, scene: _Progress) -> None:
+        self._need(_Step(scene, commit_scene, (), partial(self._was_committed, scene)))
+
+    def _was_committed(self, scene: _Progress, value: tuple[Cost, Mapping[str, Any]]) -> None:
+        self._watch(scene.plan, value[0])
+        self._end(scene, results=value[1])
 
     def _fail(self, scene: _Progress, error: Exception) -> None:
-        scene.failed = True
-        for gate in (scene.spill, scene.rims, scene.merged_rims):
-            gate.clear()
-        scene.scores.clear()
-        scene.results.clear()
-        scene.plan.store.discard()
-        message = str(error) if isinstance(error, SceneError) else f"{scene.plan.scene.path}: {_plain(error)}"
-        self._outcomes.append(Outcome(scene.plan.scene.path, scene.plan.scene.scene_id, error=message))
+        self._under_way -= scene.under_way
+        scene.scored.clear()
+        self._end(scene, error=describe_failure(scene.plan, error), resumable=_is_resumable(error))
+
+    def _end(self, scene: _Progress, **result: Any) -> None:
+        scene.over = True
+        plan = scene.plan
+        self._outcomes.append(
+            Outcome(
+                plan.scene.path,
+                plan.scene.scene_id,
+                blocks=plan.tiling.count,
+                resumed=scene.resumed,
+                retries=scene.retries,
+                **result,
+            )
+        )
+
+    def _end_publishing(self) -> None:
+        until = monotonic() + GRACE_S
+        last = (publish_scene, commit_scene)
+        while monotonic() < until and any(step.stage in last for step, _ in self._pending.values()):
+            self._take_news()
+            self._for_hands = deque(step for step in self._for_hands if step.stage is commit_scene)
+            while self._for_hands:
+                self._submit(self._for_hands.popleft())
 
 
-def _plain(error: Exception) -> str:
-    """An error that no stage has put into words."""
-    reason = " ".join(str(error).split())
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or reason}{where}. Free the space or mend the folder, then run the command again."
-    if isinstance(error, MemoryError) or "out of memory" in reason:
-        return f"out of memory: {reason} Set tiling.block_px, run.batch_size or run.workers lower, then run it again."
-    return f"unexpected {type(error).__name__}: {reason} If the file opens elsewhere, this is a bug: please report it."
+def _is_resumable(error: Exception) -> bool:
+    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change."""
+    return not isinstance(error, SceneError) or isinstance(error, StoreError)

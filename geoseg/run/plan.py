@@ -1,10 +1,11 @@
 """Everything a run decides before it starts: scenes, bands, patches, blocks, bytes."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,12 @@ from geoseg.model.bundle import Bundle
 from geoseg.publish.crs import check_one_crs
 from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
 from geoseg.raster.scene import Scene, describe
+from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
+from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, take_fingerprint
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
+from geoseg.run.resume import check_scene, find_layouts
 from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
+from geoseg.run.storage import open_storage
 from geoseg.run.store import SceneStore
 
 
@@ -37,6 +42,10 @@ class ScenePlan:
     polygons: PolygonPlan
     block_bytes: int
     """Bytes of one block in flight, see `project_block_bytes`."""
+    fingerprint: Facts
+    """All that can change a byte of the results."""
+    unit_timeout_s: float
+    """Seconds a unit of work on a block may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,14 @@ class Plan:
     bundle: Bundle
     run_id: str
     scenes: tuple[ScenePlan, ...]
+    """Scenes with work left."""
+    up_to_date: tuple[tuple[str, str, Mapping[str, Any]], ...]
+    """Scenes that the output holds already: (path, scene id, results)."""
     failed: tuple[tuple[str, str], ...]
     """Scenes that cannot be processed: (path, message)."""
     warnings: tuple[str, ...]
+    stale: tuple[str, ...]
+    """Folders of the output with work that nobody will go on with."""
 
     @property
     def block_count(self) -> int:
@@ -77,7 +91,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     """Look at every scene; those that cannot be processed are set aside with the reason.
 
     Raises:
-        SettingsError: If the scenes cannot be processed in one run, or the output is in their way.
+        SettingsError: If two scenes would be published under one name.
     """
     found, failed, warnings = [], [], []
     for path in settings.scenes:
@@ -100,38 +114,73 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             continue
         warnings += describe_warnings(scene, selection)
         found.append((scene, selection))
-    output = Path(settings.output)
-    _check_names([scene for scene, _ in found])
-    _check_output(output, [scene for scene, _ in found], overwrite=settings.overwrite)
-    check_one_crs(output, [scene for scene, _ in found], settings.polygons.crs)
+    scenes = [scene for scene, _ in found]
+    _check_names(scenes)
     return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings))
 
 
-def make_plan(survey: Survey, device: str, workers: int) -> Plan:
-    """Cut the scenes for a device and a number of workers.
+def check_output(survey: Survey) -> None:
+    """Make sure that a run replaces none of its inputs, and that all polygons of the output share a CRS.
+
+    Raises:
+        SettingsError: If not.
+    """
+    settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
+    _check_inputs(settings.output, scenes)
+    published = crs_by_scene(open_storage(settings.output), {scene.scene_id for scene in scenes})
+    check_one_crs(published, scenes, settings.polygons.crs)
+
+
+def new_run_id() -> str:
+    """Name a run by its start."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
+    """Cut the scenes for a device and a number of workers, and see what the output holds of them.
 
     Raises:
         SettingsError: If patch, overlap and block do not go together or a block does not fit into memory.
     """
-    settings, bundle = survey.settings, survey.bundle
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    scenes = []
+    settings = survey.settings
+    storage = open_storage(settings.output)
+    scenes, up_to_date, failed, warnings, stale = [], [], list(survey.failed), list(survey.warnings), []
     for scene, selection in survey.scenes:
-        tiling = _tile(settings, bundle, scene, selection, device, workers)
+        polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
+        patch, overlap = _patch_and_overlap(settings, survey.bundle)
+        fingerprint = take_fingerprint(
+            settings, survey.bundle, scene, selection, polygons, patch_px=patch, overlap_px=overlap, device=device
+        )
+        key = digest(fingerprint)
+        try:
+            found = check_scene(storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite)
+        except SceneError as error:
+            failed.append((scene.path, str(error)))
+            continue
+        warnings += found.warnings
+        stale += found.stale
+        if found.published is not None:
+            up_to_date.append((scene.path, scene.scene_id, found.published))
+            continue
+        tiling = _tile(survey, scene, selection, device, workers, find_layouts(storage, scene.scene_id, key))
         scenes.append(
             ScenePlan(
                 scene=scene,
                 selection=selection,
                 tiling=tiling,
-                legend=bundle.legend,
-                store=SceneStore(Path(settings.output).resolve(), scene.scene_id, run_id),
-                model=bundle.name,
+                legend=survey.bundle.legend,
+                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px)),
+                model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
-                polygons=plan_polygons(settings.polygons, bundle.legend, scene),
-                block_bytes=_block_bytes(tiling, bundle, scene, selection),
+                polygons=polygons,
+                block_bytes=_block_bytes(tiling, survey.bundle, scene, selection),
+                fingerprint=fingerprint,
+                unit_timeout_s=settings.run.unit_timeout_s,
             )
         )
-    return Plan(settings, bundle, run_id, tuple(scenes), survey.failed, survey.warnings)
+    return Plan(
+        settings, survey.bundle, run_id, tuple(scenes), tuple(up_to_date), tuple(failed), tuple(warnings), tuple(stale)
+    )
 
 
 def patch_px(settings: Settings, bundle: Bundle) -> int:
@@ -139,9 +188,7 @@ def patch_px(settings: Settings, bundle: Bundle) -> int:
     return bundle.patch_px if settings.tiling.patch_px == "auto" else settings.tiling.patch_px
 
 
-def _tile(
-    settings: Settings, bundle: Bundle, scene: Scene, selection: BandSelection, device: str, workers: int
-) -> Tiling:
+def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
     patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
     if patch % multiple:
         below = max(multiple, patch // multiple * multiple)
@@ -152,10 +199,18 @@ def _tile(
     overlap = settings.tiling.overlap_px
     if overlap == "auto":
         overlap = bundle.overlap_px if patch == bundle.patch_px else patch // 4
+    return patch, overlap
+
+
+def _tile(
+    survey: Survey, scene: Scene, selection: BandSelection, device: str, workers: int, layouts: Sequence[str]
+) -> Tiling:
+    """Cut a scene into blocks, the same as an unfinished run did if its blocks fit."""
+    settings, bundle = survey.settings, survey.bundle
     memory = settings.run.memory_gib
     memory_bytes = MEMORY_BYTES[device] if memory == "auto" else int(memory * 2**30)
     try:
-        lattice = Lattice.of((scene.grid.height, scene.grid.width), patch, overlap)
+        lattice = Lattice.of((scene.grid.height, scene.grid.width), *_patch_and_overlap(settings, bundle))
         block = settings.tiling.block_px
         if block == "auto":
             block = choose_block_px(
@@ -166,7 +221,10 @@ def _tile(
                 block_pixels=BLOCK_PIXELS[device],
                 workers=workers,
             )
-        tiling = Tiling(lattice, block)
+            earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout)) is not None]
+            fitting = [px for px in earlier if _bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
+            block = max(fitting, default=block)
+        tiling = Tiling(lattice, int(block))
     except ValueError as error:
         raise SettingsError(str(error)) from error
     needed = _block_bytes(tiling, bundle, scene, selection)
@@ -184,8 +242,11 @@ def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
 
 
 def _block_bytes(tiling: Tiling, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
-    pixel_bytes = _pixel_bytes(scene, selection)
-    return project_block_bytes(tiling.block_px, tiling.lattice, len(bundle.legend), pixel_bytes)
+    return _bytes(tiling.block_px, tiling.lattice, bundle, scene, selection)
+
+
+def _bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
+    return project_block_bytes(block_px, lattice, len(bundle.legend), _pixel_bytes(scene, selection))
 
 
 def _check_names(scenes: Sequence[Scene]) -> None:
@@ -203,19 +264,14 @@ def _check_names(scenes: Sequence[Scene]) -> None:
         )
 
 
-def _check_output(output: Path, scenes: Sequence[Scene], *, overwrite: bool) -> None:
+def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
+    """A run must not replace what it reads."""
+    if "://" in output:
+        return
     for scene in scenes:
-        store = SceneStore(output, scene.scene_id, "")
-        if store.is_published and not overwrite:
-            raise SettingsError(
-                f"The output {output} already holds scene {scene.scene_id}. Give --overwrite to replace it, or another "
-                "--output."
-            )
-        if any(
-            Path(file).resolve().is_relative_to(folder.resolve())
-            for file in scene.files
-            for folder in (store.rasters, store.polygons)
-        ):
-            raise SettingsError(
-                f"The output {output} would replace its own input {scene.path}. Give --output another directory."
-            )
+        for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
+            folder = (Path(output) / prefix).resolve()
+            if any(Path(file).resolve().is_relative_to(folder) for file in scene.files):
+                raise SettingsError(
+                    f"The output {output} would replace its own input {scene.path}. Give --output another directory."
+                )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyproj import CRS
 
 from geoseg.config import PolygonSettings
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import NODATA_CLASS, Legend
 from geoseg.publish.measure import is_planar
 from geoseg.raster.scene import Scene
@@ -28,6 +28,31 @@ class PolygonPlan:
     """Classes that are published; None for all."""
     undissolved: tuple[int, ...]
     """Classes whose polygons stay cut at the patch lattice."""
+    max_count: int
+    """More regions than this are noise, not land use."""
+
+    def check_count(self, regions: int, path: str) -> None:
+        """Refuse a class map that is noise.
+
+        Args:
+            regions: Regions of one class found so far; what spans blocks counts once for each.
+            path: The scene.
+
+        Raises:
+            SceneError: If they are too many.
+        """
+        if regions <= self.max_count:
+            return
+        remedy = (
+            "Cut the scene into smaller ones"
+            if self.min_area_px > 1
+            else "Set polygons.min_area_px (such as 9): the specks then join their neighbours"
+        )
+        raise SceneError(
+            f"{path}: the class map has more than polygons.max_count={self.max_count} regions, which is noise rather "
+            f"than land use: check the model and geoseg:scaling first. {remedy}, or raise polygons.max_count if memory "
+            "and disk suffice (about 500 bytes for each)."
+        )
 
 
 def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> PolygonPlan:
@@ -53,7 +78,7 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
             f"holds {len(legend)} of {NODATA_CLASS}."
         )
     published = None if settings.classes == "all" else _class_ids(settings.classes, legend, "polygons.classes")
-    return PolygonPlan(settings.crs, simplify_px, min_area_px, published, undissolved)
+    return PolygonPlan(settings.crs, simplify_px, min_area_px, published, undissolved, settings.max_count)
 
 
 def _pixel_m2(scene: Scene) -> float:

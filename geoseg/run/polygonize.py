@@ -17,7 +17,7 @@ from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.publish.facts import stamp
-from geoseg.publish.sorting import save_table, sorted_parts
+from geoseg.publish.sorting import sorted_parts, write_table
 from geoseg.publish.values import build_value_table
 from geoseg.publish.vector_file import check_suffix, write_vector_file
 from geoseg.raster.integer_map import IntegerMap, open_integer_map
@@ -168,5 +168,5 @@ class _Work:
     def keep(self, path: Path, polygons: PixelPolygons) -> Path:
         """Give polygons their attributes and write them as an Arrow file."""
         grid, values, names = self.class_map.grid, self.class_map.values, self.class_map.names
-        save_table(path, build_value_table(polygons, grid, values, names, stride_px=CUT_PX))
+        path.write_bytes(write_table(build_value_table(polygons, grid, values, names, stride_px=CUT_PX)))
         return path

@@ -19,7 +19,7 @@ class Display:
     def __init__(self, console: Console, blocks: int) -> None:
         """Prepare a display of ``blocks`` blocks on ``console``."""
         self._console, self._blocks = console, blocks
-        self._finished = self._patches = self._pixels = 0
+        self._finished = self._resumed = self._patches = self._pixels = 0
         self._started = self._last_line = monotonic()
         self._bar = Progress(
             TextColumn("segment"),
@@ -46,11 +46,13 @@ class Display:
     def update(self, plan: ScenePlan, cost: Cost) -> None:
         """Take in what one unit of work did."""
         self._patches += cost.patches
-        self._pixels += cost.valid_pixels
-        self._finished += cost.stage == "finish"
+        self._pixels += cost.valid_pixels if cost.stage == "finish" else 0
+        self._resumed += cost.stage == "resumed"
+        self._finished += cost.stage in {"finish", "resumed"}
         rate = self._pixels / max(1e-9, monotonic() - self._started) / 1e6
         publishing = "" if self._finished < self._blocks else ", writing rasters and polygons"
-        facts = f"{self._patches} patches, {rate:.2f} Mpx/s, scene {plan.scene.scene_id}{publishing}"
+        resumed = f", {self._resumed} resumed" if self._resumed else ""
+        facts = f"{self._patches} patches, {rate:.2f} Mpx/s, scene {plan.scene.scene_id}{resumed}{publishing}"
         self._bar.update(self._task, completed=self._finished, description=facts)
         if not self._console.is_terminal and monotonic() - self._last_line >= LINE_EVERY_S:
             self._last_line = monotonic()

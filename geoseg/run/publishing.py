@@ -1,112 +1,113 @@
-"""The last stage of a scene: from finished blocks to rasters and polygons, committed together."""
+"""The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from geoseg.errors import SceneError
 from geoseg.grid.blend import ClassMap
+from geoseg.grid.legend import NODATA_CLASS
 from geoseg.publish.facts import stamp
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import write_classes, write_confidence
-from geoseg.publish.sorting import sorted_parts
+from geoseg.publish.sorting import sorted_parts, write_table
+from geoseg.run import faults
+from geoseg.run.commit import commit, polygons_prefix, rasters_prefix, stage
+from geoseg.run.fingerprint import describe_scene
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
-from geoseg.run.tracing import keep_polygons
+from geoseg.run.tracing import polygon_table
 from geoseg.vector.blocks import join_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the output holds of a scene."""
+def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
+    """Assemble the finished blocks, join the polygons that span them, and stage all for `commit_scene`.
 
-    costs: tuple[Cost, ...]
-    """Of the rasters and of the polygons."""
-    rasters: str
-    """Folder of the class map and the confidence."""
-    polygons_path: str | None
-    """Folder of the GeoParquet parts; None for a scene without a CRS."""
-    pixels: int
-    """Pixels of the scene."""
-    polygons: int
-    """Number of polygons."""
-    area_m2: float
-    """Sum of the polygons' areas."""
-    area_m2_by_class: dict[str, float]
-    """Area of every class of the legend."""
-
-
-def publish_scene(plan: ScenePlan, *traced: Any) -> Published:
-    """Assemble the finished blocks, join the polygons that span them and put all in its place.
-
-    Args:
-        plan: The scene.
-        traced: For each block, in turns, what goes on in other blocks (`Unfinished`) and its seams (int64, shape
-            (P, 2)); nothing for a scene without a CRS.
+    Raises:
+        SceneError: If the input is no longer the one that was read, or a file cannot be written.
     """
-    staged = plan.store.work / "publish"
-    staged.mkdir(parents=True, exist_ok=True)
+    faults.hit("publish", "start", plan.scene.scene_id)
+    _check_unchanged(plan)
+    scene_id = plan.scene.scene_id
+    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
+    with plan.store.storage.scratch(plan.store.work) as folder:
+        started = perf_counter()
+        files = [(file, f"{rasters_prefix(scene_id)}/{file.name}") for file in _write_rasters(plan, folder)]
+        costs = [Cost("rasters", perf_counter() - started, _bytes(file for file, _ in files))]
+        if plan.scene.grid.crs:
+            started = perf_counter()
+            parts, counts = _write_polygons(plan, folder)
+            files += [(file, f"{polygons_prefix(scene_id)}/{file.name}") for file in parts]
+            results |= counts
+            costs.append(Cost("polygons", perf_counter() - started, _bytes(parts)))
+        stage(plan.store, files, plan.fingerprint, results)
+    return tuple(costs)
+
+
+def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
+    """Put what is staged into its place; what it took, and the results."""
     started = perf_counter()
-    rasters = _write_rasters(plan, staged / "rasters")
-    rasters_cost = Cost("rasters", perf_counter() - started, _bytes(rasters))
-    if not traced:
-        plan.store.commit(rasters, None)
-        return _published(plan, (rasters_cost,), {}, 0)
-    started = perf_counter()
-    keep_polygons(plan, "spanning", join_blocks(traced[::2], np.concatenate(traced[1::2])))
-    polygons = staged / "polygons"
-    polygons.mkdir()
-    files = [plan.store.polygons_of(name) for name in ("spanning", *(block.name for block in plan.tiling.blocks()))]
+    manifest = commit(plan.store)
+    return Cost("commit", perf_counter() - started), dict(manifest.results)
+
+
+def _check_unchanged(plan: ScenePlan) -> None:
+    """Refuse to publish a mixture of two versions of the input."""
+    now = describe_scene(plan.scene)["scene.files"]
+    if plan.fingerprint["scene.files"] != now:
+        raise SceneError(
+            f"{plan.scene.path} or a file beside it was replaced while it was processed "
+            f"(was {plan.fingerprint['scene.files']}, now {now}). Run the command again with --overwrite."
+        )
+
+
+def _write_rasters(plan: ScenePlan, folder: Path) -> list[Path]:
+    classes, confidence = folder / "classes.tif", folder / "confidence.tif"
+
+    def blocks() -> Iterator[ClassMap]:
+        found = (plan.store.class_map(block) for block in plan.tiling.blocks())
+        return (block for block in found if (block.classes != NODATA_CLASS).any())
+
+    grid, sample = plan.scene.grid, plan.scene.area_or_point
+    write_classes(classes, grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)
+    write_confidence(confidence, grid, ((b.window, b.confidence) for b in blocks()), sample)
+    return [classes, confidence]
+
+
+def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Write the parts into a folder; the files, and the counts and areas of what they hold."""
+    faults.hit("seams", "start", plan.scene.scene_id)
+    rests = plan.store.rests(plan.tiling.blocks())
+    spanning = join_blocks([rest.unfinished for rest in rests], np.concatenate([rest.seams for rest in rests]))
+    (folder / "spanning.arrow").write_bytes(write_table(polygon_table(plan, spanning)))
+    traced, parts = folder / "traced", folder / "parts"
+    traced.mkdir()
+    parts.mkdir()
+    sources = [folder / "spanning.arrow", *plan.store.polygon_files(plan.tiling.blocks(), traced)]
+    crs_wkt, stride_px = published_crs(plan.scene.grid, plan.polygons.crs), plan.tiling.lattice.rows.stride_px
+    facts: dict[str, Any] = {
+        "simplify_px": plan.polygons.simplify_px,
+        "min_area_px": plan.polygons.min_area_px,
+        "cut_px": stride_px,
+        "classes": plan.polygons.classes,
+        "not_dissolved": plan.polygons.undissolved,
+    }
     areas: Counter[str] = Counter()
     count = 0
-    crs_wkt, wanted = published_crs(plan.scene.grid, plan.polygons.crs), plan.polygons
-    stride_px = plan.tiling.lattice.rows.stride_px
-    facts: dict[str, Any] = {
-        "simplify_px": wanted.simplify_px,
-        "min_area_px": wanted.min_area_px,
-        "cut_px": stride_px,
-        "classes": wanted.classes,
-        "not_dissolved": wanted.undissolved,
-    }
-    for part, table in enumerate(sorted_parts(files, plan.scene.grid, stride_px)):
-        write_part(polygons, part, stamp(table, **facts), crs_wkt=crs_wkt)
+    for part, table in enumerate(sorted_parts(sources, plan.scene.grid, stride_px)):
+        write_part(parts, part, stamp(table, **facts), crs_wkt=crs_wkt)
         sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
         areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
         count += len(table)
-    polygons_cost = Cost("polygons", perf_counter() - started, _bytes(polygons))
-    plan.store.commit(rasters, polygons)
     by_class = {name: float(areas[name]) for name in plan.legend.names}
-    return _published(plan, (rasters_cost, polygons_cost), by_class, count)
+    results = {"polygons": count, "area_m2": sum(by_class.values()), "area_m2_by_class": by_class, "crs": crs_wkt}
+    return sorted(parts.iterdir()), results
 
 
-def _write_rasters(plan: ScenePlan, folder: Path) -> Path:
-    folder.mkdir()
-
-    def blocks() -> Iterator[ClassMap]:
-        return (plan.store.get_block(block) for block in plan.tiling.blocks())
-
-    grid, sample = plan.scene.grid, plan.scene.area_or_point
-    write_classes(folder / "classes.tif", grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)
-    write_confidence(folder / "confidence.tif", grid, ((b.window, b.confidence) for b in blocks()), sample)
-    return folder
-
-
-def _published(plan: ScenePlan, costs: tuple[Cost, ...], area_by_class: dict[str, float], polygons: int) -> Published:
-    return Published(
-        costs=costs,
-        rasters=str(plan.store.rasters),
-        polygons_path=str(plan.store.polygons) if plan.scene.grid.crs else None,
-        pixels=plan.tiling.lattice.scene.pixels,
-        polygons=polygons,
-        area_m2=sum(area_by_class.values()),
-        area_m2_by_class=area_by_class,
-    )
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
+def _bytes(files: Any) -> int:
+    return sum(file.stat().st_size for file in files)

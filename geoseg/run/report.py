@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 import yaml
 
 from geoseg.errors import ExitCode
+from geoseg.run.commit import polygons_prefix, rasters_prefix
 from geoseg.run.nodes import software
 from geoseg.run.pipeline import Outcome
 from geoseg.run.plan import Plan
 from geoseg.run.stages import Cost
+from geoseg.run.storage import open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Report:
     exit_code: int
     """0 all scenes done, 3 some failed."""
     started_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC, of the first block."""
     seconds: float
     """From the first block to the last commit; without the start of the cluster."""
     executor: str
@@ -35,7 +37,11 @@ class Report:
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
-    """In the order they were given: id, path, status, and counts or the error."""
+    """In the order they were given: id, path, status (done, up to date or failed), and counts or the error."""
+    resumed_blocks: int
+    """Blocks that an earlier run had finished."""
+    retries: int
+    """Units of work that were lost, with their process or node, and done again."""
     stages: dict[str, dict[str, float]]
     """Units, seconds (summed over processes) and bytes of each stage."""
     patches: int
@@ -44,9 +50,9 @@ class Report:
     forward_s: float
     """Seconds in the network, summed over workers."""
     px_per_s: float
-    """Valid pixels over ``seconds``."""
+    """Valid pixels over ``seconds``, of this run alone."""
     km2_per_h: float | None
-    """Published area over ``seconds``; None without polygons."""
+    """Published area over ``seconds``; None without polygons, and if an earlier run did a part."""
     warnings: list[str]
 
     @property
@@ -55,8 +61,13 @@ class Report:
         return [scene for scene in self.scenes if scene["status"] == "done"]
 
     @property
+    def up_to_date(self) -> list[dict[str, Any]]:
+        """The scenes that an earlier run had published."""
+        return [scene for scene in self.scenes if scene["status"] == "up to date"]
+
+    @property
     def failed(self) -> list[dict[str, Any]]:
-        """The scenes that were not."""
+        """The scenes that were neither."""
         return [scene for scene in self.scenes if scene["status"] == "failed"]
 
 
@@ -77,6 +88,8 @@ def make_report(
     patches = valid_pixels = 0
     forward_s = 0.0
     for cost in costs:
+        if cost.stage == "resumed":
+            continue
         stages[cost.stage].update({"units": 1, "bytes": cost.bytes})
         stages[cost.stage]["seconds"] += cost.seconds  # type: ignore[assignment]
         patches += cost.patches
@@ -84,9 +97,11 @@ def make_report(
         forward_s += cost.forward_s
     given = {str(Path(path).absolute()): place for place, path in enumerate(plan.settings.scenes)}
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
-    scenes += [_scene(outcome) for outcome in outcomes]
+    scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
+    scenes += [_scene(plan, outcome) for outcome in outcomes]
     scenes.sort(key=lambda scene: given.get(str(Path(scene["path"]).absolute()), len(given)))
-    area_m2 = sum(scene.get("area_m2") or 0.0 for scene in scenes)
+    area_m2 = sum(scene.get("area_m2") or 0.0 for scene in scenes if scene["status"] == "done")
+    resumed = sum(outcome.resumed for outcome in outcomes)
     return Report(
         run_id=plan.run_id,
         exit_code=int(ExitCode.SCENES_FAILED if any(s["status"] == "failed" for s in scenes) else ExitCode.OK),
@@ -99,39 +114,44 @@ def make_report(
         model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
         software=software(),
         scenes=scenes,
+        resumed_blocks=resumed,
+        retries=sum(outcome.retries for outcome in outcomes),
         stages={name: {key: round(value, 3) for key, value in sums.items()} for name, sums in sorted(stages.items())},
         patches=patches,
         valid_pixels=valid_pixels,
         forward_s=round(forward_s, 3),
         px_per_s=round(valid_pixels / max(seconds, 1e-9), 1),
-        km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 else None,
+        km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 and not resumed else None,
         warnings=list(plan.warnings),
     )
 
 
-def write_report(report: Report, plan: Plan) -> Path:
-    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; the folder's path."""
-    folder = Path(plan.settings.output) / "runs" / report.run_id
-    folder.mkdir(parents=True, exist_ok=True)
+def write_report(report: Report, plan: Plan) -> None:
+    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output."""
+    storage, folder = open_storage(plan.settings.output), f"runs/{report.run_id}"
     settings = plan.settings.model_dump(mode="json")
-    _replace(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    _replace(folder / "report.json", json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
-    return folder
+    storage.put(f"{folder}/config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
+    storage.put(f"{folder}/report.json", (json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _scene(outcome: Outcome) -> dict[str, Any]:
-    if outcome.published is None:
+def _scene(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    if outcome.results is None:
         return _failed(outcome.path, outcome.scene_id, outcome.error or "")
-    facts = asdict(outcome.published)
-    del facts["costs"]
-    return {"scene_id": outcome.scene_id, "path": outcome.path, "status": "done", **facts}
+    counts = {"blocks": outcome.blocks, "resumed_blocks": outcome.resumed, "retries": outcome.retries}
+    return {**_published(plan, outcome.path, outcome.scene_id, "done", outcome.results), **counts}
+
+
+def _published(plan: Plan, path: str, scene_id: str, status: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    output = open_storage(plan.settings.output).url
+    return {
+        "scene_id": scene_id,
+        "path": path,
+        "status": status,
+        "rasters": f"{output}/{rasters_prefix(scene_id)}",
+        "polygons_path": f"{output}/{polygons_prefix(scene_id)}" if "crs" in results else None,
+        **results,
+    }
 
 
 def _failed(path: str, scene_id: str, message: str) -> dict[str, Any]:
     return {"scene_id": scene_id, "path": path, "status": "failed", "error": message}
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -1,6 +1,7 @@
-"""One run from settings to report: survey, executor, plan, pipeline."""
+"""One run from settings to report: survey, lock, executor, plan, pipeline."""
 
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -9,19 +10,25 @@ from rich.console import Console
 from rich.markup import escape
 
 from geoseg.config import Settings
+from geoseg.errors import LockLostError
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
 from geoseg.run.executor import Executor, InlineExecutor
+from geoseg.run.interrupt import Stop, stop_on_signals
+from geoseg.run.lock import Lock
 from geoseg.run.pipeline import Order, Pipeline
-from geoseg.run.plan import Plan, ScenePlan, Survey, make_plan, patch_px, survey
+from geoseg.run.plan import Plan, ScenePlan, Survey, check_output, make_plan, new_run_id, patch_px, survey
 from geoseg.run.progress import Display
 from geoseg.run.report import Report, make_report, write_report
 from geoseg.run.stages import Cost
-from geoseg.run.store import check_writable
+from geoseg.run.storage import open_storage
+from geoseg.run.store import WORK
 
 
-def segment(settings: Settings, console: Console | None = None, order: Order = lambda blocks: blocks) -> Report:
+def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
     """Segment scenes and publish their class maps and polygons.
+
+    A run that was cut short is resumed by calling this again: what is done is not done twice.
 
     Args:
         settings: What to do; see `geoseg.config.Settings`.
@@ -32,31 +39,50 @@ def segment(settings: Settings, console: Console | None = None, order: Order = l
         The report, which also stands in ``<output>/runs/<run_id>/report.json``. Scenes that failed are in it.
 
     Raises:
-        SettingsError: If the run cannot start as asked.
+        SettingsError: If the run cannot start as asked, or another run works on the output.
+        Interrupted: If the process was told to stop by SIGINT or SIGTERM.
+        ClusterError: If nothing is left that could do the work.
+        LockLostError: If another run has taken over the output.
     """
     console = console or Console(quiet=True)
     found = survey(settings, read_bundle(settings.model))
-    check_writable(Path(settings.output))
-    for warning in found.warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+    storage = open_storage(settings.output)
+    storage.check_writable()
+    check_output(found)
+    run_id = new_run_id()
+    with stop_on_signals() as stop, Lock(storage, run_id) as lock:
+        plan, report = _run(found, run_id, console, _checker(stop, lock, settings.output), order)
+        write_report(report, plan)
+    return report
+
+
+def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None], order: Order) -> tuple[Plan, Report]:
+    _warn(console, found.warnings)
     if not found.scenes:
-        plan = make_plan(found, "cpu", 1)
-        return _finish(plan, make_report(plan, [], [], started_at=datetime.now(UTC)))
-    if settings.run.address != "inline":
+        plan = make_plan(found, run_id, "cpu", 1)
+        return plan, make_report(plan, [], [], started_at=datetime.now(UTC))
+    if found.settings.run.address != "inline":
         console.print("starting Ray, or connecting to it ...", highlight=False)
-    with closing(_open_executor(found)) as executor:
-        plan = make_plan(found, executor.device, executor.workers)
-        batch_size = executor.start(plan.bundle, _inference(plan, executor.device), plan.block_bytes)
-        console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
+    storage = open_storage(found.settings.output)
+    with ExitStack() as stack:
+        executor = stack.enter_context(closing(_open_executor(found)))
+        plan = make_plan(found, run_id, executor.device, executor.workers)
+        _warn(console, plan.warnings[len(found.warnings) :])
+        for folder in plan.stale:
+            storage.delete_all(folder)
+        batch_size = 0
+        if plan.scenes:
+            batch_size = executor.start(plan.bundle, _inference(plan, executor.device), plan.block_bytes)
+            console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
         started_at, started = datetime.now(UTC), perf_counter()
         costs: list[Cost] = []
-        with Display(console, plan.block_count) as display:
+        display = stack.enter_context(Display(console, plan.block_count))
 
-            def watch(scene: ScenePlan, cost: Cost) -> None:
-                costs.append(cost)
-                display.update(scene, cost)
+        def watch(scene: ScenePlan, cost: Cost) -> None:
+            costs.append(cost)
+            display.update(scene, cost)
 
-            outcomes = Pipeline(executor, watch, order).run(plan.scenes)
+        outcomes = Pipeline(executor, watch, check, order).run(plan.scenes)
         report = make_report(
             plan,
             outcomes,
@@ -68,7 +94,22 @@ def segment(settings: Settings, console: Console | None = None, order: Order = l
             workers=executor.workers,
             batch_size=batch_size,
         )
-    return _finish(plan, report)
+    # Now that no unit writes any more.
+    for scene_id in [outcome.scene_id for outcome in outcomes if not outcome.resumable]:
+        storage.delete_all(f"{WORK}/{scene_id}")
+    return plan, report
+
+
+def _checker(stop: Stop, lock: Lock, output: str) -> Callable[[], None]:
+    def check() -> None:
+        stop.check()
+        if lock.lost:
+            raise LockLostError(
+                f"Another run has taken over the output {output}: nothing was heard of this one for too long (its "
+                "process was frozen, or the storage out of reach). What is done is kept."
+            )
+
+    return check
 
 
 def _open_executor(found: Survey) -> Executor:
@@ -78,7 +119,7 @@ def _open_executor(found: Survey) -> Executor:
     from geoseg.run.cluster import RayExecutor  # noqa: PLC0415  an inline run needs no ray
 
     files = [*(file for scene, _ in found.scenes for file in scene.files), str(found.bundle.artifact)]
-    return RayExecutor(run, [str(Path(file).resolve()) for file in files], str(Path(found.settings.output).resolve()))
+    return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(found.settings.output).url)
 
 
 def _inference(plan: Plan, device: str) -> Inference:
@@ -87,9 +128,6 @@ def _inference(plan: Plan, device: str) -> Inference:
     return Inference(device, patch_px(plan.settings, plan.bundle), batch_size, run.threads)
 
 
-def _finish(plan: Plan, report: Report) -> Report:
-    for scene in plan.scenes:
-        scene.store.discard()  # what late units of failed scenes have left
-        scene.store.prune()
-    write_report(report, plan)
-    return report
+def _warn(console: Console, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)

@@ -1,19 +1,25 @@
-"""The stages of a run as plain functions. They know nothing of Ray; both executors call these."""
+"""The stages of a run as plain functions. They know nothing of Ray; both executors call these.
+
+A block is read, predicted and finished in a chain, and pixels and scores travel from one unit to the next. What a
+finished block has to say to others lies in the store.
+"""
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.blend import BlockScores, ClassMap, Strip, band_windows, finish, unscored
+from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish, unscored
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.raster.read import read_window
+from geoseg.run import faults
+from geoseg.run.gate import BEFORE, blocks_at
 from geoseg.run.plan import ScenePlan
+from geoseg.run.store import BLOCKS
 from geoseg.vector.blocks import BlockLabels, label_block
-from geoseg.vector.seams import Rim
 from geoseg.vector.undissolved import split_at_grid
 
 if TYPE_CHECKING:  # torch is imported where a model is, not in every process that reads or finishes blocks
@@ -25,8 +31,8 @@ class Cost:
     """What one unit of work took."""
 
     stage: str
-    """read, predict, finish, trace, rasters or polygons."""
-    seconds: float
+    """read, predict, finish, trace, rasters, polygons or commit; resumed for a block that an earlier run finished."""
+    seconds: float = 0.0
     """Wall time of the unit."""
     bytes: int = 0
     """Pixels read or files written."""
@@ -36,6 +42,8 @@ class Cost:
     """Seconds in the network."""
     valid_pixels: int = 0
     """Pixels that got a class."""
+    components: int = 0
+    """Regions of one class in a finished block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,63 +56,81 @@ class BlockPixels:
     """True where the scene is valid, shape (H, W) of ``block.read``."""
 
 
-class ReadBlock(NamedTuple):
-    """Values of `read_block`."""
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A block as its own patches leave it."""
 
-    facts: tuple[Cost, bool]
-    """What it took, and whether a patch holds a valid pixel. If none does, the model is not asked."""
-    pixels: BlockPixels
-    unscored: BlockScores | None
-    """If there is nothing to predict: the block as its neighbours' spill will find it."""
-
-
-class Predicted(NamedTuple):
-    """Values of `predict_block`. Strips are values of their own, so that each can go to its one neighbour."""
-
-    cost: Cost
     scores: BlockScores
-    east: Strip | None
-    south: Strip | None
-    south_east: Strip | None
+    spill: Spill
 
 
-def read_block(plan: ScenePlan, block: Block) -> ReadBlock:
-    """Read the pixels of a block and see which of its patches have work to do.
+TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
+"""What reading a block finds: patches for the model; none, but valid pixels on which neighbours decide; none at all."""
+
+
+def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPixels | Scored | None]:
+    """Read the pixels of a block and see what there is to do.
+
+    Returns:
+        What it took and what it found; and the pixels, or the block as its neighbours' spill will find it, or None: a
+        block without a valid pixel is finished at once.
 
     Raises:
         SceneError: If the file cannot be read there.
     """
+    faults.hit("read", "start", block.name)
     started = perf_counter()
     pixels, valid = read_window(plan.scene, plan.selection, block.read)
-    todo = bool(valid_patches(plan.tiling.lattice, block, valid))
-    nothing = None if todo else unscored(block, valid[block.core.slices(block.read)])
-    cost = Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes)
-    return ReadBlock((cost, todo), BlockPixels(pixels, valid), nothing)
+    core_valid = valid[block.core.slices(block.read)]
+    found: tuple[str, BlockPixels | Scored | None]
+    if valid_patches(plan.tiling.lattice, block, valid):
+        found = TODO, BlockPixels(pixels, valid)
+    elif core_valid.any():
+        found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None))
+    else:
+        found = BLANK, None
+        plan.store.put_blank(block, {"valid_pixels": 0, "components": 0})
+    faults.hit("read", "end", block.name)
+    return (Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes), found[0]), found[1]
 
 
-def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: BlockPixels) -> Predicted:
+def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: BlockPixels) -> tuple[Cost, Scored]:
     """Run the model on the block's patches and blend them.
 
     Raises:
         SceneError: If the logits of a patch are not finite.
     """
+    faults.hit("predict", "start", block.name)
     started = perf_counter()
     result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
-    spill = result.spill
+    faults.hit("predict", "end", block.name)
     cost = Cost("predict", perf_counter() - started, patches=result.patches, forward_s=result.forward_s)
-    return Predicted(cost, result.scores, spill.east, spill.south, spill.south_east)
+    return cost, Scored(result.scores, result.spill)
 
 
-def finish_block(plan: ScenePlan, block: Block, own: BlockScores, *incoming: Strip | None) -> tuple[Cost, Rim]:
-    """Add the neighbours' spill, decide the bands, keep the finished block in the store and show its rim."""
+def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
+    """Add the neighbours' spill, decide the bands, and keep the finished block with its rim and strips in the store.
+
+    Its west, north and north-west neighbours are finished: they left their strips there.
+    """
+    faults.hit("finish", "start", block.name)
     started = perf_counter()
+    before = blocks_at(plan.tiling, block, BEFORE)
+    earlier = plan.store.records.find(BLOCKS, block.name)
+    if earlier is not None:  # by an attempt that nobody heard of; it may have removed strips
+        return Cost("finish", perf_counter() - started, **earlier.facts)
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
-    strips = [strip for strip in incoming if strip is not None]
-    class_map = finish(own, bands, strips, len(plan.legend))
-    stored_bytes = plan.store.put_block(block, class_map)
-    valid_pixels = int(np.count_nonzero(class_map.classes != NODATA_CLASS))
-    rim = find_labels(plan, class_map).rim
-    return Cost("finish", perf_counter() - started, stored_bytes, valid_pixels=valid_pixels), rim
+    class_map = finish(own.scores, bands, plan.store.take_spill(before), len(plan.legend))
+    labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
+    facts = {
+        "valid_pixels": int(np.count_nonzero(class_map.classes != NODATA_CLASS)),
+        "components": len(labels.components) if labels else 0,
+    }
+    stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels.rim if labels else None, facts)
+    faults.hit("finish", "end", block.name)
+    if (-1, -1) in before:  # the blocks that needed its other strips were finished before this one began
+        plan.store.drop_spill(before[-1, -1])
+    return Cost("finish", perf_counter() - started, stored_bytes, **facts)
 
 
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:

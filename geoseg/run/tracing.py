@@ -1,107 +1,87 @@
-"""The stages from finished blocks to polygons, as plain functions around `geoseg.vector`.
+"""The stages from finished blocks to polygons, as plain functions around `geoseg.vector`, from store to store.
 
 Without a minimum area each block is traced once its neighbours are finished. With one, the blocks are passed twice:
 first for the graph of components, which decides who takes whose class, then for the polygons.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap
 from geoseg.grid.tiling import Block
 from geoseg.publish.polygons import build_table
-from geoseg.publish.sorting import save_table
+from geoseg.run import faults
+from geoseg.run.gate import AROUND, blocks_at
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost, find_labels
+from geoseg.run.store import Graph, Rest
 from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, Unfinished, bound_block, recolour, trace_block
-from geoseg.vector.components import Components
-from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries
+from geoseg.vector.blocks import BlockLabels, bound_block, recolour, trace_block
+from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import Place, Rim, find_seams
 from geoseg.vector.undissolved import without_aliases
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A block's part of the graph of components."""
-
-    components: Components
-    boundaries: Boundaries
-    seams: NDArray[np.int64]
-    """Pairs of components of this block and its east and south neighbours that are one, shape (P, 2)."""
-
-
-class Traced(NamedTuple):
-    """Values of `trace_finished`."""
-
-    cost: Cost
-    unfinished: Unfinished
-    """What goes on in other blocks."""
-    seams: NDArray[np.int64]
-    """As in `Graph`."""
-
-
-def find_graph(plan: ScenePlan, block: Block, steps: tuple[Place, ...], *rims: Rim) -> tuple[Cost, Graph]:
-    """Find a block's components, their common boundaries and what goes on beyond its borders.
-
-    Args:
-        plan: The scene.
-        block: The block.
-        steps: Where the neighbours lie, as (rows, columns) of blocks from it.
-        rims: Their rims, in the same order.
-    """
+def find_graph(plan: ScenePlan, block: Block) -> Cost:
+    """Find a block's components, their common boundaries and what goes on beyond its borders."""
     started = perf_counter()
-    labels, around = find_labels(plan, plan.store.get_block(block)), dict(zip(steps, rims, strict=True))
+    labels = find_labels(plan, plan.store.class_map(block))
+    around = plan.store.rims(blocks_at(plan.tiling, block, AROUND))
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
-    graph = Graph(labels.components, boundaries, _seams(labels, around))
-    return Cost("trace", perf_counter() - started), graph
+    kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
+    return Cost("trace", perf_counter() - started, kept_bytes)
 
 
-def absorb_small(plan: ScenePlan, *graphs: Graph) -> tuple[Cost, Changes]:
+def absorb_small(plan: ScenePlan) -> Cost:
     """Decide on the whole scene's graph which components are too small and whose class they take."""
+    faults.hit("seams", "start", plan.scene.scene_id)
     started = perf_counter()
+    graphs = plan.store.graphs(plan.tiling.blocks())
     changes = absorb(
         concatenate([graph.components for graph in graphs]),
         np.concatenate([graph.seams for graph in graphs]),
         concatenate_boundaries([graph.boundaries for graph in graphs]),
         plan.polygons.min_area_px,
     )
-    return Cost("trace", perf_counter() - started), changes
+    return Cost("trace", perf_counter() - started, plan.store.put_changes(changes))
 
 
-def recolour_block(plan: ScenePlan, block: Block, changes: Changes) -> tuple[Cost, Rim]:
-    """Give small components of a block their new class, keep it beside the class map, and show its new rim."""
+def recolour_block(plan: ScenePlan, block: Block) -> Cost:
+    """Give small components of a block their new class; keep it beside the class map, with its new rim."""
     started = perf_counter()
-    finished = plan.store.get_block(block)
-    classes = without_aliases(recolour(find_labels(plan, finished), changes), plan.polygons.undissolved)
-    merged = ClassMap(block.core, classes, finished.confidence)
-    stored_bytes = plan.store.put_block(block, merged, merged=True)
-    return Cost("trace", perf_counter() - started, stored_bytes), find_labels(plan, merged).rim
+    finished = plan.store.class_map(block)
+    changed = recolour(find_labels(plan, finished), plan.store.changes())
+    merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
+    kept_bytes = plan.store.put_merged(block, merged, find_labels(plan, merged).rim)
+    return Cost("trace", perf_counter() - started, kept_bytes)
 
 
-def trace_finished(plan: ScenePlan, block: Block, steps: tuple[Place, ...], *rims: Rim) -> Traced:
-    """Trace a block, keep the polygons that lie inside it in the store; arguments as of `find_graph`."""
+def trace_finished(plan: ScenePlan, block: Block) -> Cost:
+    """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the rest."""
+    faults.hit("trace", "start", block.name)
     started = perf_counter()
-    labels = find_labels(plan, plan.store.get_block(block, merged=plan.polygons.min_area_px > 1))
-    around = dict(zip(steps, rims, strict=True))
+    merged = plan.polygons.min_area_px > 1
+    labels = find_labels(plan, plan.store.class_map(block, merged=merged))
+    around = plan.store.rims(blocks_at(plan.tiling, block, AROUND), merged=merged)
     polygons, unfinished = trace_block(
         labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
     )
-    kept_bytes = keep_polygons(plan, block.name, polygons)
-    return Traced(Cost("trace", perf_counter() - started, kept_bytes), unfinished, _seams(labels, around))
+    kept_bytes = plan.store.put_traced(block, polygon_table(plan, polygons), Rest(unfinished, _seams(labels, around)))
+    faults.hit("trace", "end", block.name)
+    return Cost("trace", perf_counter() - started, kept_bytes)
 
 
-def keep_polygons(plan: ScenePlan, name: str, polygons: PixelPolygons) -> int:
-    """Give polygons their attributes and keep them in the store until the scene is published; the bytes they take."""
+def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
+    """Give the polygons that are to be published their attributes."""
     polygons = replace(polygons, class_id=without_aliases(polygons.class_id, plan.polygons.undissolved))
     if plan.polygons.classes is not None:
         polygons = polygons.take(np.isin(polygons.class_id, plan.polygons.classes))
-    table = build_table(
+    return build_table(
         polygons,
         plan.scene.grid,
         plan.legend,
@@ -110,7 +90,6 @@ def keep_polygons(plan: ScenePlan, name: str, polygons: PixelPolygons) -> int:
         observed_at=plan.observed_at,
         model=plan.model,
     )
-    return save_table(plan.store.polygons_of(name), table)
 
 
 def _seams(labels: BlockLabels, around: dict[Place, Rim]) -> NDArray[np.int64]:

@@ -64,6 +64,15 @@ def find_rim(classes: NDArray[np.uint8], labels: NDArray[np.int32], names: NDArr
     return Rim(*(Edge(classes[line].copy(), named[labels[line]]) for line in lines))
 
 
+def blank_rim(shape: tuple[int, int]) -> Rim:
+    """Rim of a block of ``shape`` rows and columns that holds nodata alone."""
+    edges = (
+        Edge(np.full(length, NODATA_CLASS, np.uint8), np.full(length, NO_COMPONENT, np.int64))
+        for length in (shape[1], shape[1], shape[0], shape[0])
+    )
+    return Rim(*edges)
+
+
 def surround(classes: NDArray[np.uint8], around: Mapping[Place, Rim]) -> NDArray[np.uint8]:
     """Put a block's neighbours around it, one pixel wide.
 

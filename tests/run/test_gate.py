@@ -1,39 +1,37 @@
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.run.gate import AROUND, BEFORE, Gate
+from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.run.gate import AROUND, BEFORE, Gate, blocks_at, steps_inside
+
+STEPS = [BEFORE, AROUND, ((0, 0), *AROUND)]
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([AROUND, BEFORE]), st.randoms(use_true_random=False))
-def test_a_block_goes_once_all_it_needs_are_there(
+@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(STEPS), st.randoms(use_true_random=False))
+def test_a_block_is_let_through_once_when_all_it_waits_for_are_there(
     rows: int, cols: int, steps: tuple[tuple[int, int], ...], order: random.Random
 ) -> None:
-    gate: Gate[str] = Gate(rows, cols, steps)
-    places = [(r, c) for r in range(rows) for c in range(cols)]
+    tiling = Tiling(Lattice.of((rows * 8, cols * 8), 10, 2), 8)
+    gate, places = Gate(tiling, steps), [(row, col) for row in range(rows) for col in range(cols)]
+    needs = {p: {(p[0] + down, p[1] + right) for down, right in steps} & set(places) for p in places}
+    free = [place for place in places if not needs[place]]
+    assert all(gate.is_open(place) for place in free)
     order.shuffle(places)
     arrived, gone = set(), []
     for place in places:
         arrived.add(place)
-        for let_through, own, around in gate.arrive(place, f"value of {place}"):
-            needed = {(s, (let_through[0] + s[0], let_through[1] + s[1])) for s in steps}
-            inside = {(s, p) for s, p in needed if p in set(places)}
-            assert {p for _, p in inside} | {let_through} <= arrived
-            assert own == f"value of {let_through}"
-            assert around == {s: f"value of {p}" for s, p in inside}
-            gone.append(let_through)
-    assert sorted(gone) == sorted(places)
-    assert not gate._values, "every value was let go of"
+        for through in gate.arrive(place):
+            assert needs[through] <= arrived
+            gone.append(through)
+        assert all(gate.is_open(p) == (needs[p] <= arrived) for p in places)
+    assert sorted(gone) == sorted(set(places) - set(free))
 
 
-@pytest.mark.parametrize("width", [3, 50])
-def test_in_raster_order_about_two_rows_are_held(width: int) -> None:
-    gate: Gate[int] = Gate(20, width, AROUND)
-    most = 0
-    for row in range(20):
-        for col in range(width):
-            list(gate.arrive((row, col), 0))
-            most = max(most, len(gate._values))
-    assert most <= 2 * width + 3
+def test_neighbours_end_where_the_scene_does() -> None:
+    tiling = Tiling(Lattice.of((20, 30), 12, 2), 10)
+    assert steps_inside(tiling, (0, 2), AROUND) == {(0, -1): (0, 1), (1, -1): (1, 1), (1, 0): (1, 2)}
+    assert {step: block.name for step, block in blocks_at(tiling, tiling.block(1, 0), BEFORE).items()} == {
+        (-1, 0): "r0000c0000"
+    }

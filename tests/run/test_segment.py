@@ -111,7 +111,7 @@ def test_the_report_and_the_settings_can_be_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "out/runs" / report.run_id
     saved = json.loads((folder / "report.json").read_text())
     assert saved["scenes"][0]["status"] == "done"
-    assert set(saved["stages"]) == {"read", "predict", "finish", "trace", "rasters", "polygons"}
+    assert set(saved["stages"]) == {"read", "predict", "finish", "trace", "rasters", "polygons", "commit"}
     assert saved["stages"]["read"]["bytes"] > 100 * 100 * 8
     assert saved["software"]["torch"].startswith("2.")
     by_class = saved["scenes"][0]["area_m2_by_class"]
@@ -137,9 +137,13 @@ def test_an_output_that_holds_the_scene_is_only_replaced_when_told(tmp_path: Pat
     scene, bundle = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0), unet_bundle(tmp_path / "bundle")
     run(scene, bundle, tmp_path / "out")
     before = digests(tmp_path / "out")
-    with pytest.raises(SettingsError, match=r"already holds scene s\. Give --overwrite"):
-        run(scene, bundle, tmp_path / "out")
-    run(scene, unet_bundle(tmp_path / "other", seed=5), tmp_path / "out", overwrite=True)
+    other = unet_bundle(tmp_path / "other", seed=5)
+    refused = run(scene, other, tmp_path / "out")
+    assert refused.exit_code == 3
+    assert "holds scene s made otherwise: model.sha256 was " in refused.failed[0]["error"]
+    assert "Give --overwrite" in refused.failed[0]["error"]
+    assert digests(tmp_path / "out") == before
+    assert run(scene, other, tmp_path / "out", overwrite=True).exit_code == 0
     after = digests(tmp_path / "out")
     assert after.keys() == before.keys()
     assert after != before
@@ -163,7 +167,7 @@ def test_one_dataset_never_mixes_crss(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"EPSG:32632.*b\.tif has .*EPSG:32633"):
         run([a, b], bundle, tmp_path / "out")
     run(a, bundle, tmp_path / "out")
-    with pytest.raises(SettingsError, match=r"part-00000\.parquet has .*EPSG:32632"):
+    with pytest.raises(SettingsError, match=r"scene a of the output has .*EPSG:32632"):
         run(b, bundle, tmp_path / "out")
     run([a, b], bundle, tmp_path / "common", polygons={"crs": "EPSG:4326"})
     assert gpd.read_parquet(tmp_path / "common/polygons").crs == "EPSG:4326"

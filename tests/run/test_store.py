@@ -1,93 +1,121 @@
-import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+"""What units of work leave for each other: bytes that come back, and records that tell what is whole."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from geoseg.errors import SettingsError
-from geoseg.grid.blend import ClassMap
-from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.run.store import SceneStore, check_writable
-from tests.support.bundles import identity_bundle
-from tests.support.scenes import digests, run, write_scene
+from geoseg.errors import StoreError
+from geoseg.grid.blend import ClassMap, Spill, Strip
+from geoseg.grid.tiling import Block, Lattice, Tiling
+from geoseg.grid.window import Window
+from geoseg.run.pack import pack, unpack
+from geoseg.run.store import BLOCKS, Graph, Rest, SceneStore
+from geoseg.vector.blocks import bound_block, label_block, trace_block
+from geoseg.vector.minimum_area import Changes
+from geoseg.vector.seams import Rim, blank_rim
 
-BLOCK = Tiling(Lattice.of((40, 40), 16, 4), 24).block(1, 1)
-
-
-def class_map(value: int) -> ClassMap:
-    return ClassMap(BLOCK.core, np.full((16, 16), value, np.uint8), np.full((16, 16), 9, np.uint8))
-
-
-def test_a_block_comes_back_as_it_was_put(tmp_path: Path) -> None:
-    store = SceneStore(tmp_path, "scene", "run")
-    assert store.put_block(BLOCK, class_map(3)) > 2 * 16 * 16
-    found = store.get_block(BLOCK)
-    assert found.window == BLOCK.core
-    assert (found.classes == 3).all()
-    assert (found.confidence == 9).all()
+TILING = Tiling(Lattice.of((40, 40), 16, 4), 24)
+BLOCK = TILING.block(1, 1)
 
 
-def test_a_block_put_twice_is_replaced_whole(tmp_path: Path) -> None:
-    store = SceneStore(tmp_path, "scene", "run")
-    store.put_block(BLOCK, class_map(3))
-    store.put_block(BLOCK, class_map(4))
-    assert (store.get_block(BLOCK).classes == 4).all()
-    assert [path.name for path in (store.work / "blocks").iterdir()] == ["r0001c0001.npy"]
+def same(one: object, other: object) -> bool:
+    """Compare two packed values: equal bytes for equal values is what the store relies on."""
+    return pack(one) == pack(other)
 
 
-def test_commit_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
-    for content in ("old", "new"):
-        store = SceneStore(tmp_path, "scene", content)
-        for part in ("rasters", "polygons"):
-            (store.work / part).mkdir(parents=True)
-            (store.work / part / f"{content}.txt").write_text(content)
-        store.commit(store.work / "rasters", store.work / "polygons")
-        store.prune()
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["polygons/scene=scene/new.txt", "rasters/scene/new.txt"]
-    assert not (tmp_path / ".work").exists()
-
-
-def test_discarding_one_run_leaves_anothers_work(tmp_path: Path) -> None:
-    mine, other = SceneStore(tmp_path, "scene", "mine"), SceneStore(tmp_path, "scene", "other")
-    mine.put_block(BLOCK, class_map(1))
-    other.put_block(BLOCK, class_map(2))
-    mine.discard()
-    mine.prune()
-    assert (other.get_block(BLOCK).classes == 2).all()
-    other.discard()
-    other.prune()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_under_a_file_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"file/out cannot be written: Not a directory\. Give --output"):
-        check_writable(tmp_path / "file/out")
+def labelled(seed: int = 0) -> tuple[ClassMap, Rim, Graph, Rest]:
+    classes = np.random.default_rng(seed).integers(0, 3, BLOCK.core.shape).astype(np.uint8)
+    class_map = ClassMap(BLOCK.core, classes, np.full_like(classes, 200))
+    labels = label_block(classes, class_map.confidence, BLOCK.core, 40)
+    around = {(0, -1): blank_rim((16, 24))}
+    boundaries = bound_block(labels, around, (40, 40), cut_px=12)
+    _, unfinished = trace_block(labels, around, (40, 40), cut_px=12, simplify_px=1.0)
+    seams = np.array([[3, 7], [5, 9]])
+    return class_map, labels.rim, Graph(labels.components, boundaries, seams), Rest(unfinished, seams)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of six megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine does not let root mount a small file system")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def store(tmp_path: object) -> SceneStore:
+    return SceneStore(str(tmp_path), "scene", "fingerprint", "24px-abc")
 
 
-def test_a_full_disk_fails_the_scene_with_the_remedy_and_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 6, (1, 2000, 2000)).astype(np.uint8)
-    large, small = write_scene(tmp_path / "large.tif", noise), write_scene(tmp_path / "small.tif", noise[:, :200, :200])
-    report = run([large, small], identity_bundle(tmp_path / "bundle", patch_px=256, overlap_px=64), small_disk / "out")
-    assert report.exit_code == 3
-    assert [scene["status"] for scene in report.scenes] == ["failed", "done"]
-    assert "large.tif" in report.failed[0]["error"]
-    assert "No space left on device" in report.failed[0]["error"]
-    assert {Path(name).parts[1] for name in digests(small_disk / "out")} == {"small", "scene=small"}
-    assert not (small_disk / "out/.work").exists()
+def strip(value: int, window: Window) -> Strip:
+    return Strip(window, np.full((3, *window.shape), value, np.int32))
+
+
+@given(st.integers(0, 50))
+@settings(deadline=None, max_examples=30)
+def test_packed_values_come_back(seed: int) -> None:
+    _, rim, graph, rest = labelled(seed)
+    spill = Spill(strip(seed, Window(0, 24, 24, 4)), None, strip(-seed, Window(24, 24, 4, 4)))
+    changes = Changes(np.arange(seed), np.full(seed, 7, np.uint8))
+    for value in (rim, graph, rest, spill, changes):
+        back = unpack(type(value), pack(value))
+        assert isinstance(back, type(value))
+        assert same(back, value)
+    assert unpack(Spill, pack(spill)).south is None
+    assert unpack(Spill, pack(spill)).east.window == Window(0, 24, 24, 4)
+
+
+def test_other_values_are_not_taken_for_it() -> None:
+    with pytest.raises(KeyError):
+        unpack(Rim, pack(Changes(np.arange(3), np.zeros(3, np.uint8))))
+
+
+def test_a_finished_block_comes_back(store: SceneStore) -> None:
+    class_map, rim, _, _ = labelled()
+    west, spill = TILING.block(1, 0), Spill(strip(5, Window(24, 24, 16, 4)), None, None)
+    store.put_finished(west, class_map, spill, rim, {"valid_pixels": 12})
+    assert store.find(BLOCKS, [west.name, BLOCK.name])[west.name].facts == {"valid_pixels": 12}
+    assert [s.scores.max() for s in store.take_spill({(0, -1): west})] == [5]
+    assert same(store.rims({(0, -1): west})[0, -1], rim)
+    found = store.class_map(Block(1, 0, BLOCK.core, BLOCK.covered, BLOCK.read, range(1), range(1)))
+    np.testing.assert_array_equal(found.classes, class_map.classes)
+    np.testing.assert_array_equal(found.confidence, class_map.confidence)
+
+
+def test_a_blank_block_takes_no_room_and_reads_as_nodata(store: SceneStore) -> None:
+    assert store.put_blank(BLOCK, {"valid_pixels": 0}) < 100
+    assert (store.class_map(BLOCK).classes == 255).all()
+    assert (store.class_map(BLOCK).confidence == 0).all()
+    assert store.take_spill({(0, -1): BLOCK}) == []
+    assert (store.rims({(0, 1): BLOCK})[0, 1].west.names == -1).all()
+
+
+def test_traced_blocks_and_graphs_come_back(store: SceneStore, tmp_path: object) -> None:
+    _, _, graph, rest = labelled()
+    store.put_graph(BLOCK, graph)
+    assert same(store.graphs([BLOCK])[0], graph)
+    store.put_traced(BLOCK, pa.table({"polygon_id": [1, 2]}), rest)
+    assert same(store.rests([BLOCK])[0], rest)
+    (file,) = store.polygon_files([BLOCK], tmp_path)
+    assert pa.ipc.open_file(str(file)).read_all()["polygon_id"].to_pylist() == [1, 2]
+    empty = TILING.block(0, 0)
+    store.put_traced(empty, pa.table({"polygon_id": []}), rest)
+    assert store.polygon_files([empty], tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "lose"])
+def test_damage_is_noticed_and_the_block_is_undone(store: SceneStore, damage: str) -> None:
+    class_map, rim, _, _ = labelled()
+    store.put_finished(BLOCK, class_map, Spill(None, None, None), rim, {})
+    key = f"{store.records.prefix}/{BLOCKS}/{BLOCK.name}.classes"
+    content = store.storage.get(key)
+    match damage:
+        case "flip":
+            store.storage.put(key, content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        case "cut":
+            store.storage.put(key, content[:100])
+        case "lose":
+            store.storage.delete(key)
+    with pytest.raises(StoreError, match=r"r0001c0001\.classes in .* is lost or damaged.*run the same command again"):
+        store.class_map(BLOCK)
+    assert store.find(BLOCKS, [BLOCK.name]) == {}
+
+
+def test_a_record_without_content_is_none(store: SceneStore) -> None:
+    store.put_blank(BLOCK, {})
+    store.storage.put(f"{store.records.prefix}/{BLOCKS}/{BLOCK.name}.json", b"\0" * 40)
+    assert store.find(BLOCKS, [BLOCK.name]) == {}

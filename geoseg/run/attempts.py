@@ -1,0 +1,55 @@
+"""How often and how long a unit of work is tried, and what is said when it cannot be done."""
+
+from collections.abc import Callable
+from typing import Any
+
+from geoseg.errors import SceneError
+from geoseg.run.executor import LostError
+from geoseg.run.plan import ScenePlan
+from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.tracing import absorb_small
+
+LOST_TRIES, MEMORY_TRIES = 4, 3
+"""A process may die by no fault of its unit, so that is tried again; what is wrong with the data is not."""
+SCENE_STAGES = (publish_scene, commit_scene, absorb_small)
+"""Stages that work on a whole scene: they may take as much longer as the scene is larger than `DEADLINE_PIXELS`."""
+DEADLINE_PIXELS = 1 << 30
+
+
+def may_try_again(error: Exception, attempt: int) -> bool:
+    """Tell whether a unit that failed for this reason deserves another attempt."""
+    if isinstance(error, LostError):
+        return attempt < LOST_TRIES
+    return isinstance(error, MemoryError) and attempt < MEMORY_TRIES
+
+
+def deadline_s(plan: ScenePlan, stage: Callable[..., Any]) -> float:
+    """Seconds that a unit may take."""
+    share = plan.tiling.lattice.scene.pixels / DEADLINE_PIXELS if stage in SCENE_STAGES else 0.0
+    return plan.unit_timeout_s * max(1.0, share)
+
+
+def describe_failure(plan: ScenePlan, error: Exception) -> str:
+    """Why a scene failed, and what to do about it."""
+    if isinstance(error, SceneError):
+        return str(error)
+    reason, path = " ".join(str(error).split()), plan.scene.path
+    if isinstance(error, LostError):
+        return (
+            f"{path}: a unit of work was lost {LOST_TRIES} times, the last time because {reason}. If it needs longer, "
+            "raise run.unit_timeout_s; if processes run out of memory, set tiling.block_px or run.workers lower. Then "
+            "run the same command again."
+        )
+    if isinstance(error, MemoryError):
+        return (
+            f"{path}: out of memory, {MEMORY_TRIES} times: {reason or 'no details'}. Set tiling.block_px, "
+            "run.batch_size or run.workers lower, then run the command again."
+        )
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        remedy = "Free the space or mend the folder, then run the same command again."
+        return f"{path}: {error.strerror or reason}{where}. {remedy}"
+    return (
+        f"{path}: unexpected {type(error).__name__}: {reason}. If the file opens elsewhere, this is a bug: please "
+        "report it."
+    )

@@ -1,0 +1,122 @@
+"""What decides the bytes of a scene's results: equal fingerprints mean equal results, wherever they are computed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.config import Settings
+from geoseg.model.bundle import Bundle
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.scene import Scene
+from geoseg.run.nodes import software
+from geoseg.run.polygon_plan import PolygonPlan
+
+ALGORITHM = 1
+"""Raised with every change of geoseg that changes a byte of its results."""
+
+WITHOUT_EFFECT = frozenset({"assume_crs", "allow_ungeoreferenced"})
+"""Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""
+
+Facts = Mapping[str, Any]
+"""A fingerprint in the open: dotted names and JSON values."""
+
+
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """What a scene is, by name: its files, and how they are to be understood.
+
+    A file's directory does not count: a scene that is moved together with its sidecars stays the same.
+    """
+    return {
+        "scene.files": [_file_facts(file) for file in scene.files],
+        "scene.size": [scene.grid.height, scene.grid.width],
+        "scene.transform": list(scene.grid.transform),
+        "scene.crs": scene.grid.crs,
+        "scene.dtypes": list(scene.dtypes),
+        "scene.nodata": [None if value is None else repr(value) for value in scene.nodata],
+    }
+
+
+def take_fingerprint(
+    settings: Settings,
+    bundle: Bundle,
+    scene: Scene,
+    selection: BandSelection,
+    polygons: PolygonPlan,
+    *,
+    patch_px: int,
+    overlap_px: int,
+    device: str,
+) -> dict[str, Any]:
+    """All that can change a byte of a scene's results. Not in it: workers, blocks, addresses, paths.
+
+    Args:
+        settings: Those of the run.
+        bundle: The model.
+        scene: The scene.
+        selection: Its bands.
+        polygons: What is published of it.
+        patch_px: Side of a patch.
+        overlap_px: Pixels that patches share.
+        device: ``cpu`` or ``cuda``.
+    """
+    chosen = {key: value for key, value in settings.scene.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
+    return {
+        **{f"scene.{key}": value for key, value in chosen.items()},
+        **describe_scene(scene),
+        "algorithm": ALGORITHM,
+        "model.sha256": bundle.sha256,
+        "scene.bands": list(selection.bands),
+        "scene.mask_band": selection.mask_band,
+        "tiling.patch_px": patch_px,
+        "tiling.overlap_px": overlap_px,
+        "run.device": device,
+        "run.threads": settings.run.threads,
+        "run.batch_size": settings.run.batch_size,
+        "polygons.crs": polygons.crs,
+        "polygons.simplify_px": polygons.simplify_px,
+        "polygons.min_area_px": max(1, polygons.min_area_px),
+        "polygons.classes": None if polygons.classes is None else list(polygons.classes),
+        "polygons.not_dissolved": list(polygons.undissolved),
+    }
+
+
+def digest(facts: Facts) -> str:
+    """Short name of a fingerprint."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def layout_name(block_px: int) -> str:
+    """Folder of the records of one size of blocks, made by one set of packages.
+
+    Software stands here and not in the fingerprint: after an upgrade finished scenes stay valid, but half a scene made
+    with one version is not completed with another.
+    """
+    return f"{block_px}px-{digest(software())[:8]}"
+
+
+def layout_block_px(layout: str) -> int | None:
+    """Side of the blocks of a layout; None if it was made by other packages than those here."""
+    block_px = layout.partition("px-")[0]
+    return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px)) else None
+
+
+def explain_changes(before: Facts, now: Facts) -> str:
+    """The keys in which two fingerprints differ, with both values, in words."""
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    return "; ".join(f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys)
+
+
+def _file_facts(file: str) -> list[Any]:
+    """Name, size and time of change of a local file; the name alone of what GDAL reads elsewhere."""
+    path = Path(file)
+    if not path.is_file():
+        return [file]
+    state = path.stat()
+    return [path.name, state.st_size, state.st_mtime_ns]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:100]}..."

@@ -1,0 +1,47 @@
+"""SIGINT and SIGTERM ask a run to stop; it does so between two units of work, and can be resumed."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from geoseg.errors import Interrupted
+
+
+class Stop:
+    """Whether the run was told to stop."""
+
+    def __init__(self) -> None:
+        self._signum: int | None = None
+
+    def note(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handle a signal. The second one ends the process at once."""
+        if self._signum is not None:
+            raise KeyboardInterrupt
+        self._signum = signum
+
+    def check(self) -> None:
+        """Go on, or raise.
+
+        Raises:
+            Interrupted: If the run was told to stop.
+        """
+        if self._signum is not None:
+            name = signal.Signals(self._signum).name
+            raise Interrupted(f"Stopped by {name}. What is done is kept: the same command goes on.", self._signum)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Take note of SIGINT and SIGTERM instead of dying of them; in the main thread, where signals arrive."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {signum: signal.signal(signum, stop.note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,109 @@
+"""What units of work have left in the storage: parts of bytes, and a record that says that they are complete.
+
+A part is trusted through its record alone, which is written last: a listing also shows what dead processes left.
+Neither is synced to the disk: what a power cut takes or spoils does not match its record, and is done again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import StoreError
+from geoseg.run.storage import Storage, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One unit of work that is done."""
+
+    facts: Mapping[str, Any]
+    """Small values for the driver and the report."""
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Size in ``bytes`` and ``sha256`` of each part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records under one prefix of a storage. Travels to workers."""
+
+    url: str
+    """The storage."""
+    prefix: str
+    """Folder of the records."""
+
+    @property
+    def storage(self) -> Storage:
+        """The storage, opened once in each process."""
+        return open_storage(self.url)
+
+    def put(self, kind: str, name: str, facts: Mapping[str, Any], **parts: bytes) -> int:
+        """Keep the parts, then the record; the bytes they take."""
+        described = {}
+        for part, data in parts.items():
+            self.storage.put(self._key(kind, name, part), data, sync=False)
+            described[part] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        text = json.dumps({"facts": dict(facts), "parts": described}, sort_keys=True).encode()
+        self.storage.put(self._key(kind, name, "json"), text, sync=False)
+        return sum(len(data) for data in parts.values()) + len(text)
+
+    def find(self, kind: str, name: str) -> Record | None:
+        """The record, or None if the unit is not done."""
+        try:
+            content = json.loads(self.storage.get(self._key(kind, name, "json")))
+            return Record(content["facts"], content["parts"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # a record that lost its content in a power cut is none
+
+    def holds(self, kind: str, name: str, record: Record, part: str) -> bool:
+        """Tell whether a part is there in its full size; true for one that the record does not name."""
+        return part not in record.parts or self.storage.size(self._key(kind, name, part)) == record.parts[part]["bytes"]
+
+    def get(self, kind: str, name: str, part: str) -> bytes | None:
+        """The content of a part; None if the unit had nothing to say there.
+
+        Raises:
+            StoreError: If it is lost or damaged. Its record is withdrawn, so that the next run does the unit again.
+        """
+        record = self.find(kind, name)
+        if record is not None and part not in record.parts:
+            return None
+        with suppress(FileNotFoundError):
+            data = self.storage.get(self._key(kind, name, part))
+            if record is not None and hashlib.sha256(data).hexdigest() == record.parts[part]["sha256"]:
+                return data
+        raise self._spoiled(kind, name, part)
+
+    def fetch(self, kind: str, name: str, part: str, folder: Path) -> Path | None:
+        """A local file with the content of a part, perhaps in ``folder``; None and errors as of `get`."""
+        record = self.find(kind, name)
+        if record is not None and part not in record.parts:
+            return None
+        with suppress(FileNotFoundError):
+            file = self.storage.fetch(self._key(kind, name, part), folder)
+            with file.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            if record is not None and sha256 == record.parts[part]["sha256"]:
+                return file
+        raise self._spoiled(kind, name, part)
+
+    def drop(self, kind: str, name: str, part: str) -> None:
+        """Remove a part that no unit needs any more."""
+        self.storage.delete(self._key(kind, name, part))
+
+    def withdraw(self, kind: str, name: str) -> None:
+        """Make a unit undone."""
+        self.storage.delete(self._key(kind, name, "json"))
+
+    def _spoiled(self, kind: str, name: str, part: str) -> StoreError:
+        self.withdraw(kind, name)
+        return StoreError(
+            f"{self._key(kind, name, part)} in {self.url} is lost or damaged: its content is not what its record says. "
+            "Check the disk, then run the same command again; that part is done anew."
+        )
+
+    def _key(self, kind: str, name: str, part: str) -> str:
+        return f"{self.prefix}/{kind}/{name}.{part}"

@@ -1,0 +1,319 @@
+"""Objects under a run's output: a local folder, or a prefix of an S3 bucket.
+
+A key is relative and separated by '/'. An object appears whole or not at all, so a reader never meets half of one.
+Folders are no objects: they come with the first object in them and go with the last.
+"""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, TypeVar
+
+from geoseg.errors import SettingsError
+from geoseg.run import faults
+
+T = TypeVar("T")
+
+
+class Storage(Protocol):
+    """What a run needs of the place its output lies in. A value: cheap to make, to compare and to send to a worker.
+
+    Every method raises ValueError for a key that could leave the output, and OSError, naming the object, if the
+    storage fails.
+    """
+
+    @property
+    def url(self) -> str:
+        """The place, for messages; holds no credentials."""
+
+    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+        """Write an object, replacing an earlier one.
+
+        With ``sync`` it survives a power cut from then on. Without, such a cut may take it, or leave another content.
+        """
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; of several who try at once, exactly one gets True."""
+
+    def get(self, key: str) -> bytes:
+        """Read an object.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None if there is none."""
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys in a folder and below it ('' for the whole output), sorted, without temporary ones."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+
+    def delete_all(self, prefix: str) -> None:
+        """Remove a folder with all that is in it, temporary files too."""
+
+    def move(self, source: str, target: str) -> None:
+        """Give an object another key, replacing what has it.
+
+        Raises:
+            FileNotFoundError: If there is no object at `source`.
+        """
+
+    def age_s(self, key: str) -> float | None:
+        """Seconds since an object was written, by the storage's own clock; None if there is none."""
+
+    def scratch(self, prefix: str) -> AbstractContextManager[Path]:
+        """Give an empty local folder to build files for `upload` in; it is removed at the end."""
+
+    def upload(self, file: Path, key: str) -> None:
+        """Publish a finished local file, which may be gone afterwards; durable when this returns."""
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        """Give a local file with an object's content, to read only; downloaded into `folder` if it must be.
+
+        Raises:
+            FileNotFoundError: If there is no such object.
+        """
+
+    def check_writable(self) -> None:
+        """Write a probe, read it back and delete it.
+
+        Raises:
+            SettingsError: If that fails.
+        """
+
+
+def open_storage(url: str) -> Storage:
+    """Open the output that ``--output`` names: a path, or ``s3://bucket/prefix``.
+
+    Raises:
+        SettingsError: If it is anything else.
+    """
+    if url.startswith("s3://"):
+        from geoseg.run.s3 import S3Storage  # noqa: PLC0415 -- most runs write to a disk
+
+        return S3Storage.of(url)
+    if not url.strip() or "://" in url or url.startswith("/vsi"):
+        shown = re.sub(r"//[^/]*@", "//", url)
+        raise SettingsError(f"The output '{shown}' is neither a local path nor s3://bucket/folder. Give --output one.")
+    return LocalStorage(Path(url).absolute())
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStorage:
+    """A folder on a disk that all nodes share."""
+
+    root: Path
+    """The folder, absolute."""
+
+    @property
+    def url(self) -> str:
+        """Path of the folder."""
+        return str(self.root)
+
+    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+        """Write beside the target, sync and rename."""
+        target = self._path(key)
+        with _naming(target), _written_beside(target, lambda file: file.write(data), sync=sync) as temporary:
+            faults.hit("put", "before-rename", key)
+            temporary.replace(target)
+            if sync:
+                _sync(target.parent)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write beside the target, sync and link: a link, unlike a rename, does not replace."""
+        target = self._path(key)
+        with _naming(target), _written_beside(target, lambda file: file.write(data)) as temporary:
+            try:
+                target.hardlink_to(temporary)
+            except FileExistsError:
+                # NFS repeats a request whose answer was lost, and then meets its own link.
+                return temporary.stat().st_nlink == 2
+            _sync(target.parent)
+            return True
+
+    def get(self, key: str) -> bytes:
+        """Read the file."""
+        return self._path(key).read_bytes()
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the file; None if there is none, or a folder."""
+        path = self._path(key)
+        return path.stat().st_size if path.is_file() else None
+
+    def keys(self, prefix: str) -> list[str]:
+        """Walk the folder."""
+        top = self._path(prefix) if prefix else self.root
+        paths = (Path(folder, name) for folder, _, names in os.walk(top, onerror=_raise_unless_gone) for name in names)
+        return sorted(key for path in paths if not is_temporary(key := path.relative_to(self.root).as_posix()))
+
+    def delete(self, key: str) -> None:
+        """Unlink the file, and the folders it leaves empty."""
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        self._prune(path.parent)
+
+    def delete_all(self, prefix: str) -> None:
+        """Remove the folder, and the folders above that it leaves empty."""
+        folder = self._path(prefix)
+        for _ in range(3):  # an attempt that was given up may still write into it
+            shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        self._prune(folder.parent)
+
+    def move(self, source: str, target: str) -> None:
+        """Rename the file."""
+        old, new = self._path(source), self._path(target)
+        if not old.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(old))
+        with _naming(new):
+            _inside(new.parent, lambda: old.replace(new))
+            _sync(new.parent)
+        self._prune(old.parent)
+
+    def age_s(self, key: str) -> float | None:
+        """Compare with a probe written beside the file: the clock of a file server is not this machine's."""
+        path = self._path(key)
+        try:
+            with path.open("rb") as file:  # opening, unlike stat, makes NFS ask its server
+                written = os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+        with _naming(path), _written_beside(path, lambda file: file.write(b"geoseg")) as probe:
+            return max(0.0, probe.stat().st_mtime - written)
+
+    @contextmanager
+    def scratch(self, prefix: str) -> Iterator[Path]:
+        """Make a folder in the output itself, from where `upload` only renames."""
+        folder = self._path(prefix) / temporary_name()
+        _inside(folder.parent, folder.mkdir)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._prune(folder.parent)
+
+    def upload(self, file: Path, key: str) -> None:
+        """Sync and rename the file; copy it first if it lies on another file system."""
+        target = self._path(key)
+        _sync(file)
+        with _naming(target):
+            try:
+                _inside(target.parent, lambda: file.replace(target))
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                with (
+                    file.open("rb") as source,
+                    _written_beside(target, lambda to: shutil.copyfileobj(source, to)) as copy,
+                ):
+                    copy.replace(target)
+                file.unlink()
+            _sync(target.parent)
+
+    def fetch(self, key: str, folder: Path) -> Path:  # noqa: ARG002 -- nothing needs to be downloaded
+        """Give the file itself."""
+        path = self._path(key)
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return path
+
+    def check_writable(self) -> None:
+        """Create the folder and try a probe in it."""
+        probe = temporary_name()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.put(probe, b"geoseg")
+            self.get(probe)
+            self.delete(probe)
+        except OSError as error:
+            raise SettingsError(
+                f"The output {self.root} cannot be written: {error.strerror}. "
+                "Give --output a directory you may write to."
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self.root / checked(key)
+
+    def _prune(self, folder: Path) -> None:
+        with suppress(OSError):  # not empty, or another process was faster
+            while folder != self.root:
+                folder.rmdir()
+                folder = folder.parent
+
+
+def checked(key: str) -> str:
+    """Return a key as it is.
+
+    Raises:
+        ValueError: If it could leave the output, or holds what one of the storages cannot keep.
+    """
+    if any(part in {"", ".", ".."} for part in key.split("/")) or any(ord(sign) < 32 or sign == "\x7f" for sign in key):
+        raise ValueError(f"{key!r} is no key: it must be a relative path without '.', '..' and control characters")
+    return key
+
+
+def temporary_name() -> str:
+    """Name for a file or folder that no reader looks at; short, as the name it stands in for may be long."""
+    return f".{os.getpid()}-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(key: str) -> bool:
+    """Tell whether a part of a key is a `temporary_name`."""
+    return any(re.fullmatch(r"\.\d+-[0-9a-f]{16}\.tmp", part) for part in key.split("/"))
+
+
+@contextmanager
+def _written_beside(target: Path, write: Callable[[BinaryIO], object], *, sync: bool = True) -> Iterator[Path]:
+    temporary = target.with_name(temporary_name())
+    try:
+        with _inside(target.parent, lambda: temporary.open("xb")) as file:
+            write(file)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _inside(folder: Path, do: Callable[[], T]) -> T:
+    for _ in range(3):
+        with suppress(FileNotFoundError, FileExistsError):  # another process pruned the folder just now
+            folder.mkdir(parents=True, exist_ok=True)
+            return do()
+    folder.mkdir(parents=True, exist_ok=True)
+    return do()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):  # some file servers sync no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # that of a full disk names no file, and that of a rename names the temporary one
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -1,0 +1,177 @@
+"""Promise 4: kill any process at any moment, run the same command again: only unfinished blocks are done again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.config import FAULT_VARIABLE
+from geoseg.run.report import Report
+from tests.support.bundles import unet_bundle
+from tests.support.scenes import digests, run, textured, write_scene
+
+BLOCKS = 30
+TILING = {"block_px": 48}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Report]:
+    output = tmp_path_factory.mktemp("reference")
+    report = run(*inputs, output, tiling=TILING)
+    assert report.resumed_blocks == report.retries == 0
+    return digests(output), report
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, inputs: tuple[Path, Path], output: Path, rule: str, **more: Any) -> Report:
+    monkeypatch.setenv(FAULT_VARIABLE, rule)
+    report = run(*inputs, output, tiling=TILING, **more)
+    monkeypatch.delenv(FAULT_VARIABLE)
+    return report
+
+
+def test_a_second_run_does_only_what_is_left(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = fail_at(monkeypatch, inputs, tmp_path, "predict:start:r0003c0002:*:enospc")
+    assert failed.exit_code == 3
+    assert "No space left on device" in failed.failed[0]["error"]
+    assert "run the same command again" in failed.failed[0]["error"]
+    assert digests(tmp_path) == {}
+    again = run(*inputs, tmp_path, tiling=TILING)
+    assert again.resumed_blocks == 3 * 6 + 2
+    assert failed.patches + again.patches == reference[1].patches, "no patch went through the model twice"
+    assert digests(tmp_path) == reference[0]
+    assert not (tmp_path / ".work").exists()
+    manifest = json.loads((tmp_path / "scenes/scene.json").read_text())
+    assert {key: facts["sha256"] for key, facts in manifest["files"].items()} == reference[0]
+
+
+def test_a_finished_scene_is_up_to_date(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path
+) -> None:
+    first = run(*inputs, tmp_path, tiling=TILING)
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "rasters").rglob("*.tif")}
+    second = run(*inputs, tmp_path, tiling={"block_px": 24})
+    assert second.exit_code == 0
+    assert second.patches == 0
+    assert [scene["status"] for scene in second.scenes] == ["up to date"]
+    assert second.scenes[0]["polygons"] == first.scenes[0]["polygons"]
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    third = run(*inputs, tmp_path, tiling=TILING, overwrite=True)
+    assert third.patches == reference[1].patches, "--overwrite does all of it again"
+    assert digests(tmp_path) == reference[0]
+
+
+def test_a_published_file_that_is_gone_is_made_again(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path
+) -> None:
+    run(*inputs, tmp_path, tiling=TILING)
+    (tmp_path / "rasters/scene/classes.tif").unlink()
+    again = run(*inputs, tmp_path, tiling=TILING)
+    assert "rasters/scene/classes.tif of scene scene is gone or changed; the scene is done again." in again.warnings
+    assert digests(tmp_path) == reference[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({"polygons": {"simplify_px": 2.0}}, "polygons.simplify_px was 1.0, now 2.0"),
+        ({"tiling": {**TILING, "overlap_px": 4, "block_px": "auto"}}, "tiling.overlap_px was 8, now 4"),
+        ({"scene": {"nodata_rule": "all"}}, 'scene.nodata_rule was "any", now "all"'),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_settings_are_refused_and_listed(
+    inputs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    change: str,
+    finished: bool,
+) -> None:
+    fail_at(monkeypatch, inputs, tmp_path, "none:*:*:*:raise" if finished else "read:start:r0002c0001:*:enospc")
+    before = digests(tmp_path)
+    refused = run(*inputs, tmp_path, **{"tiling": TILING, **settings})
+    assert refused.exit_code == 3
+    assert refused.patches == 0
+    message = refused.failed[0]["error"]
+    assert ("holds scene scene made otherwise" if finished else "unfinished work on scene scene") in message
+    assert f": {change}. Give --overwrite" in message, "that and nothing else changed"
+    assert digests(tmp_path) == before
+    replaced = run(*inputs, tmp_path, overwrite=True, **{"tiling": TILING, **settings})
+    assert replaced.exit_code == 0
+    assert not (tmp_path / ".work").exists()
+
+
+def test_another_input_under_the_same_name_is_refused(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
+    run(scene, inputs[1], tmp_path / "out")
+    write_scene(scene, textured(60, 60, seed=1), nodata=0)
+    refused = run(scene, inputs[1], tmp_path / "out")
+    assert refused.exit_code == 3
+    assert 'scene.files was [["s.tif", ' in refused.failed[0]["error"]
+
+
+def test_an_input_replaced_during_the_run_is_refused_at_the_end(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
+
+    def replaced_first(blocks: Any) -> Any:
+        os.utime(scene, ns=(1, 1))
+        return blocks
+
+    report = run(scene, inputs[1], tmp_path / "out", order=replaced_first)
+    assert report.exit_code == 3
+    assert f"{scene} or a file beside it was replaced while it was processed" in report.failed[0]["error"]
+    assert digests(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("point", ["start", "middle", "end"])
+def test_a_commit_that_was_cut_short_is_completed(
+    inputs: tuple[Path, Path],
+    reference: tuple[dict[str, str], Report],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+) -> None:
+    fail_at(monkeypatch, inputs, tmp_path, f"commit:{point}:*:*:enospc")
+    again = run(*inputs, tmp_path, tiling=TILING)
+    assert again.exit_code == 0
+    assert again.patches == 0
+    assert digests(tmp_path) == reference[0]
+    assert not (tmp_path / ".work").exists()
+
+
+def test_work_of_other_blocks_is_adopted_when_their_size_is_auto(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(monkeypatch, inputs, tmp_path, "finish:start:r0002c0001:*:enospc")
+    again = run(*inputs, tmp_path)
+    assert again.resumed_blocks == 2 * 6 + 1
+    assert digests(tmp_path) == reference[0]
+
+
+@pytest.mark.parametrize("polygons", [{}, {"min_area_px": 9}])
+@pytest.mark.parametrize("kind", ["blocks", "merged", "graphs", "traced", "changes"])
+def test_lost_and_damaged_work_is_done_again(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, polygons: dict[str, Any]
+) -> None:
+    run(*inputs, tmp_path / "whole", tiling=TILING, polygons=polygons)
+    output = tmp_path / "out"
+    fail_at(monkeypatch, inputs, output, "publish:start:*:*:enospc", polygons=polygons)
+    damaged = 0
+    for number, file in enumerate(sorted(output.glob(f".work/scene/*/*/{kind}/*"))):
+        if number % 4 == 0:
+            file.write_bytes(b"\0" * file.stat().st_size)
+            damaged += 1
+    reports = [run(*inputs, output, tiling=TILING, polygons=polygons) for _ in range(damaged + 1)]
+    assert all("is lost or damaged" in report.failed[0]["error"] for report in reports if report.exit_code)
+    assert reports[-1].exit_code == 0
+    assert digests(output) == digests(tmp_path / "whole")

@@ -1,10 +1,13 @@
-"""One dataset, one CRS."""
+"""One dataset, one CRS; and how positions get there."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
+from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
+from pyproj.transformer import TransformerGroup
 
 from geoseg.errors import SettingsError
 from geoseg.publish.geoparquet import file_crs
@@ -39,6 +42,27 @@ def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
                 f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
                 f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
             )
+
+
+def transformer(source: CRS, target: CRS) -> Transformer:
+    """The way from one CRS to another, x before y whatever order their axes have, by the grids that are installed.
+
+    GeoParquet wants longitude before latitude also for EPSG:4326. PROJ may not fetch grids: positions would depend on
+    the network.
+    """
+    set_network_enabled(active=False)
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def missing_grids(source: CRS, target: CRS) -> list[str]:
+    """Names of the grids that the best way from one CRS to another needs and PROJ does not have."""
+    set_network_enabled(active=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the best way is not available, which is the question
+        group = TransformerGroup(source, target, always_xy=True)
+    if group.best_available or not group.unavailable_operations:
+        return []
+    return sorted({grid.short_name for grid in group.unavailable_operations[0].grids if not grid.available})
 
 
 def _published(output: Path, replaced: set[str]) -> Iterator[tuple[CRS, str]]:

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle import Bundle
 from geoseg.publish.crs import check_one_crs
-from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
+from geoseg.raster.bands import BandSelection, select_bands
 from geoseg.raster.scene import Scene, describe
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
+from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
 from geoseg.run.store import SceneStore
 
@@ -79,13 +78,15 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     Raises:
         SettingsError: If the scenes cannot be processed in one run, or the output is in their way.
     """
-    found, failed, warnings = [], [], []
-    for path in settings.scenes:
+    found, failed = [], []
+    paths, warnings = drop_repeated(settings.scenes)
+    for path in paths:
         try:
             scene = describe(
                 path,
                 assume_crs=settings.scene.assume_crs,
                 allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
+                expand_palette=settings.scene.expand_palette,
             )
             selection = select_bands(
                 scene,
@@ -93,13 +94,16 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 bands=None if settings.scene.bands == "auto" else settings.scene.bands,
                 mask_band=settings.scene.mask_band,
                 nodata_rule=settings.scene.nodata_rule,
+                apply_scale=settings.scene.apply_scale,
+                on_read_error=settings.scene.on_read_error,
                 names=bundle.bands,
             )
+            warnings += check_scene(scene, selection, settings, bundle)
         except SceneError as error:
             failed.append((path, str(error)))
             continue
-        warnings += describe_warnings(scene, selection)
         found.append((scene, selection))
+    warnings += lost_masks([scene for scene, _ in found])
     output = Path(settings.output)
     _check_names([scene for scene, _ in found])
     _check_output(output, [scene for scene, _ in found], overwrite=settings.overwrite)
@@ -180,7 +184,7 @@ def _tile(
 
 
 def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
-    return len(selection.bands) * np.result_type(*(scene.dtypes[band - 1] for band in selection.bands)).itemsize
+    return len(selection.bands) * selection.dtype(scene).itemsize
 
 
 def _block_bytes(tiling: Tiling, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
@@ -195,8 +199,6 @@ def _check_names(scenes: Sequence[Scene]) -> None:
         other = seen.setdefault(scene.scene_id.casefold(), scene)
         if other is scene:
             continue
-        if other.path == scene.path:
-            raise SettingsError(f"{scene.path} is given twice. Give each scene once.")
         raise SettingsError(
             f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
             "run them into two outputs."

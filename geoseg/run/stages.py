@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.grid.blend import BlockScores, ClassMap, Strip, band_windows, finish, unscored
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
-from geoseg.raster.read import read_window
+from geoseg.raster.holes import describe_holes, read_around_holes
 from geoseg.run.plan import ScenePlan
 from geoseg.vector.blocks import BlockLabels, label_block
 from geoseg.vector.seams import Rim
@@ -36,6 +36,8 @@ class Cost:
     """Seconds in the network."""
     valid_pixels: int = 0
     """Pixels that got a class."""
+    notes: tuple[str, ...] = ()
+    """What the report should tell of it: pixels that could not be decoded, logits that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,12 @@ def read_block(plan: ScenePlan, block: Block) -> ReadBlock:
         SceneError: If the file cannot be read there.
     """
     started = perf_counter()
-    pixels, valid = read_window(plan.scene, plan.selection, block.read)
+    pixels, valid, holes = read_around_holes(plan.scene, plan.selection, block.read)
     todo = bool(valid_patches(plan.tiling.lattice, block, valid))
     nothing = None if todo else unscored(block, valid[block.core.slices(block.read)])
-    cost = Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes)
+    own = tuple(part for hole in holes if (part := hole.intersect(block.core)) is not None)
+    notes = describe_holes(plan.scene, own)
+    cost = Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes, notes=notes)
     return ReadBlock((cost, todo), BlockPixels(pixels, valid), nothing)
 
 
@@ -91,7 +95,8 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
     started = perf_counter()
     result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
     spill = result.spill
-    cost = Cost("predict", perf_counter() - started, patches=result.patches, forward_s=result.forward_s)
+    notes = tuple(f"{plan.scene.path}: logits are not finite in {patch}, nodata there." for patch in result.not_finite)
+    cost = Cost("predict", perf_counter() - started, patches=result.patches, forward_s=result.forward_s, notes=notes)
     return Predicted(cost, result.scores, spill.east, spill.south, spill.south_east)
 
 

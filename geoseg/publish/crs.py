@@ -29,12 +29,7 @@ def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
     if setting == "native":
         found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
     else:
-        try:
-            found.append((CRS.from_user_input(setting), f"polygons.crs={setting}"))
-        except CRSError as error:
-            raise SettingsError(
-                f"polygons.crs={setting} is not in PROJ's database. Use an EPSG code that is."
-            ) from error
+        found.append((named_crs(setting), f"polygons.crs={setting}"))
     for crs, source in found[1:]:
         first, first_source = found[0]
         if not crs.equals(first, ignore_axis_order=True):
@@ -42,6 +37,18 @@ def check_one_crs(output: Path, scenes: Sequence[Scene], setting: str) -> None:
                 f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
                 f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
             )
+
+
+def named_crs(setting: str) -> CRS:
+    """The CRS that ``polygons.crs`` names, such as ``EPSG:4326``.
+
+    Raises:
+        SettingsError: If PROJ does not know it.
+    """
+    try:
+        return CRS.from_user_input(setting)
+    except CRSError as error:
+        raise SettingsError(f"polygons.crs={setting} is not in PROJ's database. Use an EPSG code that is.") from error
 
 
 def transformer(source: CRS, target: CRS) -> Transformer:

@@ -16,6 +16,9 @@ AREA_METHOD_KEY = "geoseg:area_method"
 STRETCHED = ("Mercator", "Popular Visualisation", "Polar Stereographic")
 """Projections whose metres are those of one parallel only; elsewhere areas are off by several per cent, or times."""
 
+NORTH = 90 + 1e-6
+"""Highest latitude in degrees, with room for rounding. NaN and infinity are not below it."""
+
 EARTH_RADIUS_M = 6_371_000
 MAX_EDGE_M = 10_000
 """Longer edges are cut before they are measured on the ellipsoid.
@@ -98,7 +101,7 @@ def measure_geodesic(geometry: NDArray[Any], crs: CRS) -> Sizes:
     # The CRS's own datum: a shift to another would depend on the grids that PROJ happens to have.
     degrees = np.degrees(geodetic.axis_info[0].unit_conversion_factor)
     lon, lat = Transformer.from_crs(crs, geodetic, always_xy=True).transform(*coordinates.T)
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+    if not (np.isfinite(lon).all() and (np.abs(lat * degrees) <= NORTH).all()):
         raise SceneError(
             f"Some polygons lie where {crs.name!r} has no longitude and latitude, so their area is unknown. "
             "Mask those pixels as nodata, or check the scene's transform."

@@ -8,13 +8,12 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import ProjError
 
-from geoseg.errors import SceneError, SettingsError
+from geoseg.errors import SceneError
 from geoseg.grid.hilbert import hilbert_index
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
-from geoseg.publish.crs import transformer
+from geoseg.publish.crs import named_crs, transformer
 from geoseg.publish.longitude import western_longitude
 from geoseg.publish.measure import AREA_METHOD_KEY, measure
 from geoseg.vector.polygons import PixelPolygons
@@ -128,12 +127,7 @@ def published_crs(grid: Grid, crs: str = NATIVE) -> str:
         )
     if crs == NATIVE:
         return grid.crs
-    try:
-        return CRS.from_user_input(crs).to_wkt()
-    except ProjError as error:
-        raise SettingsError(
-            f"polygons.crs={crs!r} is no CRS ({error}). Use native or a code such as EPSG:4326."
-        ) from error
+    return str(named_crs(crs).to_wkt())
 
 
 def publication_order(polygon_id: NDArray[np.int64], grid: Grid, stride_px: int) -> NDArray[np.intp]:

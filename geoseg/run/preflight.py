@@ -65,7 +65,12 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     sample = take_sample(scene, selection)
     told += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
     told += [f"{scene.path}: {text}" for text in judge_values(sample.values, bundle.bands, bundle.file.scaling)]
-    return told + (_place_warnings(scene, bundle, settings.polygons.crs) if scene.grid.crs else [])
+    if scene.grid.crs:
+        try:
+            told += _place_warnings(scene, bundle, settings.polygons.crs)
+        except SceneError as error:
+            raise SceneError(f"{scene.path}: {error}") from error
+    return told
 
 
 def lost_masks(scenes: Sequence[Scene]) -> list[str]:
@@ -107,7 +112,6 @@ def _plain(name: str) -> str:
 def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
     """Judge what becomes of places, areas and the size of pixels."""
     told, native = [], CRS.from_wkt(scene.grid.crs)
-    check_place(native)
     ground_m2, trained_m = _ground_m2(scene.grid, native), bundle.file.pixel_m
     if ground_m2 is not None and trained_m is not None:
         pixel_m = math.sqrt(ground_m2)
@@ -136,10 +140,13 @@ def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
 
 
 def _ground_m2(grid: Grid, crs: CRS) -> float | None:
-    """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth."""
+    """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth, where planar areas will do."""
+    check_place(crs)
     row, col = grid.height // 2, grid.width // 2
     corners = np.array([(col, row), (col + 1, row), (col + 1, row + 1), (col, row + 1)], np.float64)
     try:
         return float(measure_geodesic(np.array([shapely.Polygon(to_crs(corners, grid))]), crs).area_m2[0]) or None
     except SceneError:
-        return None
+        if is_planar(crs):
+            return None
+        raise

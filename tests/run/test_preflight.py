@@ -134,6 +134,14 @@ def test_row45_a_crs_without_a_place_is_refused_before_any_work(tmp_path: Path) 
         told(scene_of(tmp_path, crs=ENGINEERING), tmp_path)
 
 
+def test_row45_metres_that_claim_to_be_degrees_are_refused_before_any_work(tmp_path: Path) -> None:
+    path = scene_of(tmp_path, crs="EPSG:4326")
+    with pytest.raises(
+        SceneError, match=r"scene\.tif: .*'WGS 84' has no longitude and latitude.*check the scene's trans"
+    ):
+        told(path, tmp_path)
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32632+5773", "EPSG:4979"])
 def test_row45_heights_do_not_matter(tmp_path: Path, crs: str) -> None:
     transform = Affine(0.0001, 0, 9, 0, -0.0001, 49) if crs == "EPSG:4979" else from_origin(480_000, 5_480_000, 10, 10)

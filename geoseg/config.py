@@ -74,6 +74,18 @@ class SceneSettings(_Section):
     """CRS of scenes that have none, such as EPSG:32633."""
     allow_ungeoreferenced: bool = False
     """Accept scenes without a CRS: rasters are published, polygons are not."""
+    strict_bands: bool = False
+    """Refuse scenes whose bands do not bear the names that the model gives them."""
+    expand_palette: bool = False
+    """Read a paletted band as the red, green and blue that its indices stand for."""
+    apply_scale: bool = False
+    """Turn stored numbers into what they stand for by the scale and offset that the file declares."""
+    max_nonfinite_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Refuse scenes of which a larger share is NaN or infinite without being nodata."""
+    on_read_error: Literal["fail", "nodata"] = "fail"
+    """What becomes of what cannot be decoded: the scene fails, or it is nodata and the report says so."""
+    force_layout: bool = False
+    """Accept scenes that are stored in pieces so large that reading them takes a hundred times the work."""
     observed_at: Annotated[datetime | None, BeforeValidator(_no_bare_number)] = None
     """When the scenes were taken; becomes a column of the polygons."""
 
@@ -89,6 +101,8 @@ class RunSettings(_Section):
     """Number of actors that hold the model; auto: one for each GPU, or for each group of `threads` CPUs."""
     threads: Positive = 1
     """CPU threads of a forward pass. May change the last bit of a score."""
+    on_nonfinite: Literal["fail", "nodata"] = "fail"
+    """What becomes of pixels for which the model gives NaN or infinity: the scene fails, or they are nodata."""
     batch_size: Positive | Auto = "auto"
     """Patches of a forward pass; auto: 1 on a CPU, 8 on a GPU. May change the last bit of a score."""
     memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Auto = "auto"

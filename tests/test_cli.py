@@ -121,10 +121,11 @@ def test_an_output_that_cannot_be_written_is_named(geoseg: CommandLine, good: li
     assert f"The output {tmp_path / 'file' / 'out'} cannot be written: Not a directory" in printed.err
 
 
-def test_a_scene_given_twice_is_named(geoseg: CommandLine, good: list[object]) -> None:
+def test_a_scene_given_twice_is_named_and_done_once(geoseg: CommandLine, good: list[object]) -> None:
     printed = geoseg("segment", good[0], *good)
-    assert printed.code == 2
-    assert f"{good[0]} is given twice" in printed.err
+    assert printed.code == 0
+    assert f"{good[0]} is given twice; it is segmented once" in printed.out
+    assert "1 of 1 scenes" in printed.out
 
 
 def test_an_unknown_option_is_a_usage_error(geoseg: CommandLine, good: list[object]) -> None:

@@ -18,6 +18,8 @@ from geoseg.grid.window import Window
 SCORE_BITS = 20
 SCORE_ONE = 1 << SCORE_BITS
 """The score of probability 1. Four patches of at most this leave eight bits of int32 unused for the confidence."""
+NO_SCORE = -(1 << 28)
+"""Score where a patch knows nothing: whatever three others add, the sum stays negative and fits in int32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def spill_windows(tiling: Tiling, block: Block) -> tuple[Window | None, Window |
 
 
 def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pick the class with the highest score, the lowest id on ties.
+    """Pick the class with the highest score, the lowest id on ties; none where all scores are negative (`NO_SCORE`).
 
     Args:
         scores: Fixed point, shape (C, H, W).
@@ -128,7 +130,8 @@ def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray
         better = scores[index] > best
         classes[better] = index
         np.maximum(best, scores[index], out=best)
-    confidence = np.clip((best * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255).astype(np.uint8)
+    valid = valid & (best >= 0)
+    confidence = np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255).astype(np.uint8)
     return np.where(valid, classes, NODATA_CLASS).astype(np.uint8), np.where(valid, confidence, NODATA_CONFIDENCE)
 
 

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
@@ -83,6 +83,7 @@ class _ClassificationClass(_Described):
 
 
 class _Output(_Described):
+    name: str | None = None
     result: Tensor4
     classes: tuple[_ClassificationClass, ...] = Field(alias="classification:classes", min_length=1)
 
@@ -101,6 +102,10 @@ class ModelFile(_Described):
     overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0)
     size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1)
     activation: Literal["softmax", "sigmoid", "none"] = Field(alias="geoseg:activation")
+    pixel_m: float | None = Field(
+        validation_alias=AliasChoices("raster:spatial_resolution", "gsd"), default=None, gt=0, allow_inf_nan=False
+    )
+    """Side of the pixels that the model was trained on, in metres, if the bundle states it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelFile":

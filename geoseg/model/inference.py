@@ -1,6 +1,7 @@
 """How the forward pass runs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,5 @@ class Inference:
     """Patches of a forward pass, the last batch filled up; None: what suits the device."""
     threads: int = 1
     """CPU threads of the forward pass."""
+    on_nonfinite: Literal["fail", "nodata"] = "fail"
+    """Whether logits that are NaN or infinite fail the scene or make their pixels nodata."""

@@ -99,12 +99,21 @@ class _OnnxNetwork:
         self._input = inputs[0].name
         batch = inputs[0].shape[0] if inputs[0].shape else None
         self.fixed_batch: int | None = batch if isinstance(batch, int) else None
+        self._output = _only_or_named([output.name for output in self._session.get_outputs()], bundle)
         self._input_last = bundle.file.inputs[0].input.channels_last
         self._output_last = bundle.file.outputs[0].result.channels_last
 
     def __call__(self, batch: Tensor) -> Tensor:
         array = (batch.permute(0, 2, 3, 1) if self._input_last else batch).contiguous().cpu().numpy()
-        output = torch.from_numpy(self._session.run(None, {self._input: array})[0])
+        output = torch.from_numpy(self._session.run([self._output], {self._input: array})[0])
         if self._output_last and output.ndim == 4:
             output = output.permute(0, 3, 1, 2)
         return output.to(batch.device, torch.float32)
+
+
+def _only_or_named(outputs: list[str], bundle: Bundle) -> str:
+    """The output that holds the logits: the only one, or of several the one that ``mlm:output`` names."""
+    named = bundle.file.outputs[0].name
+    if len(outputs) > 1 and named not in outputs:
+        raise ValueError(f"it has the outputs {', '.join(outputs)}, and mlm:output names {named}, none of them")
+    return outputs[0] if len(outputs) == 1 else str(named)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import (
+    NO_SCORE,
     SCORE_BITS,
     SCORE_ONE,
     BlockScores,
@@ -44,6 +45,8 @@ class Prediction(NamedTuple):
     """Patches that went through the model: those with a valid pixel."""
     forward_s: float
     """Seconds in the network."""
+    not_finite: tuple[Window, ...] = ()
+    """Patches with logits that are NaN or infinite; their pixels became nodata."""
 
 
 class Predictor:
@@ -56,6 +59,7 @@ class Predictor:
         self._device = torch.device(inference.device)
         self._patch_px = inference.patch_px
         self._threads = inference.threads
+        self._on_nonfinite = inference.on_nonfinite
         self._fix_arithmetic()
         self._network = load_network(bundle, self._device, inference.threads)
         wanted = inference.batch_size or (CPU_BATCH if self._device.type == "cpu" else GPU_BATCH)
@@ -85,13 +89,13 @@ class Predictor:
             source: The file, for messages.
 
         Raises:
-            SceneError: If the logits of a patch are not finite.
+            SceneError: If the logits of a patch are not finite and `Inference.on_nonfinite` says that this is an error.
         """
         self._fix_arithmetic()
         lattice, scene = tiling.lattice, tiling.lattice.scene
         window, todo = block.covered, valid_patches(lattice, block, valid)
         scores = torch.zeros((len(self._bundle.legend), *window.shape), dtype=torch.int32, device=self._device)
-        patches, forward_s = 0, 0.0
+        patches, forward_s, not_finite = 0, 0.0, []
         for start in range(0, len(todo), self.batch_size):
             batch = todo[start : start + self.batch_size]
             cut = [self._cut(lattice.patch(i, j), scene, block.read, pixels, valid) for i, j in batch]
@@ -102,15 +106,20 @@ class Predictor:
             forward_s += perf_counter() - started
             for (i, j), patch_logits, good in zip(batch, logits, finite, strict=False):
                 if not good:
-                    raise SceneError(
-                        f"{source}: {self._bundle.name} gives logits that are not finite (NaN or infinite) for the "
-                        f"patch at {lattice.patch(i, j)}. Check geoseg:scaling in {self._bundle.path / MODEL_FILE} "
-                        "against the values of the scene."
-                    )
+                    self._check_tolerated(source, lattice.patch(i, j))
+                    not_finite.append(lattice.patch(i, j))
                 at = (slice(None), *lattice.patch(i, j).slices(window))
-                scores[at] += self._weigh(patch_logits, lattice, i, j)
+                scores[at] += self._weigh(patch_logits, lattice, i, j, finite=good)
             patches += len(batch)
-        return Prediction(*_leave_device(scores, window, tiling, block, valid), patches, forward_s)
+        return Prediction(*_leave_device(scores, window, tiling, block, valid), patches, forward_s, tuple(not_finite))
+
+    def _check_tolerated(self, source: str, patch: Window) -> None:
+        if self._on_nonfinite == "fail":
+            raise SceneError(
+                f"{source}: {self._bundle.name} gives logits that are not finite (NaN or infinite) for the patch at "
+                f"{patch}. Check geoseg:scaling in {self._bundle.path / MODEL_FILE} against the values of the scene, "
+                "or set run.on_nonfinite=nodata."
+            )
 
     def _cut(
         self, patch: Window, scene: Window, read: Window, pixels: NDArray[np.generic], valid: NDArray[np.bool_]
@@ -133,8 +142,8 @@ class Predictor:
             scaled = scaled[:, rows][:, :, cols]
         return scaled
 
-    def _weigh(self, logits: Tensor, lattice: Lattice, i: int, j: int) -> Tensor:
-        """Quantised weight times probability of a patch; int32 (K, P, P)."""
+    def _weigh(self, logits: Tensor, lattice: Lattice, i: int, j: int, *, finite: bool) -> Tensor:
+        """Quantised weight times probability of a patch; `NO_SCORE` where logits are not finite; int32 (K, P, P)."""
         if logits.shape[1:] != (self._patch_px, self._patch_px):
             size = (self._patch_px, self._patch_px)
             logits = torch.nn.functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
@@ -149,7 +158,8 @@ class Predictor:
             probabilities = torch.cat([1 - probabilities, probabilities])
         weights = np.outer(axis_weights(lattice.rows, i), axis_weights(lattice.cols, j)) * SCORE_ONE
         scaled = probabilities * torch.from_numpy(weights.astype(np.float32)).to(self._device)
-        return scaled.round_().to(torch.int32)
+        weighed = scaled.round_().to(torch.int32)
+        return weighed if finite else torch.where(torch.isfinite(logits).all(0), weighed, NO_SCORE)
 
     def _fix_arithmetic(self) -> None:
         """Set what torch keeps for the whole process; all of it can change the last bit of a logit."""
@@ -181,11 +191,13 @@ def _leave_device(
 
 
 def _decide(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """`geoseg.grid.blend.decide` on the device: the same integers, shape (H, W), before nodata is set."""
+    """`geoseg.grid.blend.decide` on the device: the same integers, shape (H, W), for valid pixels."""
     best = scores[0].clone()
     classes = torch.zeros_like(best, dtype=torch.uint8)
     for index in range(1, len(scores)):
         classes.masked_fill_(scores[index] > best, index)
         torch.maximum(best, scores[index], out=best)
     confidence = (best * 255 + SCORE_ONE // 2) >> SCORE_BITS
-    return classes, confidence.clamp_(1, 255).to(torch.uint8)
+    unknown = best < 0
+    classes.masked_fill_(unknown, NODATA_CLASS)
+    return classes, confidence.clamp_(1, 255).masked_fill_(unknown, NODATA_CONFIDENCE).to(torch.uint8)

@@ -1,9 +1,12 @@
-"""One dataset, one CRS."""
+"""One dataset, one CRS; and how positions get there."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
+from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
+from pyproj.transformer import TransformerGroup
 
 from geoseg.errors import SettingsError
 from geoseg.raster.scene import Scene
@@ -24,12 +27,7 @@ def check_one_crs(published: Mapping[str, str], scenes: Sequence[Scene], setting
     if setting == "native":
         found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
     else:
-        try:
-            found.append((CRS.from_user_input(setting), f"polygons.crs={setting}"))
-        except CRSError as error:
-            raise SettingsError(
-                f"polygons.crs={setting} is not in PROJ's database. Use an EPSG code that is."
-            ) from error
+        found.append((named_crs(setting), f"polygons.crs={setting}"))
     for crs, source in found[1:]:
         first, first_source = found[0]
         if not crs.equals(first, ignore_axis_order=True):
@@ -37,6 +35,39 @@ def check_one_crs(published: Mapping[str, str], scenes: Sequence[Scene], setting
                 f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
                 f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
             )
+
+
+def named_crs(setting: str) -> CRS:
+    """The CRS that ``polygons.crs`` names, such as ``EPSG:4326``.
+
+    Raises:
+        SettingsError: If PROJ does not know it.
+    """
+    try:
+        return CRS.from_user_input(setting)
+    except CRSError as error:
+        raise SettingsError(f"polygons.crs={setting} is not in PROJ's database. Use an EPSG code that is.") from error
+
+
+def transformer(source: CRS, target: CRS) -> Transformer:
+    """The way from one CRS to another, x before y whatever order their axes have, by the grids that are installed.
+
+    GeoParquet wants longitude before latitude also for EPSG:4326. PROJ may not fetch grids: positions would depend on
+    the network.
+    """
+    set_network_enabled(active=False)
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def missing_grids(source: CRS, target: CRS) -> list[str]:
+    """Names of the grids that the best way from one CRS to another needs and PROJ does not have."""
+    set_network_enabled(active=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the best way is not available, which is the question
+        group = TransformerGroup(source, target, always_xy=True)
+    if group.best_available or not group.unavailable_operations:
+        return []
+    return sorted({grid.short_name for grid in group.unavailable_operations[0].grids if not grid.available})
 
 
 def _name(crs: CRS) -> str:

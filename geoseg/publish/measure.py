@@ -13,6 +13,12 @@ from geoseg.errors import SceneError
 AREA_METHOD_KEY = "geoseg:area_method"
 """Key of a file's metadata that tells how areas were measured: ``planar`` or ``geodesic``."""
 
+STRETCHED = ("Mercator", "Popular Visualisation", "Polar Stereographic")
+"""Projections whose metres are those of one parallel only; elsewhere areas are off by several per cent, or times."""
+
+NORTH = 90 + 1e-6
+"""Highest latitude in degrees, with room for rounding. NaN and infinity are not below it."""
+
 EARTH_RADIUS_M = 6_371_000
 MAX_EDGE_M = 10_000
 """Longer edges are cut before they are measured on the ellipsoid.
@@ -37,8 +43,9 @@ class Sizes:
 def measure(geometry: NDArray[Any], planar_area: NDArray[np.float64], crs: CRS) -> Sizes:
     """Measure polygons.
 
-    In a projected CRS in metres on its plane. In a geographic CRS, in a Mercator projection (whose metres are those of
-    the equator only) and in other units on the ellipsoid (Karney 2013, https://doi.org/10.1007/s00190-012-0578-z).
+    In a projected CRS in metres on its plane. In a geographic CRS, in a Mercator or a polar stereographic projection
+    (whose metres are those of one parallel only) and in other units on the ellipsoid (Karney 2013,
+    https://doi.org/10.1007/s00190-012-0578-z).
 
     Args:
         geometry: Polygons in ``crs``, x before y.
@@ -48,15 +55,19 @@ def measure(geometry: NDArray[Any], planar_area: NDArray[np.float64], crs: CRS) 
     Raises:
         SceneError: If the CRS is tied to no ellipsoid, or a vertex to no place on it.
     """
-    flat = _horizontal(crs)
-    if flat.geodetic_crs is None:
+    check_place(crs)
+    if is_planar(crs):
+        return Sizes(planar_area, shapely.length(geometry), "planar")
+    return measure_geodesic(geometry, crs)
+
+
+def check_place(crs: CRS) -> None:
+    """Raise SceneError if a CRS, such as that of a building site, is tied to no place on the earth."""
+    if _horizontal(crs).geodetic_crs is None:
         raise SceneError(
             f"The CRS {crs.name!r} is tied to no place on the earth, so areas in square metres are unknown. "
             "Give the scene a projected or a geographic CRS."
         )
-    if is_planar(flat):
-        return Sizes(planar_area, shapely.length(geometry), "planar")
-    return _measure_geodesic(geometry, flat, flat.geodetic_crs)
 
 
 def _horizontal(crs: CRS) -> CRS:
@@ -73,14 +84,16 @@ def is_planar(crs: CRS) -> bool:
     """Tell whether coordinates are metres on the ground, as far as a projection allows."""
     crs = _horizontal(crs)
     operation = crs.coordinate_operation
-    mercator = operation is not None and operation.method_name.startswith(("Mercator", "Popular Visualisation"))
-    return crs.is_projected and not mercator and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info)
+    stretched = operation is not None and operation.method_name.startswith(STRETCHED)
+    return crs.is_projected and not stretched and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info)
 
 
-def _measure_geodesic(geometry: NDArray[Any], crs: CRS, geodetic: CRS) -> Sizes:
-    """Measure polygons on the ellipsoid of ``geodetic``, the geographic CRS beneath ``crs``."""
-    geod = geodetic.get_geod()
-    if geod is None:
+def measure_geodesic(geometry: NDArray[Any], crs: CRS) -> Sizes:
+    """Measure polygons on the ellipsoid, whatever the CRS. Arguments and errors are those of `measure`."""
+    crs = _horizontal(crs)
+    geodetic = crs.geodetic_crs
+    geod = geodetic.get_geod() if geodetic is not None else None
+    if geodetic is None or geod is None:
         raise SceneError(f"The CRS {crs.name!r} has no ellipsoid, so areas in square metres are unknown.")
     max_edge = MAX_EDGE_M / crs.axis_info[0].unit_conversion_factor / (EARTH_RADIUS_M if crs.is_geographic else 1)
     rings, owner = shapely.get_rings(shapely.segmentize(geometry, max_edge), return_index=True)
@@ -88,7 +101,7 @@ def _measure_geodesic(geometry: NDArray[Any], crs: CRS, geodetic: CRS) -> Sizes:
     # The CRS's own datum: a shift to another would depend on the grids that PROJ happens to have.
     degrees = np.degrees(geodetic.axis_info[0].unit_conversion_factor)
     lon, lat = Transformer.from_crs(crs, geodetic, always_xy=True).transform(*coordinates.T)
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+    if not (np.isfinite(lon).all() and (np.abs(lat * degrees) <= NORTH).all()):
         raise SceneError(
             f"Some polygons lie where {crs.name!r} has no longitude and latitude, so their area is unknown. "
             "Mask those pixels as nodata, or check the scene's transform."

@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
+from pyproj import CRS
 
-from geoseg.errors import SceneError, SettingsError
+from geoseg.errors import SceneError
 from geoseg.grid.hilbert import hilbert_index
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
+from geoseg.publish.crs import named_crs, transformer
+from geoseg.publish.longitude import western_longitude
 from geoseg.publish.measure import AREA_METHOD_KEY, measure
 from geoseg.vector.polygons import PixelPolygons
 
@@ -77,7 +78,7 @@ def build_table(
     """
     if observed_at is not None and observed_at.tzinfo is None:
         raise ValueError(f"observed_at={observed_at} has no time zone.")
-    published = CRS.from_wkt(published_crs(grid, crs))
+    published = published_crs(grid, crs)
     if len(polygons) and polygons.class_id.max() >= len(legend):
         raise SceneError(
             f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
@@ -87,7 +88,7 @@ def build_table(
     geometry = shapely.transform(polygons.geometry, lambda pixel: to_crs(pixel, grid))
     sizes = measure(geometry, polygons.pixels * np.float64(grid.pixel_area), CRS.from_wkt(grid.crs))
     if crs != NATIVE:
-        geometry = _reproject(geometry, CRS.from_wkt(grid.crs), published)
+        geometry = _reproject(geometry, grid, published)
     geometry = shapely.orient_polygons(geometry)
     rows = len(polygons)
     columns = [
@@ -126,12 +127,7 @@ def published_crs(grid: Grid, crs: str = NATIVE) -> str:
         )
     if crs == NATIVE:
         return grid.crs
-    try:
-        return CRS.from_user_input(crs).to_wkt()
-    except ProjError as error:
-        raise SettingsError(
-            f"polygons.crs={crs!r} is no CRS ({error}). Use native or a code such as EPSG:4326."
-        ) from error
+    return str(named_crs(crs).to_wkt())
 
 
 def publication_order(polygon_id: NDArray[np.int64], grid: Grid, stride_px: int) -> NDArray[np.intp]:
@@ -158,18 +154,20 @@ def to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     return np.column_stack([a * col + b * row + c, d * col + e * row + f])
 
 
-def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
-    """Move every vertex into another CRS, x before y whatever order its axes have.
+def _reproject(geometry: NDArray[Any], grid: Grid, target: str) -> NDArray[Any]:
+    """Move every vertex into another CRS, x before y; beyond the antimeridian longitudes go on, see `longitude`.
 
     Raises:
-        SceneError: If a vertex has no place there.
+        SceneError: If a vertex has no place there, or the scene holds a pole and the CRS has longitudes.
     """
-    # Axes always as x, y: GeoParquet wants longitude before latitude also for EPSG:4326.
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    moved = shapely.transform(geometry, transformer.transform, interleaved=False)
+    source, published = CRS.from_wkt(grid.crs), CRS.from_wkt(target)
+    moved = shapely.transform(geometry, transformer(source, published).transform, interleaved=False)
     if not np.isfinite(shapely.bounds(moved)).all():
         raise SceneError(
-            f"Polygons of the scene ({source.name}) reach beyond where {target.name} is defined. "
+            f"Polygons of the scene ({source.name}) reach beyond where {published.name} is defined. "
             "Use polygons.crs=native or a CRS that holds the whole scene."
         )
+    west = western_longitude(grid, target)
+    if west is not None:
+        moved = shapely.transform(moved, lambda x, y: (np.where(x < west, x + 360, x), y), interleaved=False)
     return np.asarray(moved)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from geoseg.errors import SceneError
 from geoseg.raster.scene import Scene
 
 NodataRule = Literal["any", "all"]
+OnReadError = Literal["fail", "nodata"]
 
 EXACT_INTEGERS = 1 << 24
 """Above this float32, the type of every model's input, no longer holds each integer."""
-
-_TYPICAL_READ_PX = 1024
-_HIGH_AMPLIFICATION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,15 @@ class BandSelection:
     """Band that is 0 where the scene is not valid: an alpha band, or what the settings name."""
     nodata_rule: NodataRule = "any"
     """Whether a pixel is invalid as soon as ``any`` of its bands is nodata, or when ``all`` that declare one are."""
+    apply_scale: bool = False
+    """Turn stored numbers into what they stand for by the scale and offset that the file declares."""
+    on_read_error: OnReadError = "fail"
+    """Whether what cannot be decoded fails the scene or is nodata, see `geoseg.raster.holes`."""
+
+    def dtype(self, scene: Scene) -> np.dtype[Any]:
+        """Type of the pixels as they are read: the smallest that holds all bands, float32 or more when scaled."""
+        stored = np.result_type(*(scene.dtypes[band - 1] for band in self.bands))
+        return np.result_type(stored, np.float32) if self.apply_scale and is_scaled(scene, self.bands) else stored
 
 
 def select_bands(
@@ -37,6 +44,8 @@ def select_bands(
     *,
     mask_band: int | None = None,
     nodata_rule: NodataRule = "any",
+    apply_scale: bool = False,
+    on_read_error: OnReadError = "fail",
     names: Sequence[str] = (),
 ) -> BandSelection:
     """Decide which bands of a scene feed a model; never guess among more than it needs.
@@ -49,7 +58,9 @@ def select_bands(
         bands: The bands to use, counted from 1, in the model's order. By default the first ``wanted``, if nothing but
             an alpha or mask band is left over.
         mask_band: Band that is 0 where the scene is not valid, instead of an alpha band.
-        nodata_rule: See `BandSelection`.
+        nodata_rule: See `BandSelection`, as the next two.
+        apply_scale: Turn stored numbers into what they stand for.
+        on_read_error: What becomes of what cannot be decoded.
         names: What the model calls its bands, for messages.
 
     Raises:
@@ -60,9 +71,15 @@ def select_bands(
     wants = f"The model wants {wanted} band{'s' if wanted > 1 else ''}" + (f" ({', '.join(names)})" if names else "")
     if wanted > 1 and ("palette" in scene.roles or scene.one_bit):
         held = "single bits" if scene.one_bit else "indices of a palette"
+        remedy = "Expand" if scene.one_bit else "Set scene.expand_palette, or expand"
         raise SceneError(
             f"{wants}; {scene.path} holds {held}, which are not intensities. "
-            "Expand it first: gdal_translate -expand rgb IN OUT."
+            f"{remedy} it first: gdal_translate -expand rgb IN OUT."
+        )
+    if scene.palette is not None and mask_band is not None:
+        raise SceneError(
+            f"scene.mask_band={mask_band} with scene.expand_palette: {scene.path} has one band, of palette indices. "
+            "Leave scene.mask_band out; transparent colours are not valid anyway."
         )
     chosen = tuple(range(1, wanted + 1) if bands is None else bands)
     if len(chosen) != wanted:
@@ -85,7 +102,7 @@ def select_bands(
         )
     if mask_band is None and scene.alpha_band not in chosen:
         mask_band = scene.alpha_band
-    return BandSelection(chosen, mask_band, nodata_rule)
+    return BandSelection(chosen, mask_band, nodata_rule, apply_scale, on_read_error)
 
 
 def usable_nodata(scene: Scene, band: int) -> float | None:
@@ -97,9 +114,17 @@ def usable_nodata(scene: Scene, band: int) -> float | None:
     return value if limits.min <= value <= limits.max and value == int(value) else None
 
 
+def is_scaled(scene: Scene, bands: Sequence[int]) -> bool:
+    """Tell whether the file declares a scale or an offset for one of the bands."""
+    return any((scene.scales[band - 1], scene.offsets[band - 1]) != (1.0, 0.0) for band in bands)
+
+
 def describe_warnings(scene: Scene, selection: BandSelection) -> list[str]:
     """Tell what is worth knowing before a run, in plain sentences. Empty when nothing is odd."""
-    return [f"{scene.path}: {text}" for text in (*_validity_warnings(scene, selection), *_layout_warnings(scene))]
+    return [
+        f"{scene.path}: {text}"
+        for text in (*_validity_warnings(scene, selection), *_meaning_warnings(scene, selection))
+    ]
 
 
 def _validity_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
@@ -123,24 +148,22 @@ def _validity_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
             f"{scene.absent_blocks} internal tiles are not stored, no nodata is declared, so they count as 0. Unless "
             "the file is sparse on purpose it is damaged: fetch it again."
         )
+
+
+def _meaning_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
     if any(np.dtype(scene.dtypes[band - 1]).str[1:] in ("i4", "u4", "i8", "u8", "f8") for band in selection.bands):
         yield f"values are handed to the model as float32: integers above {EXACT_INTEGERS} are rounded."
-
-
-def _layout_warnings(scene: Scene) -> Iterator[str]:
+    if is_scaled(scene, selection.bands):
+        each = ", ".join(f"x {scene.scales[b - 1]:g} + {scene.offsets[b - 1]:g}" for b in selection.bands)
+        if selection.apply_scale:
+            yield f"stored numbers are scaled as the file declares, by band: {each}."
+        else:
+            yield (
+                f"the file declares that stored numbers x stand for {each} (by band); the model gets them as they are "
+                "stored. Set scene.apply_scale if it wants the others."
+            )
     if scene.grid.transform == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
         yield "it has no transform: pixel (0, 0) is taken to lie at the origin of its coordinates."
-    decoded = needed = 1
-    for size, block in zip(scene.grid.window.shape, scene.block_shape, strict=True):
-        side = min(size, _TYPICAL_READ_PX)
-        needed *= side
-        decoded *= min(size, -(-side // block) * block)
-    if decoded > _HIGH_AMPLIFICATION * needed:
-        height, width = scene.block_shape
-        yield (
-            f"it is stored in pieces of {height} x {width} pixels, so reading a window of {_TYPICAL_READ_PX} pixels "
-            f"decodes {decoded / needed:.0f} times its pixels. Convert it first: gdal_translate -of COG IN OUT."
-        )
 
 
 def _bands_named(scene: Scene, names: Sequence[str]) -> list[int] | None:

@@ -1,5 +1,8 @@
 """Read a window of a scene: its pixels as they are stored, and which of them are valid."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import rasterio.windows
 from numpy.typing import NDArray
@@ -8,9 +11,14 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.raster.bands import BandSelection, usable_nodata
+from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.env import open_raster
+from geoseg.raster.palette import paint
 from geoseg.raster.scene import Scene
+
+
+class DecodeError(SceneError):
+    """The file is there, but a part of it cannot be decoded."""
 
 
 def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
@@ -25,25 +33,48 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
         window: Pixels of the scene; none beyond its rim.
 
     Returns:
-        The stored values, shape (C, H, W), in the smallest type that holds the types of all selected bands, and the
+        The values, shape (C, H, W), as they are stored unless the selection or the scene says otherwise, and the
         mask, True = valid, shape (H, W).
 
     Raises:
-        SceneError: If the file cannot be read there, or is no longer the one that was described.
+        DecodeError: If the file cannot be decoded there.
+        SceneError: If it can no longer be opened, or is no longer the one that was described.
         ValueError: If the window reaches outside the scene.
     """
+    pixels, valid = read_declared(scene, selection, window)
+    if pixels.dtype.kind == "f":
+        valid &= np.isfinite(pixels).all(axis=0)
+    return pixels, valid
+
+
+def read_declared(
+    scene: Scene, selection: BandSelection, window: Window
+) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
+    """As `read_window`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
+    with _open(scene) as dataset:
+        try:
+            return _read(dataset, scene, selection, window)
+        except RasterioIOError as error:
+            raise DecodeError(
+                f"{scene.path} cannot be read at {window}: {error.__cause__ or error} "
+                "The file is truncated or damaged: fetch it again, cut the part away with gdal_translate -srcwin, or "
+                "set scene.on_read_error=nodata."
+            ) from error
+
+
+@contextmanager
+def _open(scene: Scene) -> Iterator[DatasetReader]:
     try:
         # An overview can be older than the raster it was made from.
         with open_raster(scene.path, OVERVIEW_LEVEL="NONE") as dataset:
-            if (dataset.height, dataset.width, dataset.count) != (scene.grid.height, scene.grid.width, scene.bands):
+            if (dataset.height, dataset.width, dataset.count) != (*scene.grid.window.shape, _stored_bands(scene)):
                 raise SceneError(f"{scene.path} has changed since the run began. Start the run again.")
-            return _read(dataset, scene, selection, window)
+            yield dataset
     except RasterioIOError as error:
         raise SceneError(
-            f"{scene.path} cannot be read at {window}: {error.__cause__ or error} "
-            "The file is truncated or damaged: fetch it again, or cut the part away with gdal_translate -srcwin."
+            f"{scene.path} can no longer be opened: {error.__cause__ or error} Check that it is still there."
         ) from error
 
 
@@ -51,21 +82,38 @@ def _read(
     dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window
 ) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-    types = {scene.dtypes[band - 1] for band in selection.bands}
-    dtype = np.result_type(*types)
+    bands = selection.bands if scene.palette is None else (1,)
+    types = {scene.dtypes[band - 1] for band in bands}
     pixels: NDArray[np.number]
     if len(types) == 1:
-        pixels = dataset.read(list(selection.bands), window=part)
+        pixels = dataset.read(list(bands), window=part)
     else:
-        pixels = np.stack([dataset.read(band, window=part).astype(dtype) for band in selection.bands])
-    valid = ~_nodata(pixels, [usable_nodata(scene, band) for band in selection.bands], selection.nodata_rule)
+        pixels = np.stack([dataset.read(band, window=part).astype(np.result_type(*types)) for band in bands])
+    valid = ~_nodata(pixels, [usable_nodata(scene, band) for band in bands], selection.nodata_rule)
     if selection.mask_band is not None:
         valid &= dataset.read(selection.mask_band, window=part) != 0
     if scene.has_mask:
-        valid &= dataset.read_masks(selection.bands[0], window=part) != 0
-    if dtype.kind == "f":
-        valid &= np.isfinite(pixels).all(axis=0)
+        valid &= dataset.read_masks(bands[0], window=part) != 0
+    if scene.palette is not None:
+        colours, visible = paint(pixels[0], scene.palette)
+        pixels, valid = colours[[band - 1 for band in selection.bands]], valid & visible
+    if selection.apply_scale and is_scaled(scene, selection.bands):
+        pixels = _scale(pixels, scene, selection)
     return pixels, valid
+
+
+def _stored_bands(scene: Scene) -> int:
+    return scene.bands if scene.palette is None else 1
+
+
+def _scale(pixels: NDArray[np.number], scene: Scene, selection: BandSelection) -> NDArray[np.number]:
+    """``stored * scale + offset`` of each band, in float64 until it is rounded to the selection's type."""
+    scales, offsets = (
+        np.array([values[band - 1] for band in selection.bands])[:, None, None]
+        for values in (scene.scales, scene.offsets)
+    )
+    scaled: NDArray[np.number] = (pixels.astype(np.float64) * scales + offsets).astype(selection.dtype(scene))
+    return scaled
 
 
 def _nodata(pixels: NDArray[np.number], values: list[float | None], rule: str) -> NDArray[np.bool_]:

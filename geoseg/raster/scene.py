@@ -16,9 +16,11 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.raster.env import DRIVERS, gdal_env, open_raster
+from geoseg.raster.palette import as_colours
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _MAX_ID_BYTES = 200
+_LONGEST_STRIP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Scene:
     """Name of each band, if it has one."""
     roles: tuple[str, ...]
     """GDAL's colour interpretation of each band, such as ``red``, ``alpha``, ``palette`` or ``undefined``."""
+    scales: tuple[float, ...]
+    """Scale of each band, which the stored numbers must be multiplied with to be what they stand for."""
+    offsets: tuple[float, ...]
+    """What must be added to each band then."""
     one_bit: bool
     """The file stores a single bit a sample."""
     has_mask: bool
@@ -57,6 +63,8 @@ class Scene:
     """All files that are read: the raster, its sidecars and, for a VRT, its sources."""
     size_bytes: int
     """Sum of the local ones of ``files``."""
+    palette: tuple[tuple[int, int, int, int], ...] | None = None
+    """Colours of the one stored band, which is read as red, green and blue; see `geoseg.raster.palette`."""
 
     @property
     def alpha_band(self) -> int | None:
@@ -65,7 +73,12 @@ class Scene:
 
 
 def describe(
-    path: str | Path, *, scene_id: str | None = None, assume_crs: str | None = None, allow_ungeoreferenced: bool = False
+    path: str | Path,
+    *,
+    scene_id: str | None = None,
+    assume_crs: str | None = None,
+    allow_ungeoreferenced: bool = False,
+    expand_palette: bool = False,
 ) -> Scene:
     """Describe a raster and refuse what cannot be located or trusted.
 
@@ -74,6 +87,7 @@ def describe(
         scene_id: Name of the scene; the file's stem by default. What no file name may hold becomes ``_``.
         assume_crs: CRS of a raster that names none, as WKT, PROJ string or ``EPSG:nnnn``; no effect on others.
         allow_ungeoreferenced: Take a raster without CRS or transform as it is, in pixels.
+        expand_palette: Take a paletted band for the red, green and blue that its indices stand for.
 
     Raises:
         SceneError: If the file is missing, no raster, holds several rasters or complex numbers, lacks a georeference,
@@ -85,7 +99,10 @@ def describe(
     name = str(Path(path).absolute() if known else path)
     try:
         with open_raster(name) as dataset:
-            return _scene(dataset, name, scene_id, assume_crs, allow_ungeoreferenced)
+            scene = _scene(dataset, name, scene_id, assume_crs, allow_ungeoreferenced)
+            if expand_palette and scene.roles == ("palette",):
+                return as_colours(scene, dataset.colormap(1))
+            return scene
     except RasterioIOError as error:
         raise SceneError(_why_unreadable(name, error)) from error
 
@@ -126,9 +143,11 @@ def _scene(
         nodata=tuple(dataset.nodatavals),
         descriptions=tuple(dataset.descriptions),
         roles=tuple(role.name for role in dataset.colorinterp),
+        scales=tuple(dataset.scales),
+        offsets=tuple(dataset.offsets),
         one_bit=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") == "1",
         has_mask={"per_dataset"} <= {flag.name for flag in dataset.mask_flag_enums[0]} <= {"per_dataset", "nodata"},
-        block_shape=tuple(dataset.block_shapes[0]),
+        block_shape=dataset.shape if _is_one_strip(dataset) else tuple(dataset.block_shapes[0]),
         absent_blocks=_absent_blocks(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
@@ -176,7 +195,7 @@ def _wkt2(crs: CRS) -> str:
 
 def _absent_blocks(dataset: DatasetReader) -> int:
     """Count the internal tiles without a place in the file: sparse on purpose, or the index is damaged."""
-    if dataset.driver != "GTiff" or dataset.nodatavals[0] is not None:
+    if dataset.driver != "GTiff" or dataset.nodatavals[0] is not None or _is_one_strip(dataset):
         return 0
     rows, cols = -(-np.array(dataset.shape) // dataset.block_shapes[0])
     return sum(
@@ -184,6 +203,19 @@ def _absent_blocks(dataset: DatasetReader) -> int:
         for row in range(rows)
         for col in range(cols)
     )
+
+
+def _is_one_strip(dataset: DatasetReader) -> bool:
+    """Tell whether all rows lie in one compressed strip.
+
+    If they are more than 10,000, GDAL shows each as a strip of its own, and all but the first have no place.
+    """
+
+    def has_place(row: int) -> bool:
+        return dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) is not None
+
+    rows_alone = dataset.height > _LONGEST_STRIP and dataset.block_shapes[0] == (1, dataset.width)
+    return rows_alone and has_place(0) and not has_place(1) and not has_place(dataset.height - 1)
 
 
 def _sources(vrt: str) -> list[str]:
@@ -232,7 +264,11 @@ def _why_unreadable(path: str, error: RasterioIOError) -> str:
         return f"{path} is empty (0 bytes). Fetch it again."
     with file.open("rb") as stream:
         start = stream.read(40)
-    hint = " It is a web page, perhaps of a login or an error." if start.lstrip()[:1] == b"<" else ""
+    hint = (
+        " It is a web page, perhaps of a login or an error."
+        if start.lstrip().lower().startswith((b"<html", b"<!doctype"))
+        else ""
+    )
     return (
         f"{path} cannot be opened as a raster: {error.__cause__ or error} It starts with {start!r}.{hint} "
         f"Fetch it again, or convert it to GeoTIFF; geoseg reads {', '.join(DRIVERS)}."

@@ -16,7 +16,12 @@ from geoseg.run.polygon_plan import PolygonPlan
 ALGORITHM = 1
 """Raised with every change of geoseg that changes a byte of its results."""
 
-WITHOUT_EFFECT = frozenset({"assume_crs", "allow_ungeoreferenced"})
+WITHOUT_EFFECT = frozenset(
+    {
+        *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
+        *("remote", "allow_private_hosts"),
+    }
+)
 """Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""
 
 Facts = Mapping[str, Any]
@@ -74,6 +79,7 @@ def take_fingerprint(
         "run.device": device,
         "run.threads": settings.run.threads,
         "run.batch_size": settings.run.batch_size,
+        "run.on_nonfinite": settings.run.on_nonfinite,
         "polygons.crs": polygons.crs,
         "polygons.simplify_px": polygons.simplify_px,
         "polygons.min_area_px": max(1, polygons.min_area_px),

@@ -7,20 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle import Bundle
 from geoseg.publish.crs import check_one_crs
-from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
+from geoseg.raster.bands import BandSelection, select_bands
 from geoseg.raster.scene import Scene, describe
 from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
 from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, take_fingerprint
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
-from geoseg.run.resume import check_scene, find_layouts
+from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
+from geoseg.run.resume import find_layouts, look_up
 from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
 from geoseg.run.storage import open_storage
 from geoseg.run.store import SceneStore
@@ -93,13 +92,15 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     Raises:
         SettingsError: If two scenes would be published under one name.
     """
-    found, failed, warnings = [], [], []
-    for path in settings.scenes:
+    found, failed = [], []
+    paths, warnings = drop_repeated(settings.scenes)
+    for path in paths:
         try:
             scene = describe(
                 path,
                 assume_crs=settings.scene.assume_crs,
                 allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
+                expand_palette=settings.scene.expand_palette,
             )
             selection = select_bands(
                 scene,
@@ -107,14 +108,17 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 bands=None if settings.scene.bands == "auto" else settings.scene.bands,
                 mask_band=settings.scene.mask_band,
                 nodata_rule=settings.scene.nodata_rule,
+                apply_scale=settings.scene.apply_scale,
+                on_read_error=settings.scene.on_read_error,
                 names=bundle.bands,
             )
+            warnings += check_scene(scene, selection, settings, bundle)
         except SceneError as error:
             failed.append((path, str(error)))
             continue
-        warnings += describe_warnings(scene, selection)
         found.append((scene, selection))
     scenes = [scene for scene, _ in found]
+    warnings += lost_masks(scenes)
     _check_names(scenes)
     return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings))
 
@@ -153,7 +157,7 @@ def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
         )
         key = digest(fingerprint)
         try:
-            found = check_scene(storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite)
+            found = look_up(storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite)
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue
@@ -238,7 +242,7 @@ def _tile(
 
 
 def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
-    return len(selection.bands) * np.result_type(*(scene.dtypes[band - 1] for band in selection.bands)).itemsize
+    return len(selection.bands) * selection.dtype(scene).itemsize
 
 
 def _block_bytes(tiling: Tiling, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
@@ -256,8 +260,6 @@ def _check_names(scenes: Sequence[Scene]) -> None:
         other = seen.setdefault(scene.scene_id.casefold(), scene)
         if other is scene:
             continue
-        if other.path == scene.path:
-            raise SettingsError(f"{scene.path} is given twice. Give each scene once.")
         raise SettingsError(
             f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
             "run them into two outputs."

@@ -87,7 +87,9 @@ def make_report(
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     patches = valid_pixels = 0
     forward_s = 0.0
+    notes: list[str] = []
     for cost in costs:
+        notes += cost.notes
         if cost.stage == "resumed":
             continue
         stages[cost.stage].update({"units": 1, "bytes": cost.bytes})
@@ -122,7 +124,7 @@ def make_report(
         forward_s=round(forward_s, 3),
         px_per_s=round(valid_pixels / max(seconds, 1e-9), 1),
         km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 and not resumed else None,
-        warnings=list(plan.warnings),
+        warnings=[*plan.warnings, *sorted(notes)],
     )
 
 

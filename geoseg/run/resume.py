@@ -33,7 +33,7 @@ class Found:
     """Folders of unfinished work that nobody will go on with."""
 
 
-def check_scene(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, overwrite: bool) -> Found:
+def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, overwrite: bool) -> Found:
     """Compare what the output holds of a scene with what is asked for.
 
     Args:

@@ -125,7 +125,7 @@ def _open_executor(found: Survey) -> Executor:
 def _inference(plan: Plan, device: str) -> Inference:
     run = plan.settings.run
     batch_size = None if run.batch_size == "auto" else run.batch_size
-    return Inference(device, patch_px(plan.settings, plan.bundle), batch_size, run.threads)
+    return Inference(device, patch_px(plan.settings, plan.bundle), batch_size, run.threads, run.on_nonfinite)
 
 
 def _warn(console: Console, warnings: tuple[str, ...]) -> None:

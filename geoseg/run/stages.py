@@ -4,9 +4,10 @@ A block is read, predicted and finished in a chain, and pixels and scores travel
 finished block has to say to others lies in the store.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish, unscored
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
-from geoseg.raster.read import read_window
+from geoseg.raster.holes import describe_holes, read_around_holes
 from geoseg.run import faults
 from geoseg.run.gate import BEFORE, blocks_at
 from geoseg.run.plan import ScenePlan
@@ -44,6 +45,8 @@ class Cost:
     """Pixels that got a class."""
     components: int = 0
     """Regions of one class in a finished block."""
+    notes: tuple[str, ...] = ()
+    """What the report should tell of it: pixels that could not be decoded, logits that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class BlockPixels:
     """Raw values in the file's dtype, shape (C, H, W) of ``block.read``."""
     valid: NDArray[np.bool_]
     """True where the scene is valid, shape (H, W) of ``block.read``."""
+    notes: tuple[str, ...] = ()
+    """What the report should tell of the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Scored:
 
     scores: BlockScores
     spill: Spill
+    notes: tuple[str, ...] = ()
+    """What the report should tell of the block."""
 
 
 TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
@@ -80,18 +87,20 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPi
     """
     faults.hit("read", "start", block.name)
     started = perf_counter()
-    pixels, valid = read_window(plan.scene, plan.selection, block.read)
+    pixels, valid, holes = read_around_holes(plan.scene, plan.selection, block.read)
     core_valid = valid[block.core.slices(block.read)]
+    notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
     found: tuple[str, BlockPixels | Scored | None]
     if valid_patches(plan.tiling.lattice, block, valid):
-        found = TODO, BlockPixels(pixels, valid)
+        found = TODO, BlockPixels(pixels, valid, notes)
     elif core_valid.any():
-        found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None))
+        found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes)
     else:
         found = BLANK, None
-        plan.store.put_blank(block, {"valid_pixels": 0, "components": 0})
+        plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes})
     faults.hit("read", "end", block.name)
-    return (Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes), found[0]), found[1]
+    cost = Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes, notes=() if found[1] else notes)
+    return (cost, found[0]), found[1]
 
 
 def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: BlockPixels) -> tuple[Cost, Scored]:
@@ -104,8 +113,9 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
     started = perf_counter()
     result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
     faults.hit("predict", "end", block.name)
+    notes = tuple(f"{plan.scene.path}: logits are not finite in {patch}, nodata there." for patch in result.not_finite)
     cost = Cost("predict", perf_counter() - started, patches=result.patches, forward_s=result.forward_s)
-    return cost, Scored(result.scores, result.spill)
+    return cost, Scored(result.scores, result.spill, (*read.notes, *notes))
 
 
 def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
@@ -118,19 +128,25 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     before = blocks_at(plan.tiling, block, BEFORE)
     earlier = plan.store.records.find(BLOCKS, block.name)
     if earlier is not None:  # by an attempt that nobody heard of; it may have removed strips
-        return Cost("finish", perf_counter() - started, **earlier.facts)
+        return finished_cost("finish", earlier.facts, perf_counter() - started)
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     class_map = finish(own.scores, bands, plan.store.take_spill(before), len(plan.legend))
     labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
     facts = {
         "valid_pixels": int(np.count_nonzero(class_map.classes != NODATA_CLASS)),
         "components": len(labels.components) if labels else 0,
+        "notes": own.notes,
     }
     stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels.rim if labels else None, facts)
     faults.hit("finish", "end", block.name)
     if (-1, -1) in before:  # the blocks that needed its other strips were finished before this one began
         plan.store.drop_spill(before[-1, -1])
-    return Cost("finish", perf_counter() - started, stored_bytes, **facts)
+    return finished_cost("finish", facts, perf_counter() - started, stored_bytes)
+
+
+def finished_cost(stage: str, facts: Mapping[str, Any], seconds: float = 0.0, stored_bytes: int = 0) -> Cost:
+    """What a finished block took, with the facts of its record."""
+    return Cost(stage, seconds, stored_bytes, **{**facts, "notes": tuple(facts["notes"])})
 
 
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:

@@ -1,6 +1,7 @@
 """The predictor against references that do not share its code: float64, onnxruntime, whole arrays."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import torch
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import band_windows, decide, finish
 from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.grid.window import Window
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
@@ -22,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def predict_whole(
-    bundle: Path, pixels: np.ndarray, valid: np.ndarray | None = None, patch: int = 32, **how: int
+    bundle: Path, pixels: np.ndarray, valid: np.ndarray | None = None, patch: int = 32, **how: Any
 ) -> Prediction:
     """Predict a scene in one block."""
     valid = np.ones(pixels.shape[1:], bool) if valid is None else valid
@@ -209,6 +211,73 @@ def test_logits_that_are_not_finite_stop_the_scene(tmp_path: Path) -> None:
         predict_whole(bundle, pixels)
 
 
+@pytest.mark.parametrize("strides", [1, 2, 4])
+def test_row34_pixels_without_finite_logits_become_nodata_where_that_is_wanted(tmp_path: Path, strides: int) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), scaling=[{"type": "log1p"}])
+    pixels = np.random.default_rng(0).integers(1, 9, (2, 90, 70)).astype(np.int16)
+    bad = np.zeros((90, 70), bool)
+    bad[[33, 50, 89, 24, 0], [5, 28, 69, 24, 0]] = True  # alone, where two and where four patches meet, at the rim
+    good = pixels.copy()
+    pixels[1, bad] = -7
+    classes, confidence, not_finite = predict_in_blocks(bundle, pixels, strides, on_nonfinite="nodata")
+    expected, expected_confidence, none = predict_in_blocks(bundle, good, strides)
+    np.testing.assert_array_equal(classes, np.where(bad, 255, expected))
+    np.testing.assert_array_equal(confidence, np.where(bad, 0, expected_confidence))
+    rows, cols = np.nonzero(bad)
+    lattice = Lattice.of(bad.shape, 32, 8)
+    patches = {lattice.patch(i, j) for i in range(lattice.rows.count) for j in range(lattice.cols.count)}
+    assert set(not_finite) == {
+        patch
+        for patch in patches
+        if any(
+            patch.row <= r < patch.row_stop and patch.col <= c < patch.col_stop for r, c in zip(rows, cols, strict=True)
+        )
+    }
+    assert none == []
+
+
+def test_row34_a_whole_map_may_be_unknown(tmp_path: Path) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), shrink=4, scaling=[{"type": "log1p"}])
+    done = predict_whole(bundle, np.full((2, 40, 40), -7, np.int16), on_nonfinite="nodata").scores.decided
+    assert (done.classes == 255).all()
+    assert (done.confidence == 0).all()
+
+
+def test_row36_an_output_of_another_rank_is_refused_before_any_work(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("ReduceMean", ["pixels"], ["classes"], axes=[2, 3], keepdims=0)
+    bundle = save_onnx(tmp_path, [node], [], 2, 2, channels_last=False, batch="n")
+    with pytest.raises(SettingsError, match=r"returns shape \(1, 2\) for 1 patches of 32 px.*model\.json"):
+        Predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+@pytest.mark.parametrize("first", ["aux", "classes"])
+def test_row36_of_several_outputs_the_named_one_is_taken(tmp_path: Path, first: str) -> None:
+    bundle = two_outputs(tmp_path, first)
+    pixels = np.zeros((2, 32, 32), np.uint8)
+    pixels[1] = 9
+    assert (predict_whole(bundle, pixels).scores.decided.classes == 1).all()
+
+
+def test_row36_several_outputs_none_of_which_is_named_are_refused_before_any_work(tmp_path: Path) -> None:
+    bundle = two_outputs(tmp_path, "aux")
+    model = (bundle / "model.json").read_text().replace('"name": "classes"', '"name": "logits"')
+    (bundle / "model.json").write_text(model)
+    with pytest.raises(SettingsError, match=r"model\.onnx cannot be loaded: it has the outputs aux, classes.*logits"):
+        Predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+def two_outputs(folder: Path, first: str) -> Path:
+    """A model of two bands whose output ``classes`` is its input and ``aux`` the contrary."""
+    bundle = linear_onnx(folder, np.eye(2))
+    model = onnx.load(bundle / "model.onnx")
+    model.graph.node.append(onnx.helper.make_node("Neg", ["classes"], ["aux"]))
+    model.graph.output.insert(0 if first == "aux" else 1, onnx.ValueInfoProto())
+    model.graph.output[0 if first == "aux" else 1].CopyFrom(model.graph.output[1 if first == "aux" else 0])
+    model.graph.output[0 if first == "aux" else 1].name = "aux"
+    onnx.save(model, bundle / "model.onnx")
+    return bundle
+
+
 def test_a_model_with_other_classes_than_its_list_is_refused_before_any_work(tmp_path: Path) -> None:
     bundle = linear_onnx(tmp_path, np.ones((3, 2)), class_count=4)
     with pytest.raises(SettingsError, match=r"returns shape \(1, 3, 32, 32\).*names 4 classes"):
@@ -241,26 +310,35 @@ def test_blocks_give_the_whole(tmp_path: Path, scene: np.ndarray) -> None:
     """Cut into blocks of one and two strides, spilled and finished in any order: the bytes of the single block."""
     bundle = unet_bundle(tmp_path)
     whole = predict_whole(bundle, scene)
-    lattice = Lattice.of(scene.shape[1:], 32, 8)
-    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32))
+    assert whole.patches == Lattice.of(scene.shape[1:], 32, 8).count
     for strides in (1, 2):
-        tiling = Tiling(lattice, 24 * strides)
-        classes, confidence = np.full(scene.shape[1:], 77, np.uint8), np.zeros(scene.shape[1:], np.uint8)
-        done = {}
-        for block in sorted(tiling.blocks(), key=lambda b: hash(b.name) % 97):
-            at = block.read.slices(lattice.scene)
-            valid = np.ones(block.read.shape, bool)
-            done[block.row, block.col] = predictor.predict(tiling, block, scene[(slice(None), *at)], valid, "")
-        assert sum(p.patches for p in done.values()) == lattice.count == whole.patches
-        for block in tiling.blocks():
-            r, c = block.row, block.col
-            incoming = [
-                strip
-                for key, side in (((r, c - 1), "east"), ((r - 1, c), "south"), ((r - 1, c - 1), "south_east"))
-                if key in done and (strip := getattr(done[key].spill, side)) is not None
-            ]
-            result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=5)
-            at = block.core.slices(lattice.scene)
-            classes[at], confidence[at] = result.classes, result.confidence
+        classes, confidence, _ = predict_in_blocks(bundle, scene, strides)
         np.testing.assert_array_equal(classes, whole.scores.decided.classes)
         np.testing.assert_array_equal(confidence, whole.scores.decided.confidence)
+
+
+def predict_in_blocks(
+    bundle: Path, scene: np.ndarray, strides: int, **how: Any
+) -> tuple[np.ndarray, np.ndarray, list[Window]]:
+    """Classes, confidence and the patches whose logits were not finite, from blocks of so many strides."""
+    lattice = Lattice.of(scene.shape[1:], 32, 8)
+    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32, **how))
+    tiling = Tiling(lattice, 24 * strides)
+    classes, confidence = np.full(scene.shape[1:], 77, np.uint8), np.zeros(scene.shape[1:], np.uint8)
+    done = {}
+    for block in sorted(tiling.blocks(), key=lambda b: hash(b.name) % 97):
+        at = block.read.slices(lattice.scene)
+        valid = np.ones(block.read.shape, bool)
+        done[block.row, block.col] = predictor.predict(tiling, block, scene[(slice(None), *at)], valid, "")
+    assert sum(p.patches for p in done.values()) == lattice.count
+    for block in tiling.blocks():
+        r, c = block.row, block.col
+        incoming = [
+            strip
+            for key, side in (((r, c - 1), "east"), ((r - 1, c), "south"), ((r - 1, c - 1), "south_east"))
+            if key in done and (strip := getattr(done[key].spill, side)) is not None
+        ]
+        result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=len(predictor._bundle.legend))
+        at = block.core.slices(lattice.scene)
+        classes[at], confidence[at] = result.classes, result.confidence
+    return classes, confidence, [patch for p in done.values() for patch in p.not_finite]

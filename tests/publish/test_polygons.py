@@ -151,7 +151,7 @@ def test_what_has_no_place_or_no_name_is_refused():
     squares, grid = pixel_squares(1, 2), Grid(1, 2, NORTH_UP, UTM)
     with pytest.raises(SceneError, match="no CRS"):
         table_of(squares, Grid(1, 2, NORTH_UP, ""))
-    with pytest.raises(SettingsError, match=r"polygons\.crs='EPSG:1'"):
+    with pytest.raises(SettingsError, match=r"polygons\.crs=EPSG:1 is not in PROJ"):
         table_of(squares, grid, crs="EPSG:1")
     with pytest.raises(SceneError, match="class 1 and the legend ends at 0"):
         build_table(squares, grid, Legend(LEGEND.classes[:1]), stride_px=4, model="m")

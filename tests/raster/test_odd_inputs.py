@@ -21,6 +21,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import describe_warnings, select_bands
 from geoseg.raster.env import gdal_env
+from geoseg.raster.layout import check_layout
 from geoseg.raster.read import read_window
 from geoseg.raster.scene import describe
 
@@ -339,11 +340,26 @@ def test_row12_mixed_types_share_the_smallest_that_holds_both(tmp_path: Path) ->
     np.testing.assert_array_equal(data, np.concatenate([one, two]))
 
 
-def test_row18_wide_strips_are_warned_of(tmp_path: Path) -> None:
-    scene = describe(write(tmp_path / "s.tif", np.zeros((1, 4, 20_000), np.uint8), blockysize=1))
-    (text,) = describe_warnings(scene, select_bands(scene, 1))
-    assert "stored in pieces of 1 x 20000 pixels" in text
-    assert "decodes 20 times" in text
+@pytest.mark.parametrize(("width", "times"), [(20_000, 20), (200_000, 195)])
+def test_row18_wide_strips_are_warned_of_and_refused_when_hopeless(tmp_path: Path, width: int, times: int) -> None:
+    scene = describe(write(tmp_path / "s.tif", np.zeros((1, 4, width), np.uint8), blockysize=1))
+    (text,) = check_layout(scene, force=True)
+    assert f"stored in pieces of 1 x {width} pixels" in text
+    assert f"decodes {times} times" in text
+    assert "gdal_translate -of COG" in text
+    if times > 100:
+        with pytest.raises(SceneError, match=r"gdal_translate -of COG.* At most 100 times .* scene\.force_layout"):
+            check_layout(scene, force=False)
+    else:
+        assert check_layout(scene, force=False) == [text]
+
+
+def test_row18_one_giant_strip_is_refused(tmp_path: Path) -> None:
+    data = np.ones((1, 12_000, 12_000), np.uint8)
+    scene = describe(write(tmp_path / "s.tif", data, blockysize=12_000, compress="deflate"))
+    assert scene.absent_blocks == 0
+    with pytest.raises(SceneError, match="decodes 137 times"):
+        check_layout(scene, force=False)
 
 
 def test_row23_truncated_file_names_file_and_window(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from rasterio.transform import from_origin
 
 from geoseg.errors import SettingsError
 from geoseg.vector.engine import polygonize as polygonize_whole
@@ -110,7 +111,9 @@ def test_polygons_that_cannot_be_are_refused(
 
 
 def test_metres_need_a_crs_in_metres(inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    scene = write_scene(tmp_path / "degrees.tif", textured(40, 40), crs="EPSG:4326")
+    scene = write_scene(
+        tmp_path / "degrees.tif", textured(40, 40), crs="EPSG:4326", transform=from_origin(9, 49, 1e-4, 1e-4)
+    )
     for key in ("simplify_m", "min_area_m2"):
         with pytest.raises(SettingsError, match=r"need a projected CRS in metres; .*degrees\.tif has WGS 84\. Use"):
             run(scene, inputs[1], tmp_path / "out", polygons={key: 30})

@@ -1,0 +1,97 @@
+"""A look at a scene's values before any work: a few windows at full resolution, spread over the scene."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
+from geoseg.raster.read import DecodeError, read_declared
+from geoseg.raster.scene import Scene
+
+WINDOWS_A_SIDE = 4
+WINDOW_PX = 96
+
+SATURATED_SHARE = 0.25
+"""A band is called saturated if more of its sample than this holds the largest value of its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Values of some pixels of a scene."""
+
+    values: NDArray[np.number]
+    """Values of the valid pixels, shape (C, N)."""
+    pixels: int
+    """Pixels that were looked at and that the file does not declare invalid."""
+    not_finite: int
+    """Those of ``pixels`` where a band is NaN or infinite."""
+
+
+def take_sample(scene: Scene, selection: BandSelection) -> Sample:
+    """Look at up to 16 windows of a scene; overviews are never read. A small scene is read whole.
+
+    What cannot be decoded is left out: it is dealt with when its block is read.
+    """
+    values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
+    for window in _windows(scene):
+        with suppress(DecodeError):
+            found, declared = read_declared(scene, selection, window)
+            finite = np.isfinite(found).all(axis=0)
+            pixels += int(declared.sum())
+            not_finite += int((declared & ~finite).sum())
+            values.append(found[:, declared & finite])
+    return Sample(np.concatenate(values, axis=1), pixels, not_finite)
+
+
+def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_not_finite_share: float) -> list[str]:
+    """Tell which values look like a mistake.
+
+    Raises:
+        SceneError: If more than ``max_not_finite_share`` of the sample is NaN or infinite without being nodata.
+    """
+    told, looked_at = [], f"of {sample.pixels} pixels of a sample"
+    if sample.not_finite:
+        share = sample.not_finite / sample.pixels
+        text = f"{scene.path}: {share:.1%} {looked_at} are NaN or infinite, which the file does not declare as nodata"
+        if share > max_not_finite_share:
+            raise SceneError(
+                f"{text}; at most {max_not_finite_share:.1%} are accepted. Declare it (gdal_edit.py -a_nodata nan "
+                "FILE), or set scene.max_nonfinite_share higher."
+            )
+        told.append(f"{text}. They are treated as nodata.")
+    if sample.values.shape[1] < 2:
+        return told
+    for band, values in zip(selection.bands, sample.values, strict=True):
+        low, high = values.min(), values.max()
+        stored = np.dtype(scene.dtypes[band - 1])
+        if low == high:
+            told.append(f"{scene.path}: band {band} holds {low:g} everywhere in a sample. Is it the right file?")
+        elif stored.kind in "iu" and (full := np.mean(values == np.iinfo(stored).max)) > SATURATED_SHARE:
+            told.append(
+                f"{scene.path}: band {band} is saturated: {full:.0%} {looked_at} hold {high:g}, its largest value."
+            )
+    return told
+
+
+def _windows(scene: Scene) -> list[Window]:
+    height, width = scene.grid.window.shape
+    if scene.grid.window.pixels <= (WINDOWS_A_SIDE * WINDOW_PX) ** 2:
+        return [scene.grid.window]
+    # Where pieces are large each window decodes much of the file.
+    count = WINDOWS_A_SIDE if read_amplification(scene) <= HIGH_AMPLIFICATION else 1
+    return [
+        Window(row, col, min(height, WINDOW_PX), min(width, WINDOW_PX))
+        for row in _starts(height, count)
+        for col in _starts(width, count)
+    ]
+
+
+def _starts(size: int, count: int) -> list[int]:
+    """First pixels of windows in the middles of ``count`` equal parts of an axis, without repetition."""
+    starts = (int((part + 0.5) * size / count) - WINDOW_PX // 2 for part in range(count))
+    return sorted({max(0, min(start, size - WINDOW_PX)) for start in starts})

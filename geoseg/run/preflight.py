@@ -1,0 +1,152 @@
+"""What a look at the scenes, the model and the settings together tells before any work."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from pyproj import CRS
+
+from geoseg.config import Settings
+from geoseg.errors import SceneError
+from geoseg.grid.window import Grid
+from geoseg.model.bundle import Bundle
+from geoseg.model.plausible import judge_values
+from geoseg.publish.crs import missing_grids
+from geoseg.publish.longitude import western_longitude
+from geoseg.publish.measure import check_place, is_planar, measure_geodesic
+from geoseg.publish.polygons import NATIVE, published_crs, to_crs
+from geoseg.raster.bands import BandSelection, describe_warnings
+from geoseg.raster.layout import check_layout
+from geoseg.raster.sample import sample_warnings, take_sample
+from geoseg.raster.scene import Scene
+
+MAX_PIXEL_RATIO = 2.0
+"""A model made for pixels this many times larger or smaller sees other textures; below that most still work."""
+MAX_AREA_RATIO = 1.01
+"""Planar areas that differ from those on the ellipsoid by more are worth a warning."""
+
+
+def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Leave out files that were given before, also under another name such as a link.
+
+    Returns:
+        The paths that stay, in their order, and a warning for each that does not.
+    """
+    first: dict[object, str] = {}
+    told = []
+    for path in paths:
+        try:
+            status = os.stat(path)  # noqa: PTH116  (a path may be one of GDAL's own, which pathlib would change)
+            key: object = (status.st_dev, status.st_ino)
+        except (OSError, ValueError):
+            key = path
+        if key not in first:
+            first[key] = path
+        else:
+            same = f" and is the same file as {first[key]}" if first[key] != path else ""
+            told.append(f"{path} is given twice{same}; it is segmented once.")
+    return tuple(first.values()), told
+
+
+def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bundle: Bundle) -> list[str]:
+    """Judge one scene: its bands, layout, values and place.
+
+    Returns:
+        Warnings, in plain sentences.
+
+    Raises:
+        SceneError: If it cannot be processed, or would not give what was asked for.
+    """
+    wanted = settings.scene
+    told = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
+    told += _band_warnings(scene, selection, bundle, strict=wanted.strict_bands)
+    sample = take_sample(scene, selection)
+    told += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
+    told += [f"{scene.path}: {text}" for text in judge_values(sample.values, bundle.bands, bundle.file.scaling)]
+    if scene.grid.crs:
+        try:
+            told += _place_warnings(scene, bundle, settings.polygons.crs)
+        except SceneError as error:
+            raise SceneError(f"{scene.path}: {error}") from error
+    return told
+
+
+def lost_masks(scenes: Sequence[Scene]) -> list[str]:
+    """Warn of scenes that say nothing about validity while others of the run have a mask: theirs may be lost."""
+    masked = [scene for scene in scenes if any(file.endswith(".msk") for file in scene.files)]
+    silent = [
+        scene
+        for scene in scenes
+        if not scene.has_mask and scene.alpha_band is None and all(value is None for value in scene.nodata)
+    ]
+    if not masked:
+        return []
+    return [
+        f"{scene.path}: it has no mask and no nodata value, while {masked[0].path} comes with a .msk file. If its own "
+        "was lost on the way, copy it beside the scene; otherwise every pixel counts as valid."
+        for scene in silent
+    ]
+
+
+def _band_warnings(scene: Scene, selection: BandSelection, bundle: Bundle, *, strict: bool) -> list[str]:
+    described = [scene.descriptions[band - 1] for band in selection.bands]
+    differ = [
+        f"band {band} is {description or 'unnamed'}, not {name}"
+        for band, description, name in zip(selection.bands, described, bundle.bands, strict=True)
+        if (description or strict) and _plain(description or "") != _plain(name)
+    ]
+    if not differ:
+        return []
+    text = f"{scene.path}: the scene and {bundle.name} name the bands differently: {'; '.join(differ)}."
+    if strict:
+        raise SceneError(f"{text} Set scene.bands to the model's order, or leave out scene.strict_bands.")
+    return [f"{text} Set scene.bands if the order is wrong."]
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
+    """Judge what becomes of places, areas and the size of pixels."""
+    told, native = [], CRS.from_wkt(scene.grid.crs)
+    ground_m2, trained_m = _ground_m2(scene.grid, native), bundle.file.pixel_m
+    if ground_m2 is not None and trained_m is not None:
+        pixel_m = math.sqrt(ground_m2)
+        if not 1 / MAX_PIXEL_RATIO <= pixel_m / trained_m <= MAX_PIXEL_RATIO:
+            told.append(
+                f"pixels of {pixel_m:.3g} m, while {bundle.name} was trained on {trained_m:g} m. Resample it first: "
+                f"gdalwarp -tr {trained_m:g} {trained_m:g} -r average IN OUT (in a CRS in metres)."
+            )
+    if ground_m2 is not None and is_planar(native):
+        ratio = scene.grid.pixel_area / ground_m2
+        if not 1 / MAX_AREA_RATIO <= ratio <= MAX_AREA_RATIO:
+            told.append(
+                f"areas in {native.name} are {ratio:.3g} times those on the ground here, and area_m2 is that of the "
+                "CRS. Use an equal-area CRS such as EPSG:6933 if that matters."
+            )
+    if crs != NATIVE:
+        target = published_crs(scene.grid, crs)
+        if western_longitude(scene.grid, target) is not None:
+            told.append(f"it crosses the antimeridian: longitudes in {crs} go on beyond 180 degrees.")
+        if grids := missing_grids(native, CRS.from_wkt(target)):
+            told.append(
+                f"the best way to {crs} needs {', '.join(grids)}, which PROJ does not have here: polygons may lie some "
+                "metres off. Install the grids (projsync), or use polygons.crs=native."
+            )
+    return [f"{scene.path}: {text}" for text in told]
+
+
+def _ground_m2(grid: Grid, crs: CRS) -> float | None:
+    """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth, where planar areas will do."""
+    check_place(crs)
+    row, col = grid.height // 2, grid.width // 2
+    corners = np.array([(col, row), (col + 1, row), (col + 1, row + 1), (col, row + 1)], np.float64)
+    try:
+        return float(measure_geodesic(np.array([shapely.Polygon(to_crs(corners, grid))]), crs).area_m2[0]) or None
+    except SceneError:
+        if is_planar(crs):
+            return None
+        raise

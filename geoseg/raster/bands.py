@@ -8,6 +8,7 @@ import numpy as np
 
 from geoseg.errors import SceneError
 from geoseg.raster.scene import Scene
+from geoseg.redact import redact
 
 NodataRule = Literal["any", "all"]
 
@@ -99,7 +100,9 @@ def usable_nodata(scene: Scene, band: int) -> float | None:
 
 def describe_warnings(scene: Scene, selection: BandSelection) -> list[str]:
     """Tell what is worth knowing before a run, in plain sentences. Empty when nothing is odd."""
-    return [f"{scene.path}: {text}" for text in (*_validity_warnings(scene, selection), *_layout_warnings(scene))]
+    return [
+        redact(f"{scene.path}: {text}") for text in (*_validity_warnings(scene, selection), *_layout_warnings(scene))
+    ]
 
 
 def _validity_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:

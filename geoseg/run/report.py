@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from geoseg.errors import ExitCode
+from geoseg.redact import redact_values
 from geoseg.run.nodes import software
 from geoseg.run.pipeline import Outcome
 from geoseg.run.plan import Plan
@@ -113,9 +114,9 @@ def write_report(report: Report, plan: Plan) -> Path:
     """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; the folder's path."""
     folder = Path(plan.settings.output) / "runs" / report.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    settings = plan.settings.model_dump(mode="json")
+    settings = redact_values(plan.settings.model_dump(mode="json"))
     _replace(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    _replace(folder / "report.json", json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
+    _replace(folder / "report.json", json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n")
     return folder
 
 

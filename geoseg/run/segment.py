@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from geoseg.config import Settings
-from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
+from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.executor import Executor, InlineExecutor
 from geoseg.run.pipeline import Order, Pipeline
 from geoseg.run.plan import Plan, ScenePlan, Survey, make_plan, patch_px, survey
@@ -35,7 +35,8 @@ def segment(settings: Settings, console: Console | None = None, order: Order = l
         SettingsError: If the run cannot start as asked.
     """
     console = console or Console(quiet=True)
-    found = survey(settings, read_bundle(settings.model))
+    bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
+    found = survey(settings, bundle)
     check_writable(Path(settings.output))
     for warning in found.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)

@@ -36,15 +36,17 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
     try:
         # An overview can be older than the raster it was made from.
-        with open_raster(scene.path, OVERVIEW_LEVEL="NONE") as dataset:
+        with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
             if (dataset.height, dataset.width, dataset.count) != (scene.grid.height, scene.grid.width, scene.bands):
                 raise SceneError(f"{scene.path} has changed since the run began. Start the run again.")
             return _read(dataset, scene, selection, window)
     except RasterioIOError as error:
-        raise SceneError(
-            f"{scene.path} cannot be read at {window}: {error.__cause__ or error} "
-            "The file is truncated or damaged: fetch it again, or cut the part away with gdal_translate -srcwin."
-        ) from error
+        remedy = (
+            "The connection failed or the file is damaged: run again, or fetch the file first."
+            if scene.remote
+            else "The file is truncated or damaged: fetch it again, or cut the part away with gdal_translate -srcwin."
+        )
+        raise SceneError(f"{scene.path} cannot be read at {window}: {error.__cause__ or error} {remedy}") from error
 
 
 def _read(

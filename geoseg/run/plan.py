@@ -86,6 +86,8 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 path,
                 assume_crs=settings.scene.assume_crs,
                 allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
+                remote=settings.scene.remote,
+                allow_private_hosts=settings.scene.allow_private_hosts,
             )
             selection = select_bands(
                 scene,

@@ -7,13 +7,14 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint audit bench clean
 
 help:
 	@echo "make demo      segment a synthetic landscape on a local Ray and show the result"
 	@echo "make test      the tests that run in minutes"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"
+	@echo "make audit     known vulnerabilities of the versions in constraints.txt; asks pypi.org"
 	@echo "make bench     the benchmarks, one table"
 	@echo "make clean     remove .venv and caches"
 
@@ -39,6 +40,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A package that the service does not know is skipped with exit code 0; --strict makes that a failure.
+audit: $(STAMP)
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.benchmarks

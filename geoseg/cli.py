@@ -35,6 +35,10 @@ ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
 AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
 OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace results made otherwise.")]
+TrustOption = Annotated[
+    bool | None, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
+]
+RemoteOption = Annotated[bool | None, typer.Option("--remote", help="Accept https:// and s3:// as scenes.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 
@@ -47,6 +51,8 @@ def segment_command(
     assignments: SetOption = None,
     address: AddressOption = None,
     overwrite: OverwriteOption = None,
+    trust_model_code: TrustOption = None,
+    remote: RemoteOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Segment scenes; publish class maps (COG) and polygons (GeoParquet). The same command resumes a run that died."""
@@ -56,6 +62,8 @@ def segment_command(
         "output": output,
         "run.address": address,
         "overwrite": overwrite or None,
+        "trust_model_code": trust_model_code or None,
+        "scene.remote": remote or None,
     }
     settings = load_settings(config, assignments or (), flags)
     if dry_run:
@@ -147,7 +155,7 @@ def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bund
 
     found = read_bundle(bundle)
     table = Table(show_header=False, box=None)
-    table.add_row("model", f"{found.name} ({found.file.artifact}, sha256 {found.sha256[:12]})")
+    table.add_row("model", f"{found.name} ({found.file.artifact})")
     table.add_row("bands", ", ".join(found.bands))
     table.add_row("patch, overlap", f"{found.patch_px} px, {found.overlap_px} px")
     table.add_row("scaling", " -> ".join(step.type for step in found.file.scaling) or "none")
@@ -156,19 +164,21 @@ def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bund
             f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
         )
     out.print(table)
+    out.print(f" sha256 {found.sha256}")
 
 
 @models.command("check")
 def check_model(
     bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
+    trust_model_code: TrustOption = None,
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
-    from geoseg.model.bundle import read_bundle  # noqa: PLC0415
     from geoseg.model.inference import Inference  # noqa: PLC0415
     from geoseg.model.predictor import Predictor  # noqa: PLC0415
+    from geoseg.model.trust import read_trusted_bundle  # noqa: PLC0415
 
-    found = read_bundle(bundle)
+    found = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
     Predictor(found, Inference(device, found.patch_px))
     out.print(f"{found.name} runs on {device} with patches of {found.patch_px} px and {len(found.legend)} classes.")
 

@@ -40,9 +40,14 @@ def _no_bare_number(value: Any) -> Any:
     return value
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{64}$"), AfterValidator(str.lower)]
+
+
 def _storage(value: str) -> str:
     if not value.strip() or value.startswith("/vsi") or ("://" in value and not value.startswith("s3://")):
         raise ValueError("it must be a directory that every node sees, or s3://BUCKET/PREFIX")
+    if "://" in value and "@" in value.split("/")[2]:
+        raise ValueError("it must hold no credentials; give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return value
 
 
@@ -72,6 +77,10 @@ class SceneSettings(_Section):
     """A pixel is not valid if any, or only if all, of its bands hold the nodata value."""
     assume_crs: str | None = None
     """CRS of scenes that have none, such as EPSG:32633."""
+    remote: bool = False
+    """Accept https:// and s3:// as scenes, and in VRTs."""
+    allow_private_hosts: bool = False
+    """With remote: accept http:// and hosts of private networks, this machine and metadata services too."""
     allow_ungeoreferenced: bool = False
     """Accept scenes without a CRS: rasters are published, polygons are not."""
     strict_bands: bool = False
@@ -141,6 +150,10 @@ class Settings(_Section):
     """Files to segment."""
     model: str
     """Directory of the model bundle."""
+    model_sha256: Sha256 | None = None
+    """The only bundle that may run, as `geoseg models show` names it."""
+    trust_model_code: bool = False
+    """Load model.pt2 and model.torchscript.pt, whose loaders can run code."""
     output: Annotated[str, AfterValidator(_storage)]
     """Directory of the results, visible to every node, or s3://BUCKET/PREFIX."""
     overwrite: bool = False

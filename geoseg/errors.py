@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from geoseg.redact import redact
+
 
 class ExitCode(IntEnum):
     """What the process returns. A scheduler decides by it; the report holds the details."""
@@ -16,6 +18,10 @@ class GeosegError(Exception):
     """Something geoseg can explain. Shown as a message, never as a traceback."""
 
     exit_code: int = ExitCode.CRASH
+
+    def __init__(self, message: str) -> None:
+        """Keep the message without the secrets that a URL in it may hold."""
+        super().__init__(redact(message))
 
 
 class SettingsError(GeosegError):

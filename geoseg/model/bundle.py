@@ -2,8 +2,8 @@
 
 ``model.json`` states the input and output with the property names of the STAC Machine Learning Model extension
 (https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension has no word for. Beside it lies one
-artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures`, or ``model.onnx``. Neither can
-run code when it is loaded.
+artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures` or ``model.onnx`` (with or without
+``model.onnx.data``), which cannot run code when they are loaded; ``model.pt2`` or ``model.torchscript.pt``, which can.
 """
 
 import hashlib
@@ -18,6 +18,10 @@ from geoseg.grid.legend import Legend, LegendClass
 from geoseg.model.scaling import Step
 
 MODEL_FILE = "model.json"
+ONNX_DATA_FILE = "model.onnx.data"
+"""Where torch.onnx puts the weights of a large model."""
+CODE_BEARING = ("model.pt2", "model.torchscript.pt")
+"""Artifacts whose loaders can run code."""
 ANY_SIZE = -1
 DEFAULT_PATCH_PX = 256
 
@@ -95,7 +99,9 @@ class ModelFile(_Described):
     architecture: str = Field(alias="mlm:architecture")
     inputs: tuple[_Input] = Field(alias="mlm:input")
     outputs: tuple[_Output] = Field(alias="mlm:output")
-    artifact: Literal["weights.safetensors", "model.onnx"] = Field(alias="geoseg:artifact")
+    artifact: Literal["weights.safetensors", "model.onnx", "model.pt2", "model.torchscript.pt"] = Field(
+        alias="geoseg:artifact"
+    )
     arguments: dict[str, Any] = Field(alias="geoseg:arguments", default_factory=dict)
     scaling: tuple[Step, ...] = Field(alias="geoseg:scaling", default=())
     nodata_fill: float = Field(alias="geoseg:nodata_fill", default=0.0)
@@ -132,6 +138,8 @@ class Bundle(BaseModel):
     """Classes of the output channels."""
     sha256: str
     """Of ``model.json`` and the artifact: names the model in fingerprints and reports."""
+    trusts_code: bool = False
+    """Permission to load an artifact that can run code; travels to the actors, where it is asked for again."""
 
     @property
     def name(self) -> str:
@@ -187,9 +195,21 @@ def read_bundle(path: str | Path) -> Bundle:
     artifact = path / file.artifact
     if not artifact.is_file():
         raise SettingsError(f"{source} names the artifact {file.artifact}, which is missing. Copy the whole bundle.")
-    digest = hashlib.sha256(source.read_bytes())
-    digest.update(artifact.read_bytes())
-    return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest.hexdigest())
+    return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest(read_files(path, file.artifact)))
+
+
+def read_files(path: Path, artifact: str) -> dict[str, bytes]:
+    """Read all that makes a bundle: ``model.json``, the artifact and the weights that lie beside it."""
+    beside = [ONNX_DATA_FILE] if artifact == "model.onnx" and (path / ONNX_DATA_FILE).is_file() else []
+    return {name: (path / name).read_bytes() for name in (MODEL_FILE, artifact, *beside)}
+
+
+def digest(files: dict[str, bytes]) -> str:
+    """The sha256 of a bundle's files, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    for content in files.values():
+        sha256.update(content)
+    return sha256.hexdigest()
 
 
 def _rgb(color_hint: str) -> tuple[int, int, int]:

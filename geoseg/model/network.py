@@ -1,5 +1,9 @@
 """Load a bundle's artifact and run it on batches of patches."""
 
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
 from typing import Protocol
 
 import onnxruntime
@@ -8,10 +12,12 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
 from geoseg.model.architectures import build
-from geoseg.model.bundle import Bundle
+from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
+from geoseg.model.trust import read_artifact
 
 _DAMAGED = (
     SafetensorError,
@@ -52,12 +58,20 @@ def load_network(bundle: Bundle, device: torch.device, threads: int) -> Network:
         threads: CPU threads of the forward pass; fixed, since a sum's order may depend on it.
 
     Raises:
-        SettingsError: If the artifact does not fit ``model.json`` or is damaged.
+        SettingsError: If the artifact may not be loaded here, does not fit ``model.json`` or is damaged.
     """
+    files = read_artifact(bundle)
+    artifact = files[bundle.file.artifact]
     try:
-        if bundle.file.artifact == "model.onnx":
-            return _OnnxNetwork(bundle, device, threads)
-        return _TorchNetwork(bundle, device)
+        match bundle.file.artifact:
+            case "weights.safetensors":
+                return _TorchNetwork(bundle, artifact, device)
+            case "model.onnx":
+                return _OnnxNetwork(bundle, artifact, files.get(ONNX_DATA_FILE), device, threads)
+            case "model.pt2":
+                return _CodeNetwork(bundle, *_foreign(_load_program, artifact, device))
+            case "model.torchscript.pt":
+                return _CodeNetwork(bundle, *_foreign(_load_script, artifact, device))
     except _DAMAGED as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(
@@ -68,9 +82,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int) -> Network:
 class _TorchNetwork:
     fixed_batch: int | None = None
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device) -> None:
         module = build(bundle.file.architecture, bundle.file.arguments)
-        module.load_state_dict(safetensors.torch.load_file(bundle.artifact))
+        module.load_state_dict(safetensors.torch.load(artifact))
         self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -79,7 +93,7 @@ class _TorchNetwork:
 
 
 class _OnnxNetwork:
-    def __init__(self, bundle: Bundle, device: torch.device, threads: int) -> None:
+    def __init__(self, bundle: Bundle, artifact: bytes, data: bytes | None, device: torch.device, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -92,7 +106,9 @@ class _OnnxNetwork:
                 f"device=cuda needs onnxruntime's {missing.pop()} for {bundle.artifact}, and the installed onnxruntime "
                 f"has only {onnxruntime.get_available_providers()}. Install onnxruntime-gpu or set run.device=cpu."
             )
-        self._session = onnxruntime.InferenceSession(bundle.artifact, options, providers=providers)
+        if data is not None:
+            options.add_external_initializers_from_files_in_memory([ONNX_DATA_FILE], [data], [len(data)])
+        self._session = onnxruntime.InferenceSession(artifact, options, providers=providers)
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"it has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), geoseg feeds one")
@@ -100,15 +116,71 @@ class _OnnxNetwork:
         batch = inputs[0].shape[0] if inputs[0].shape else None
         self.fixed_batch: int | None = batch if isinstance(batch, int) else None
         self._output = _only_or_named([output.name for output in self._session.get_outputs()], bundle)
+        self._layout = _Layout(bundle)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        array = self._layout.enter(batch).cpu().numpy()
+        output = torch.from_numpy(self._session.run([self._output], {self._input: array})[0])
+        return self._layout.leave(output).to(batch.device, torch.float32)
+
+
+class _CodeNetwork:
+    """A module that came with its own code."""
+
+    def __init__(self, bundle: Bundle, module: Callable[[Tensor], Tensor], fixed_batch: int | None) -> None:
+        self._module = module
+        self.fixed_batch = fixed_batch
+        self._layout = _Layout(bundle)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        # TorchScript would otherwise fuse operators after its first calls, and later patches get other bits.
+        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            return self._layout.leave(self._module(self._layout.enter(batch))).float()
+
+
+class _Layout:
+    """NCHW or NHWC, as ``model.json`` says."""
+
+    def __init__(self, bundle: Bundle) -> None:
         self._input_last = bundle.file.inputs[0].input.channels_last
         self._output_last = bundle.file.outputs[0].result.channels_last
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        array = (batch.permute(0, 2, 3, 1) if self._input_last else batch).contiguous().cpu().numpy()
-        output = torch.from_numpy(self._session.run([self._output], {self._input: array})[0])
-        if self._output_last and output.ndim == 4:
-            output = output.permute(0, 3, 1, 2)
-        return output.to(batch.device, torch.float32)
+    def enter(self, batch: Tensor) -> Tensor:
+        """From (N, C, H, W) to what the model takes, contiguous."""
+        return (batch.permute(0, 2, 3, 1) if self._input_last else batch).contiguous()
+
+    def leave(self, output: Tensor) -> Tensor:
+        """From what the model gives to (N, K, h, w)."""
+        return output.permute(0, 3, 1, 2) if self._output_last and output.ndim == 4 else output
+
+
+_Loaded = tuple[Callable[[Tensor], Tensor], int | None]
+"""A module, and the only batch size it takes."""
+
+
+def _foreign(load: Callable[[bytes, torch.device], _Loaded], artifact: bytes, device: torch.device) -> _Loaded:
+    try:
+        return load(artifact, device)
+    except Exception as error:  # whatever foreign code raises while it is loaded, the bundle is at fault
+        raise ValueError(str(error).strip() or type(error).__name__) from error
+
+
+def _load_program(artifact: bytes, device: torch.device) -> _Loaded:
+    """Load what torch.export saved."""
+    if not zipfile.is_zipfile(io.BytesIO(artifact)):  # torch would log a traceback
+        raise ValueError("it is not an archive of torch.export")
+    program = move_to_device_pass(torch.export.load(io.BytesIO(artifact)), device)
+    (name,) = program.graph_signature.user_inputs
+    (shape,) = [node.meta["val"].shape for node in program.graph.nodes if node.name == name]
+    return program.module(), shape[0] if isinstance(shape[0], int) else None
+
+
+def _load_script(artifact: bytes, device: torch.device) -> _Loaded:
+    """Load what torch.jit saved; it does not say which batches it takes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        module = torch.jit.load(io.BytesIO(artifact), map_location=device)  # type: ignore[no-untyped-call]
+    return module.eval(), None
 
 
 def _only_or_named(outputs: list[str], bundle: Bundle) -> str:

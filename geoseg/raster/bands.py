@@ -8,6 +8,7 @@ import numpy as np
 
 from geoseg.errors import SceneError
 from geoseg.raster.scene import Scene
+from geoseg.redact import redact
 
 NodataRule = Literal["any", "all"]
 OnReadError = Literal["fail", "nodata"]
@@ -122,7 +123,7 @@ def is_scaled(scene: Scene, bands: Sequence[int]) -> bool:
 def describe_warnings(scene: Scene, selection: BandSelection) -> list[str]:
     """Tell what is worth knowing before a run, in plain sentences. Empty when nothing is odd."""
     return [
-        f"{scene.path}: {text}"
+        redact(f"{scene.path}: {text}")
         for text in (*_validity_warnings(scene, selection), *_meaning_warnings(scene, selection))
     ]
 

@@ -1,5 +1,6 @@
 """How geoseg opens rasters: one set of GDAL options, one list of formats, no handle shared by threads or processes."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +13,28 @@ from rasterio.io import DatasetReader
 CACHE_BYTES = 64 << 20
 """Decoded tiles that GDAL keeps in a process. Its default is 5 % of the machine, for each of the workers."""
 
-DRIVERS = (
-    *("GTiff", "VRT", "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "ERS", "NITF", "PCIDSK", "MRF"),
+PLAIN_DRIVERS = (
+    *("GTiff", "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "ERS", "NITF"),
     *("PNG", "JPEG", "WEBP", "BMP"),
 )
-"""Formats a scene may have: plain rasters. GDAL's others reach web services, databases or whole archives."""
+"""Formats a scene may have: plain rasters. GDAL's others reach services, archives or any file they name."""
+DRIVERS = ("VRT", *PLAIN_DRIVERS)
+"""A VRT names files too, and is opened only after `geoseg.raster.vrt.check_vrt` has looked at them."""
 
-_OPTIONS = {
+_NOWHERE = "/vsicurl/network-is-off"
+
+_OPTIONS: dict[str, str | int] = {
     # rasterio takes bytes here, where GDAL's own option would read 64 as megabytes.
     "GDAL_CACHEMAX": CACHE_BYTES,
     # A VRT is data: it must not run code.
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "PROJ_NETWORK": "OFF",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+}
+
+_PATIENCE = {
     # Without these a remote read hangs for ever when the other side falls silent.
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_TIMEOUT": "60",
@@ -32,36 +42,49 @@ _OPTIONS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
 }
+"""What the process's environment may set otherwise."""
 
 
 @contextmanager
 def gdal_env() -> Iterator[None]:
     """Set the GDAL options under which every file is opened, read and written."""
-    with rasterio.Env(**_OPTIONS):
+    with rasterio.Env(**_OPTIONS, **{name: os.environ.get(name, value) for name, value in _PATIENCE.items()}):
         yield
 
 
 @contextmanager
-def open_raster(path: str, **options: Any) -> Iterator[DatasetReader]:
-    """Open a raster of one of `DRIVERS` for reading, inside `gdal_env`.
+def open_raster(
+    path: str, *, driver: str | None = None, remote: bool = False, **options: Any
+) -> Iterator[DatasetReader]:
+    """Open a raster for reading, inside `gdal_env`.
 
     The handle is closed at the end and not shared, not even with another call for the same file.
 
     Args:
-        path: What GDAL opens: a file or a ``/vsi`` path.
+        path: What GDAL opens, see `geoseg.raster.address.locate`.
+        driver: GDAL's name of the format; None tries `PLAIN_DRIVERS`, so never a VRT.
+        remote: The raster, or for a VRT some of its sources, may be read over the network.
         options: Open options of the driver.
 
     Raises:
         rasterio.errors.RasterioIOError: If the file is missing, damaged or of another format.
     """
-    with gdal_env():
+    drivers = list(PLAIN_DRIVERS) if driver is None else [driver]
+    with gdal_env(), rasterio.Env(**_network(path, remote)):
         with quiet():
-            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False, **options)
+            dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
         with dataset:
             yield dataset
+
+
+def _network(path: str, remote: bool) -> dict[str, str]:
+    """What GDAL's network file systems may reach: nothing, this one file, or anything for a VRT with remote sources."""
+    if not remote:
+        return {"CPL_VSIL_CURL_ALLOWED_FILENAME": _NOWHERE}
+    # Looking for sidecars would cost a request each.
+    alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    return alone | ({"CPL_VSIL_CURL_ALLOWED_FILENAME": path} if path.startswith("/vsi") else {})
 
 
 @contextmanager

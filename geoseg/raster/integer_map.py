@@ -97,6 +97,6 @@ def _valid_pixels(scene: Scene) -> Iterator[NDArray[np.integer[Any]]]:
 
 
 def _names(scene: Scene) -> dict[int, str]:
-    with open_raster(scene.path) as dataset:
+    with open_raster(scene.path, driver=scene.driver) as dataset:
         tags = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
     return {int(key): name for key, name in tags.items() if key.removeprefix("-").isdecimal()}

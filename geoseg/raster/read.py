@@ -57,10 +57,12 @@ def read_declared(
         try:
             return _read(dataset, scene, selection, window)
         except RasterioIOError as error:
+            what = (
+                "The connection failed or the file is damaged" if scene.remote else "The file is truncated or damaged"
+            )
             raise DecodeError(
-                f"{scene.path} cannot be read at {window}: {error.__cause__ or error} "
-                "The file is truncated or damaged: fetch it again, cut the part away with gdal_translate -srcwin, or "
-                "set scene.on_read_error=nodata."
+                f"{scene.path} cannot be read at {window}: {error.__cause__ or error} {what}: fetch it again, cut the "
+                "part away with gdal_translate -srcwin, or set scene.on_read_error=nodata."
             ) from error
 
 
@@ -68,14 +70,17 @@ def read_declared(
 def _open(scene: Scene) -> Iterator[DatasetReader]:
     try:
         # An overview can be older than the raster it was made from.
-        with open_raster(scene.path, OVERVIEW_LEVEL="NONE") as dataset:
+        with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
             if (dataset.height, dataset.width, dataset.count) != (*scene.grid.window.shape, _stored_bands(scene)):
                 raise SceneError(f"{scene.path} has changed since the run began. Start the run again.")
             yield dataset
     except RasterioIOError as error:
-        raise SceneError(
-            f"{scene.path} can no longer be opened: {error.__cause__ or error} Check that it is still there."
-        ) from error
+        remedy = (
+            "The connection failed: run again, or fetch the file first."
+            if scene.remote
+            else "Check that it is still there."
+        )
+        raise SceneError(f"{scene.path} can no longer be opened: {error.__cause__ or error} {remedy}") from error
 
 
 def _read(

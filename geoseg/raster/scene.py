@@ -1,12 +1,8 @@
 """What a raster file says about itself, checked before any work."""
 
 import hashlib
-import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from xml.etree import ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
@@ -15,8 +11,10 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
+from geoseg.raster.address import Address, locate
 from geoseg.raster.env import DRIVERS, gdal_env, open_raster
 from geoseg.raster.palette import as_colours
+from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _MAX_ID_BYTES = 200
@@ -63,6 +61,8 @@ class Scene:
     """All files that are read: the raster, its sidecars and, for a VRT, its sources."""
     size_bytes: int
     """Sum of the local ones of ``files``."""
+    remote: bool
+    """It, or for a VRT one of its sources, is read over the network."""
     palette: tuple[tuple[int, int, int, int], ...] | None = None
     """Colours of the one stored band, which is read as red, green and blue; see `geoseg.raster.palette`."""
 
@@ -79,32 +79,39 @@ def describe(
     assume_crs: str | None = None,
     allow_ungeoreferenced: bool = False,
     expand_palette: bool = False,
+    remote: bool = False,
+    allow_private_hosts: bool = False,
 ) -> Scene:
     """Describe a raster and refuse what cannot be located or trusted.
 
     Args:
-        path: A file of one of `DRIVERS`, or a ``/vsi`` path.
+        path: A file of one of `DRIVERS`, or what else `geoseg.raster.address.locate` takes.
         scene_id: Name of the scene; the file's stem by default. What no file name may hold becomes ``_``.
         assume_crs: CRS of a raster that names none, as WKT, PROJ string or ``EPSG:nnnn``; no effect on others.
         allow_ungeoreferenced: Take a raster without CRS or transform as it is, in pixels.
         expand_palette: Take a paletted band for the red, green and blue that its indices stand for.
+        remote: Allow scenes, and sources of VRTs, that are read over the network.
+        allow_private_hosts: See `geoseg.raster.address.locate`.
 
     Raises:
-        SceneError: If the file is missing, no raster, holds several rasters or complex numbers, lacks a georeference,
-            or is a VRT that lacks a source.
+        SceneError: If the file is missing, not allowed or no raster, holds several rasters or complex numbers, lacks a
+            georeference, or is a VRT with a source that is missing or not allowed.
         SettingsError: If ``assume_crs`` is no CRS.
     """
-    # os.path also answers False for names that the file system refuses, such as overlong ones.
-    known = os.path.exists(path)  # noqa: PTH110
-    name = str(Path(path).absolute() if known else path)
+    address = locate(path, remote=remote, allow_private_hosts=allow_private_hosts)
+    sources = VrtSources((), address.remote)
+    if address.file is not None and is_vrt(address.file):
+        sources = check_vrt(address.file, remote=remote, allow_private_hosts=allow_private_hosts)
+    driver = "VRT" if sources.files else None
+    name = safe_id(address.stem if scene_id is None else scene_id)
     try:
-        with open_raster(name) as dataset:
-            scene = _scene(dataset, name, scene_id, assume_crs, allow_ungeoreferenced)
+        with open_raster(address.name, driver=driver, remote=sources.remote) as dataset:
+            scene = _scene(dataset, address.name, name, sources, assume_crs, allow_ungeoreferenced)
             if expand_palette and scene.roles == ("palette",):
                 return as_colours(scene, dataset.colormap(1))
             return scene
     except RasterioIOError as error:
-        raise SceneError(_why_unreadable(name, error)) from error
+        raise SceneError(_why_unreadable(address, error)) from error
 
 
 def safe_id(name: str) -> str:
@@ -121,7 +128,12 @@ def safe_id(name: str) -> str:
 
 
 def _scene(
-    dataset: DatasetReader, path: str, scene_id: str | None, assume_crs: str | None, allow_ungeoreferenced: bool
+    dataset: DatasetReader,
+    path: str,
+    scene_id: str,
+    sources: VrtSources,
+    assume_crs: str | None,
+    allow_ungeoreferenced: bool,
 ) -> Scene:
     if dataset.subdatasets:
         listed = ", ".join(dataset.subdatasets)
@@ -132,9 +144,14 @@ def _scene(
         raise SceneError(
             f"{path} holds complex numbers ({dataset.dtypes[0]}). Write their amplitude or intensity to a file first."
         )
-    files = tuple(dict.fromkeys([*dataset.files, *(_sources(path) if dataset.driver == "VRT" else ())]))
+    overviews = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ":::BASE:::")
+    if not overviews.startswith(":::BASE:::"):
+        raise SceneError(
+            f"{path} names a file of overviews elsewhere: {overviews}. Remove OVERVIEW_FILE from its tags."
+        )
+    files = tuple(dict.fromkeys([*dataset.files, *sources.files]))
     return Scene(
-        scene_id=safe_id(PurePath(path).stem if scene_id is None else scene_id),
+        scene_id=scene_id,
         path=path,
         driver=dataset.driver,
         grid=_grid(dataset, path, assume_crs, allow_ungeoreferenced),
@@ -152,6 +169,7 @@ def _scene(
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
         size_bytes=sum(Path(file).stat().st_size for file in files if Path(file).is_file()),
+        remote=sources.remote,
     )
 
 
@@ -218,46 +236,13 @@ def _is_one_strip(dataset: DatasetReader) -> bool:
     return rows_alone and has_place(0) and not has_place(1) and not has_place(dataset.height - 1)
 
 
-def _sources(vrt: str) -> list[str]:
-    """List a VRT, its local sources and those of the VRTs among them.
-
-    Raises:
-        SceneError: If one is missing: GDAL opens the VRT all the same and fails when it reads.
-    """
-    found, waiting = {vrt: True}, [Path(vrt)]
-    while waiting:
-        for source in _named_sources(waiting.pop()):
-            if str(source) in found:
-                continue
-            found[str(source)] = source.exists()
-            if found[str(source)] and source.suffix.lower() == ".vrt":
-                waiting.append(source)
-    missing = [source for source, exists in found.items() if not exists]
-    if missing:
-        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise SceneError(f"{vrt} lacks {len(missing)} of its sources: {listed}. Restore them or build the VRT again.")
-    return list(found)
-
-
-def _named_sources(vrt: Path) -> Iterator[Path]:
-    """Local files that a VRT names; subdatasets, ``/vsi`` paths and URLs are left to GDAL."""
-    if not vrt.is_file():
-        return
-    try:
-        root = ET.fromstring(vrt.read_bytes())  # noqa: S314  (expat has refused entity bombs since 2.4.1)
-    except ET.ParseError as error:
-        raise SceneError(f"{vrt} is not a valid VRT: {error}. Build it again.") from error
-    for node in root.iter():
-        name = (node.text or "").strip()
-        if node.tag not in ("SourceFilename", "SourceDataset") or re.match(r"/vsi|<|\w[\w+.-]+:|$", name):
-            continue
-        yield vrt.parent / name if node.get("relativeToVRT") == "1" else Path(name).absolute()
-
-
-def _why_unreadable(path: str, error: RasterioIOError) -> str:
-    file = Path(path)
-    if not os.path.exists(path):  # noqa: PTH110  (see describe)
-        return f"{path} does not exist or cannot be reached from this machine: {error}. Check the path."
+def _why_unreadable(address: Address, error: RasterioIOError) -> str:
+    if address.file is None:
+        return (
+            f"{address.name} cannot be opened over the network: {error.__cause__ or error} Check the address and the "
+            "credentials; GDAL_HTTP_TIMEOUT and GDAL_HTTP_MAX_RETRY set how long to try."
+        )
+    path, file = address.name, Path(address.file)
     if file.is_dir():
         return f"{path} is a directory, not a raster. Give the files in it."
     if not file.stat().st_size:

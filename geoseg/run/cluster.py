@@ -6,7 +6,6 @@ ever, and can miss a frozen node for minutes.
 
 import os
 import re
-import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 import ray
 import ray.exceptions
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from geoseg.config import FAULT_VARIABLE, RunSettings
@@ -23,7 +23,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
 from geoseg.run import faults
 from geoseg.run.executor import LostError, Ref, Unit
-from geoseg.run.nodes import Node, introduce, judge_nodes, require_resources
+from geoseg.run.nodes import Node, describe_nodes, introduce, judge_nodes, probe, require_resources
 from geoseg.run.roster import HAND, MODEL, Roster
 from geoseg.run.stages import predict_block
 
@@ -33,7 +33,6 @@ HAND_CPUS = 0.1
 """More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
 BLOCKS_PER_MODEL = 2
 OBJECT_STORE_SHARE = 0.3
-PROBE_TIMEOUT_S = 10.0
 LOOK_EVERY_S = 2.0
 """How often the driver looks which nodes are alive and which units are overdue."""
 MEMORY_PRESSURE = re.compile(r"out of memory|memory pressure|running low on memory", re.IGNORECASE)
@@ -134,7 +133,7 @@ class RayExecutor:
         if late:
             raise SettingsError(
                 f"{len(late)} of {len(starts)} processes did not start within {self._settings.start_timeout_s:g} s; a "
-                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {_list(self._nodes)} Set "
+                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {describe_nodes(self._nodes)} Set "
                 "run.workers lower, free the cluster or raise run.start_timeout_s."
             )
         batch_sizes = []
@@ -208,7 +207,7 @@ class RayExecutor:
             if not any(worker.kind == kind for worker in self._workers):
                 raise ClusterError(
                     f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}. "
-                    f"{_list(self._nodes)} What is done is kept: mend the cluster, then run the same command again."
+                    f"{describe_nodes(self._nodes)} What is done is kept: mend the cluster, then run the same command again."
                 )
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
@@ -312,7 +311,7 @@ def _connect(address: str) -> bool:
         address = os.environ.get("RAY_ADDRESS", "auto")
     if address != "local":
         try:
-            _probe(address)
+            probe(address)
             ray.init(address, **quiet)
         except (OSError, ValueError) as error:
             if address != "auto":
@@ -323,15 +322,11 @@ def _connect(address: str) -> bool:
         else:
             return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would replace 127.0.0.1 by the machine's own address, so that others could reach it.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     return True
-
-
-def _probe(address: str) -> None:
-    """Raise OSError if nobody listens there: Ray itself tries for minutes before it says so."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
 
 
 def _nodes() -> list[Node]:
@@ -364,7 +359,3 @@ def _translate(error: Exception) -> Exception:
         return MemoryError(reason)
     # After an error of CUDA nothing in that process can be trusted any more.
     return LostError(reason) if isinstance(error, ray.exceptions.RayError) or "CUDA error" in reason else error
-
-
-def _list(nodes: Sequence[Node]) -> str:
-    return "The cluster's nodes: " + "; ".join(str(node) for node in nodes) + "."

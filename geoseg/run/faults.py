@@ -10,7 +10,7 @@ stage      point                    where
 read       start, end               a block's pixels
 predict    start, end               a block's patches
 finish     start, end               a block's spill is added; at the end its record is published
-put        before-rename            an object of the store is complete under its temporary name
+put        before-rename            an object of the store, named by its key, is about to appear
 trace      start, end               a block is polygonized
 seams      start                    polygons that span blocks are joined
 publish    start                    rasters and polygons are written

@@ -10,6 +10,7 @@ from geoseg.config import Settings
 from geoseg.model.bundle import Bundle
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.scene import Scene
+from geoseg.redact import redact
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
 
@@ -118,7 +119,7 @@ def _file_facts(file: str) -> list[Any]:
     """Name, size and time of change of a local file; the name alone of what GDAL reads elsewhere."""
     path = Path(file)
     if not path.is_file():
-        return [file]
+        return [redact(file)]
     state = path.stat()
     return [path.name, state.st_size, state.st_mtime_ns]
 

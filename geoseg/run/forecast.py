@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from geoseg.config import Settings
-from geoseg.model.bundle import read_bundle
+from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import Plan, check_output, make_plan, survey
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
@@ -56,7 +56,8 @@ def forecast(settings: Settings) -> Forecast:
     device = "cpu" if settings.run.device == "auto" else settings.run.device
     own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
     workers = own_workers if settings.run.workers == "auto" else settings.run.workers
-    found = survey(settings, read_bundle(settings.model))
+    bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
+    found = survey(settings, bundle)
     check_output(found)
     plan = make_plan(found, "", device, workers)
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)

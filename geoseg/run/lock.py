@@ -1,16 +1,254 @@
-"""placeholder"""
+"""A lock that keeps two runs off one output.
+
+The lock is an object that says who holds it and is written again every few seconds, so whoever finds it can tell a
+run that works from one that died. It is a lease: a run that was frozen for longer may find it taken and must stop
+(`Lock.lost`). What runs publish appears whole, so the seconds in which both may believe to hold it break nothing.
+"""
+
+import getpass
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from geoseg.errors import SettingsError
+from geoseg.run.storage import Storage
 
 LOCK_KEY = ".work/lock.json"
+"""Where the lock of an output lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock, as its JSON says."""
+
+    token: str
+    """Random; tells this holder from all others."""
+    run_id: str
+    """Its run."""
+    host: str
+    """Name of its machine, for people."""
+    pid: int
+    """Its process."""
+    process_start: int | None
+    """When the process started, in ticks since boot; a pid is given out again, but not with the same start."""
+    machine: str | None
+    """Boot and pid namespace in which `pid` means something; None where the system does not tell (not Linux)."""
+    user: str
+    """Who started it."""
+    started_at: str
+    """When it took the lock, by its own clock, in UTC."""
+    expires_s: float
+    """It may be taken over when it was not heard of for so long."""
+    beat: int = 0
+    """How often it was heard of."""
+
+    @classmethod
+    def this_process(cls, run_id: str, expires_s: float) -> Self:
+        """Describe a new holder in this process."""
+        return cls(
+            token=secrets.token_hex(8),
+            run_id=run_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process_start=_process_start(os.getpid()),
+            machine=_machine(),
+            user=_user(),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            expires_s=expires_s,
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to be dead: a process of this machine that is no more."""
+        if self.machine is None or self.machine != _machine():
+            return False
+        return _process_start(self.pid) != self.process_start
+
+    def to_json(self) -> bytes:
+        """Serialise it."""
+        return json.dumps(asdict(self), indent=1).encode()
 
 
 class Lock:
-    def __init__(self, storage, run_id, key=LOCK_KEY, *, beat_s=10.0, expires_s=60.0):
-        self.storage, self.run_id, self.key = storage, run_id, key
-        self.lost = False
+    """The lock of one run on an output; a context manager.
 
-    def __enter__(self):
-        self.storage.put(self.key, b"{}")
+    Args:
+        storage: The output.
+        run_id: The run, named to whoever is refused.
+        key: The lock's object.
+        beat_s: Seconds from beat to beat.
+        expires_s: Others may take the lock when it was not heard of for so long; several times `beat_s`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        run_id: str,
+        key: str = LOCK_KEY,
+        *,
+        beat_s: float = 10.0,
+        expires_s: float = 60.0,
+    ) -> None:
+        self._storage, self._key = storage, key
+        self._me = Holder.this_process(run_id, expires_s)
+        self._beat_s = beat_s
+        self._heard = time.monotonic()
+        self._lost = False
+        self._stop = threading.Event()
+        self._beating = threading.Lock()
+        self._thread = threading.Thread(target=self._beat_on, name="geoseg-lock", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.acquire()
         return self
 
-    def __exit__(self, *a):
-        self.storage.delete(self.key)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another run may hold the lock by now; final. A beat that is overdue is made up for first."""
+        if not self._lost and not self._stop.is_set() and self._silent_s > self._me.expires_s:
+            self._beat()
+        return self._lost
+
+    def acquire(self) -> None:
+        """Take the lock, from a dead holder too.
+
+        Raises:
+            SettingsError: If another run holds it.
+            OSError: If the storage fails.
+        """
+        while not self._storage.create(self._key, self._me.to_json()):
+            holder = self._holder(self._key)
+            if holder is None:  # released just now
+                continue
+            # S3 may repeat a request whose answer was lost, and then finds its own lock.
+            if holder.token == self._me.token or self._inherit(holder):
+                break
+        self._heard = time.monotonic()
+        self._forget_heirs()
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop the beats, and remove the lock if it is still this run's."""
+        self._stop.set()
+        self._thread.join()
+        with suppress(OSError):  # it expires
+            if not self._lost and self._is_mine():
+                self._storage.delete(self._key)
+                self._forget_heirs()
+
+    def _inherit(self, holder: Holder) -> bool:
+        """Take over from a stale holder; False if the lock changed hands meanwhile.
+
+        Each holder has one heir, whoever creates the object that names it. An heir who dies before it wrote the lock
+        has an heir in turn, so no decision is ever taken back.
+        """
+        last, key = holder, self._key
+        while True:
+            self._refuse_unless_stale(last, key)
+            key = self._heir_key(last)
+            if self._storage.create(key, self._me.to_json()):
+                break
+            heir = self._holder(key)
+            if heir is None:  # removed: someone has taken over
+                return False
+            if heir.token == self._me.token:
+                break
+            last = heir
+        now = self._holder(self._key)
+        if now is None or now.token != holder.token:
+            self._storage.delete(key)
+            return False
+        self._storage.put(self._key, self._me.to_json())
+        return True
+
+    def _refuse_unless_stale(self, holder: Holder, key: str) -> None:
+        silent_s = self._storage.age_s(key)
+        if silent_s is None or holder.is_dead or silent_s > holder.expires_s:
+            return
+        raise SettingsError(
+            f"The output {self._storage.url} is in use by run {holder.run_id} on host {holder.host} (process "
+            f"{holder.pid}), started {holder.started_at}, last heard of {silent_s:.0f} s ago. Wait for it, or give "
+            f"another --output. A run that died is taken over after {holder.expires_s:g} s."
+        )
+
+    def _beat_on(self) -> None:
+        while not self._lost and not self._stop.wait(self._beat_s):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._beating:
+            try:
+                if self._is_mine():
+                    self._me = replace(self._me, beat=self._me.beat + 1)
+                    self._storage.put(self._key, self._me.to_json())
+                    self._heard = time.monotonic()
+                else:
+                    self._lost = True
+            except OSError:  # tried again at the next beat
+                self._lost = self._silent_s > self._me.expires_s
+
+    @property
+    def _silent_s(self) -> float:
+        return time.monotonic() - self._heard
+
+    def _is_mine(self) -> bool:
+        holder = self._holder(self._key)
+        return holder is not None and holder.token == self._me.token
+
+    def _holder(self, key: str) -> Holder | None:
+        try:
+            return Holder(**json.loads(self._storage.get(key)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise SettingsError(
+                f"{self._storage.url}/{key} is not what this version of geoseg writes: {error}. "
+                "Delete it if no run uses the output."
+            ) from error
+
+    def _heir_key(self, holder: Holder) -> str:
+        return f"{self._key}.{holder.token}.taken"
+
+    def _forget_heirs(self) -> None:
+        """Remove what earlier take-overs left; the heir of this run, if it has one already, is none of these."""
+        for key in self._storage.keys(self._key.rpartition("/")[0]):
+            if key.startswith(f"{self._key}.") and key.endswith(".taken") and key != self._heir_key(self._me):
+                self._storage.delete(key)
+
+
+def _machine() -> str | None:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return None
+
+
+def _process_start(pid: int) -> int | None:
+    """Field 22 of /proc/<pid>/stat; None if there is no such process, or only its remains."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid {os.getuid()}"

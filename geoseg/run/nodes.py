@@ -1,6 +1,7 @@
 """What a cluster must offer before a run starts. Names the node that lacks it instead of waiting for it."""
 
 import platform
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,8 @@ from geoseg.run.storage import open_storage
 
 PACKAGES = ("torch", "onnxruntime", "numpy", "rasterio", "shapely", "pyarrow")
 """Packages whose version can change a byte of the results, beside geoseg itself."""
+
+PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,22 @@ class Node:
 
     def __str__(self) -> str:
         return f"{self.name} with {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
+
+def describe_nodes(nodes: Sequence[Node]) -> str:
+    """The nodes in a sentence, for messages."""
+    return "The cluster's nodes: " + "; ".join(str(node) for node in nodes) + "."
+
+
+def probe(address: str) -> None:
+    """Make sure that somebody listens at a cluster's address: Ray itself tries for minutes before it says so.
+
+    Raises:
+        OSError: If nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
 
 
 def require_resources(nodes: Sequence[Node], device: str, workers: int, threads: int) -> None:

@@ -40,7 +40,7 @@ def _build(kind: Any, name: str, arrays: Mapping[str, np.ndarray]) -> Any:
         if not any(key == name or key.startswith(f"{name}.") for key in arrays):
             return None
         kind = next(choice for choice in get_args(kind) if choice is not types.NoneType)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return kind(*(_build(hint, f"{name}.{field}", arrays) for field, hint in _field_types(kind).items()))
     return int(arrays[name].item()) if kind is int else arrays[name]
 

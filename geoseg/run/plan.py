@@ -101,6 +101,8 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 assume_crs=settings.scene.assume_crs,
                 allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
                 expand_palette=settings.scene.expand_palette,
+                remote=settings.scene.remote,
+                allow_private_hosts=settings.scene.allow_private_hosts,
             )
             selection = select_bands(
                 scene,
@@ -148,7 +150,8 @@ def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
     """
     settings = survey.settings
     storage = open_storage(settings.output)
-    scenes, up_to_date, failed, warnings, stale = [], [], list(survey.failed), list(survey.warnings), []
+    scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
+    stale: list[str] = []
     for scene, selection in survey.scenes:
         polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
         patch, overlap = _patch_and_overlap(settings, survey.bundle)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from geoseg.errors import ExitCode
+from geoseg.redact import redact_values
 from geoseg.run.commit import polygons_prefix, rasters_prefix
 from geoseg.run.nodes import software
 from geoseg.run.pipeline import Outcome
@@ -131,9 +132,12 @@ def make_report(
 def write_report(report: Report, plan: Plan) -> None:
     """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output."""
     storage, folder = open_storage(plan.settings.output), f"runs/{report.run_id}"
-    settings = plan.settings.model_dump(mode="json")
+    settings = redact_values(plan.settings.model_dump(mode="json"))
     storage.put(f"{folder}/config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
-    storage.put(f"{folder}/report.json", (json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n").encode())
+    storage.put(
+        f"{folder}/report.json",
+        (json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n").encode(),
+    )
 
 
 def _scene(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from rich.markup import escape
 
 from geoseg.config import Settings
 from geoseg.errors import LockLostError
-from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
+from geoseg.model.trust import read_trusted_bundle
+from geoseg.redact import redact
 from geoseg.run.executor import Executor, InlineExecutor
 from geoseg.run.interrupt import Stop, stop_on_signals
 from geoseg.run.lock import Lock
@@ -45,7 +46,8 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
         LockLostError: If another run has taken over the output.
     """
     console = console or Console(quiet=True)
-    found = survey(settings, read_bundle(settings.model))
+    bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
+    found = survey(settings, bundle)
     storage = open_storage(settings.output)
     storage.check_writable()
     check_output(found)
@@ -130,4 +132,4 @@ def _inference(plan: Plan, device: str) -> Inference:
 
 def _warn(console: Console, warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+        console.print(f"[yellow]warning:[/yellow] {escape(redact(warning))}", soft_wrap=True, highlight=False)

@@ -206,6 +206,7 @@ class LocalStorage:
         """Sync and rename the file; copy it first if it lies on another file system."""
         target = self._path(key)
         _sync(file)
+        faults.hit("put", "before-rename", key)
         with _naming(target):
             try:
                 _inside(target.parent, lambda: file.replace(target))

@@ -1,0 +1,139 @@
+"""What a scene may be called: a local file, a raster inside one, or, where that is allowed, a file on a public host.
+
+GDAL itself would take much more: archives, memory, standard input, inline XML, web services, names inside names.
+"""
+
+import ipaddress
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from geoseg.errors import SceneError
+
+_INSIDE_A_FILE = re.compile(r"(GTIFF_DIR:\d+:|NITF_IM:\d+:)(.+)", re.DOTALL)
+_REMOTE = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
+_PREFIXED = re.compile(r"/vsi|<|\w[\w+.-]*:")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_AZURE_METADATA = ipaddress.ip_address("168.63.129.16")
+"""The one metadata service of a large cloud that lies in a public range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a raster is."""
+
+    name: str
+    """What GDAL opens; absolute if it is a local file."""
+    stem: str
+    """Its file name without suffix, directories and what a URL adds."""
+    remote: bool = False
+    """It is read over the network."""
+    file: str | None = None
+    """The local file that holds it; None if it is remote."""
+
+
+def locate(path: str | Path, *, remote: bool = False, allow_private_hosts: bool = False) -> Address:
+    """Find out what a path means, and refuse what geoseg does not open.
+
+    Args:
+        path: A local file, ``GTIFF_DIR:n:FILE``, ``NITF_IM:n:FILE``, or an ``https://`` or ``s3://`` URL.
+        remote: Allow URLs.
+        allow_private_hosts: Allow ``http://``, and hosts in private networks, on this machine and of metadata services.
+
+    Raises:
+        SceneError: If there is no such file, or the path is of another kind or not allowed.
+    """
+    text = str(path)
+    if _is_there(text):
+        return _local("", text, text)
+    if (inside := _INSIDE_A_FILE.fullmatch(text)) and _is_there(inside[2]):
+        return _local(inside[1], inside[2], text)
+    if _REMOTE.match(text):
+        if not remote:
+            raise SceneError(
+                f"{text} lies on another machine, and scene.remote=false. Give --remote (scene.remote: true) to read "
+                "it over the network, or fetch the file."
+            )
+        return _distant(text, allow_private_hosts)
+    if is_prefixed(text):
+        raise SceneError(
+            f"{text} is neither a file that exists here nor a name that geoseg opens. Give a local file, a raster "
+            "inside one (GTIFF_DIR:n:FILE, NITF_IM:n:FILE), or with --remote an https:// or s3:// URL."
+        )
+    raise SceneError(f"{text} does not exist or cannot be reached from this machine. Check the path.")
+
+
+def is_prefixed(path: str) -> bool:
+    """Tell whether GDAL takes a path for something else than a plain file name."""
+    return _PREFIXED.match(path) is not None
+
+
+def is_missing(path: str) -> bool:
+    """Tell whether a path is a plain file name without a file."""
+    return not _is_there(path) and not is_prefixed(path)
+
+
+def _is_there(path: str) -> bool:
+    # os.path also answers False for names that the file system refuses, such as overlong ones.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _local(prefix: str, path: str, given: str) -> Address:
+    absolute = Path(path).absolute()
+    if str(absolute).startswith("/vsi"):
+        raise SceneError(f"{given} begins like a virtual file system of GDAL. Give the file by another path.")
+    if not (absolute.is_file() or absolute.is_dir()):
+        raise SceneError(f"{given} is no regular file but a device, a pipe or a socket. Copy it to a file first.")
+    return Address(f"{prefix}{absolute}", absolute.stem, file=str(absolute))
+
+
+def _distant(url: str, allow_private_hosts: bool) -> Address:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise SceneError(f"{url} is not a URL: {error}. Correct it.") from error
+    if "@" in parts.netloc or not (parts.netloc if parts.scheme == "s3" else host):
+        raise SceneError(
+            f"{url} holds a user name, or no host. Leave credentials out of the address: set AWS_* variables for "
+            "s3://, GDAL_HTTP_USERPWD or GDAL_HTTP_HEADERS for https://, or use a presigned URL."
+        )
+    stem = PurePosixPath(unquote(parts.path)).stem
+    if parts.scheme == "s3":
+        if not _BUCKET.fullmatch(parts.netloc):
+            raise SceneError(f"{url} does not name a bucket: {parts.netloc!r}. Write s3://BUCKET/KEY.")
+        return Address("/vsis3/" + url[len("s3://") :], stem, remote=True)
+    if not allow_private_hosts:
+        if parts.scheme == "http":
+            raise SceneError(
+                f"{url} would be read unencrypted. Use https://, or set scene.allow_private_hosts=true if the host is "
+                "in your own network."
+            )
+        _refuse_private(url, host)
+    return Address(f"/vsicurl/{url}", stem, remote=True)
+
+
+def _refuse_private(url: str, host: str) -> None:
+    """Refuse a host that a stranger outside this network could not reach himself.
+
+    One that cannot be resolved here is left to GDAL, which may know a proxy that can.
+    """
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        found = set()
+    for text in found:
+        address = ipaddress.ip_address(str(text).partition("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not address.is_global or address.is_multicast or address == _AZURE_METADATA:
+            raise SceneError(
+                f"{url} lies on {host} ({address}), which is not a public host. Set scene.allow_private_hosts=true if "
+                "you mean to read from your own network."
+            )
+    if not found and re.search(r"(^|\.)(localhost|local|internal)\.?$", host):
+        raise SceneError(
+            f"{url} lies on {host}, a name of private networks. Set scene.allow_private_hosts=true if you mean it."
+        )

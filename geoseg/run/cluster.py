@@ -133,8 +133,8 @@ class RayExecutor:
         if late:
             raise SettingsError(
                 f"{len(late)} of {len(starts)} processes did not start within {self._settings.start_timeout_s:g} s; a "
-                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {describe_nodes(self._nodes)} Set "
-                "run.workers lower, free the cluster or raise run.start_timeout_s."
+                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {describe_nodes(self._nodes)} "
+                "Set run.workers lower, free the cluster or raise run.start_timeout_s."
             )
         batch_sizes = []
         for worker in self._workers:
@@ -206,8 +206,9 @@ class RayExecutor:
         if node_id is None:
             if not any(worker.kind == kind for worker in self._workers):
                 raise ClusterError(
-                    f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}. "
-                    f"{describe_nodes(self._nodes)} What is done is kept: mend the cluster, then run the same command again."
+                    f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}. At the "
+                    f"start: {describe_nodes(self._nodes)} What is done is kept: mend the cluster, then run the same "
+                    "command again."
                 )
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)

@@ -184,9 +184,16 @@ def valid_patches(lattice: Lattice, block: Block, valid: NDArray[np.bool_]) -> l
         block: The block.
         valid: True where the scene is valid, shape (H, W) of ``block.read``.
     """
-    found = []
-    for i, j in block.patches:
-        inside = lattice.patch(i, j).intersect(lattice.scene)
-        if inside is not None and valid[inside.slices(block.read)].any():
-            found.append((i, j))
-    return found
+    if not block.patch_count:
+        return []
+    lattice_rows, lattice_cols, read = lattice.rows, lattice.cols, block.read
+    # First down, then across: a block of many small patches costs no look at each.
+    rows = np.stack([valid[_inside(lattice_rows, i, read.row, read.row_stop)].any(axis=0) for i in block.patch_rows])
+    found = [rows[:, _inside(lattice_cols, j, read.col, read.col_stop)].any(axis=1) for j in block.patch_cols]
+    return [(block.patch_rows[i], block.patch_cols[j]) for i, j in np.argwhere(np.stack(found, axis=1)).tolist()]
+
+
+def _inside(axis: Axis, index: int, start: int, stop: int) -> slice:
+    """Where patch ``index`` lies in an array of the pixels ``[start, stop)``."""
+    first = index * axis.stride_px
+    return slice(first - start, min(first + axis.patch_px, stop) - start)

@@ -7,11 +7,15 @@ only to the south and east, so a block receives scores from its west, north and 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
+
+MAX_BLOCK_PIXELS = (1 << 31) - 1
+"""Labels of a block's pixels have 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,12 @@ class Tiling:
             raise ValueError(
                 f"block_px={self.block_px} is not a multiple of stride={stride}. Use {below} or {below + stride}, "
                 f"or change overlap_px={overlap} (stride = patch_px - overlap_px)."
+            )
+        pixels = min(self.block_px, self.lattice.rows.size_px) * min(self.block_px, self.lattice.cols.size_px)
+        if pixels > MAX_BLOCK_PIXELS:
+            raise ValueError(
+                f"block_px={self.block_px} makes blocks of {pixels} pixels; at most {MAX_BLOCK_PIXELS} can be numbered. "
+                f"Use {isqrt(MAX_BLOCK_PIXELS) // stride * stride} or less."
             )
 
     @property

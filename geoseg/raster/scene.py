@@ -182,7 +182,7 @@ def has_tile_index(dataset: DatasetReader) -> bool:
 
     GDAL shows one strip that holds the whole raster as many of one row, of which only the first seems to be stored.
     """
-    return dataset.driver == "GTiff" and dataset.block_shapes[0][0] > 1
+    return bool(dataset.driver == "GTiff" and dataset.block_shapes[0][0] > 1)
 
 
 def _absent_blocks(dataset: DatasetReader) -> int:
@@ -192,7 +192,7 @@ def _absent_blocks(dataset: DatasetReader) -> int:
     """
     if not has_tile_index(dataset) or dataset.nodatavals[0] is not None:
         return 0
-    rows, cols = (-(-size // side) for size, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+    rows, cols = (int(-(-size // side)) for size, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
     step = -(-rows * cols // MAX_LOOKED_AT)
     places = (divmod(tile, cols) for tile in range(0, rows * cols, step))
     return step * sum(dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is None for row, col in places)

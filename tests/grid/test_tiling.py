@@ -122,6 +122,14 @@ def test_a_block_that_is_no_multiple_of_the_stride_names_the_two_that_are() -> N
         Tiling(Lattice.of((9000, 9000), 512, 128), 4096)
 
 
+def test_blocks_of_more_pixels_than_labels_are_refused() -> None:
+    lattice = Lattice.of((200_000, 200_000), 512, 128)
+    assert Tiling(lattice, 46_080).count == 25
+    with pytest.raises(ValueError, match=r"at most 2147483647 can be numbered\. Use 46080 or less"):
+        Tiling(lattice, 46_464)
+    assert Tiling(Lattice.of((1000, 200_000), 512, 128), 384_000).count == 1
+
+
 @pytest.mark.parametrize(("patch", "overlap"), [(4, 3), (4, -1), (0, 0)])
 def test_a_pixel_may_have_two_patches_on_an_axis_at_most(patch: int, overlap: int) -> None:
     with pytest.raises(ValueError, match=f"overlap_px={overlap}"):

@@ -144,8 +144,8 @@ class Tiling:
         pixels = min(self.block_px, self.lattice.rows.size_px) * min(self.block_px, self.lattice.cols.size_px)
         if pixels > MAX_BLOCK_PIXELS:
             raise ValueError(
-                f"block_px={self.block_px} makes blocks of {pixels} pixels; at most {MAX_BLOCK_PIXELS} can be numbered. "
-                f"Use {isqrt(MAX_BLOCK_PIXELS) // stride * stride} or less."
+                f"block_px={self.block_px} makes blocks of {pixels} pixels, and at most {MAX_BLOCK_PIXELS} can be "
+                f"numbered. Use {isqrt(MAX_BLOCK_PIXELS) // stride * stride} or less."
             )
 
     @property

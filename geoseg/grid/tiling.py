@@ -7,11 +7,15 @@ only to the south and east, so a block receives scores from its west, north and 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
+
+MAX_BLOCK_PIXELS = (1 << 31) - 1
+"""Labels of a block's pixels have 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,12 @@ class Tiling:
                 f"block_px={self.block_px} is not a multiple of stride={stride}. Use {below} or {below + stride}, "
                 f"or change overlap_px={overlap} (stride = patch_px - overlap_px)."
             )
+        pixels = min(self.block_px, self.lattice.rows.size_px) * min(self.block_px, self.lattice.cols.size_px)
+        if pixels > MAX_BLOCK_PIXELS:
+            raise ValueError(
+                f"block_px={self.block_px} makes blocks of {pixels} pixels, and at most {MAX_BLOCK_PIXELS} can be "
+                f"numbered. Use {isqrt(MAX_BLOCK_PIXELS) // stride * stride} or less."
+            )
 
     @property
     def block_rows(self) -> int:
@@ -184,9 +194,16 @@ def valid_patches(lattice: Lattice, block: Block, valid: NDArray[np.bool_]) -> l
         block: The block.
         valid: True where the scene is valid, shape (H, W) of ``block.read``.
     """
-    found = []
-    for i, j in block.patches:
-        inside = lattice.patch(i, j).intersect(lattice.scene)
-        if inside is not None and valid[inside.slices(block.read)].any():
-            found.append((i, j))
-    return found
+    if not block.patch_count:
+        return []
+    lattice_rows, lattice_cols, read = lattice.rows, lattice.cols, block.read
+    # First down, then across: a block of many small patches costs no look at each.
+    rows = np.stack([valid[_inside(lattice_rows, i, read.row, read.row_stop)].any(axis=0) for i in block.patch_rows])
+    found = [rows[:, _inside(lattice_cols, j, read.col, read.col_stop)].any(axis=1) for j in block.patch_cols]
+    return [(block.patch_rows[i], block.patch_cols[j]) for i, j in np.argwhere(np.stack(found, axis=1)).tolist()]
+
+
+def _inside(axis: Axis, index: int, start: int, stop: int) -> slice:
+    """Where patch ``index`` lies in an array of the pixels ``[start, stop)``."""
+    first = index * axis.stride_px
+    return slice(first - start, min(first + axis.patch_px, stop) - start)

@@ -43,6 +43,9 @@ POLYGON_SCHEMA = pa.schema(
 )
 """Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS."""
 
+MAX_VERTICES = 1 << 26
+"""Vertices of a polygon at most: its WKB, 16 bytes each, must stay far below the 2 GiB where Arrow's values end."""
+
 
 def build_table(
     polygons: PixelPolygons,
@@ -72,7 +75,8 @@ def build_table(
         A table of `POLYGON_SCHEMA`. Its metadata tell how the area was measured.
 
     Raises:
-        SceneError: If the scene has no CRS, a class is not in the legend, or a vertex has no place in ``crs``.
+        SceneError: If the scene has no CRS, a class is not in the legend, a polygon has more vertices than a file can
+            hold, or a vertex has no place in ``crs``.
         SettingsError: If ``crs`` is not a CRS.
         ValueError: If ``observed_at`` has no time zone.
     """
@@ -83,6 +87,14 @@ def build_table(
         raise SceneError(
             f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
             "Use the legend of the model that made the class map."
+        )
+    vertices = shapely.get_num_coordinates(polygons.geometry)
+    if len(polygons) and vertices.max() > MAX_VERTICES:
+        name = legend.names[polygons.class_id[vertices.argmax()]]
+        raise SceneError(
+            f"A polygon of class {name!r} has {vertices.max()} vertices, more than the {MAX_VERTICES} that a file can "
+            f"hold of one. Cut the class at a grid with polygons.not_dissolved: [{name}], or set polygons.simplify_px "
+            "higher."
         )
     polygons = _sorted(polygons, grid, stride_px)
     geometry = shapely.transform(polygons.geometry, lambda pixel: to_crs(pixel, grid))

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from geoseg.grid.window import Grid
-from geoseg.publish.geoparquet import PART_ROWS
+from geoseg.publish.geoparquet import GEOMETRY, PART_ROWS
 from geoseg.publish.polygons import publication_order
+
+ARRAY_BYTES = 1 << 30
+"""About what the geometries of one array of a part take: Arrow's end at 2 GiB."""
 
 
 def write_table(table: pa.Table) -> bytes:
@@ -56,8 +60,28 @@ def _take(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray, chosen
     by_file = chosen[np.argsort(file_of[chosen], kind="stable")]
     files, starts = np.unique(file_of[by_file], return_index=True)
     pieces = [
-        _open(paths[file]).take(rows) for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)
+        _widen(_open(paths[file])).take(rows)
+        for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)
     ]
     back = np.empty(len(chosen), np.int64)
     back[np.argsort(file_of[chosen], kind="stable")] = np.arange(len(chosen))
-    return pa.concat_tables(pieces).combine_chunks().take(back)
+    table = pa.concat_tables(pieces).combine_chunks()
+    # Cut by what the rows hold, not by the file they come from.
+    ends = np.cumsum(pc.binary_length(table[GEOMETRY]).to_numpy()[back])
+    cuts = np.flatnonzero(np.diff(ends // ARRAY_BYTES)) + 1
+    return pa.concat_tables([_narrow(table.take(rows)) for rows in np.split(back, cuts)])
+
+
+def _widen(table: pa.Table) -> pa.Table:
+    """Let an array of geometries hold more than 2 GiB."""
+    return _retype(table, pa.large_binary())
+
+
+def _narrow(table: pa.Table) -> pa.Table:
+    """Undo `_widen`."""
+    return _retype(table, pa.binary())
+
+
+def _retype(table: pa.Table, dtype: pa.DataType) -> pa.Table:
+    place = table.schema.get_field_index(GEOMETRY)
+    return table.cast(table.schema.set(place, table.schema.field(place).with_type(dtype)))

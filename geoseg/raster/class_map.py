@@ -15,9 +15,9 @@ from geoseg.grid.window import Grid
 from geoseg.raster.env import open_raster
 
 STRIP_PIXELS = 1 << 23
-"""Pixels in memory at one time."""
+"""Pixels of a strip at most, unless a row holds more."""
 STRIP_ROWS = 512
-"""Rows of an internal tile: more would not be read faster."""
+"""Rows of an internal tile, which are read together: less would decode tiles again and again."""
 
 
 def class_map_grid(path: Path) -> Grid:
@@ -38,10 +38,12 @@ def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         SceneError: If the file cannot be read or holds something else than one uint8 band.
     """
     with _open(path) as dataset:
-        rows = max(1, min(STRIP_ROWS, STRIP_PIXELS // dataset.width))
-        for row in range(0, dataset.height, rows):
-            height = min(rows, dataset.height - row)
-            yield row, dataset.read(1, window=RasterioWindow(0, row, dataset.width, height))
+        rows = max(1, STRIP_PIXELS // dataset.width)
+        for first in range(0, dataset.height, STRIP_ROWS):
+            height = min(STRIP_ROWS, dataset.height - first)
+            tiles = dataset.read(1, window=RasterioWindow(0, first, dataset.width, height))
+            for row in range(0, height, rows):
+                yield first + row, tiles[row : row + rows]
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioIOError
 from rasterio.io import DatasetReader
@@ -19,6 +18,9 @@ from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _MAX_ID_BYTES = 200
 _LONGEST_STRIP = 10_000
+
+MAX_LOOKED_AT = 1 << 18
+"""Internal tiles that are looked at for whether they are stored: all of 200,000 x 200,000 pixels in tiles of 512."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Scene:
     block_shape: tuple[int, int]
     """Height and width of the internal tiles or strips."""
     absent_blocks: int
-    """Internal tiles that are not stored and therefore read as 0; only counted where no nodata value is declared."""
+    """Internal tiles that are not stored and therefore read as 0; only counted where no nodata value is declared.
+    An estimate where there are more than `MAX_LOOKED_AT`."""
     area_or_point: str
     """``Area`` or ``Point``: what a sample stands for. ``grid`` speaks of pixel corners in both cases."""
     files: tuple[str, ...]
@@ -211,16 +214,25 @@ def _wkt2(crs: CRS) -> str:
         return str(crs.to_wkt(version="WKT2_2019"))
 
 
+def has_tile_index(dataset: DatasetReader) -> bool:
+    """Tell whether a file can be asked where each internal tile lies.
+
+    GDAL shows one strip that holds the whole raster as many of one row, of which only the first seems to be stored.
+    """
+    return bool(dataset.driver == "GTiff" and dataset.block_shapes[0][0] > 1)
+
+
 def _absent_blocks(dataset: DatasetReader) -> int:
-    """Count the internal tiles without a place in the file: sparse on purpose, or the index is damaged."""
-    if dataset.driver != "GTiff" or dataset.nodatavals[0] is not None or _is_one_strip(dataset):
+    """Count the internal tiles without a place in the file: sparse on purpose, or the index is damaged.
+
+    Of more than `MAX_LOOKED_AT` tiles evenly spread ones are looked at, and the number of all is estimated.
+    """
+    if not has_tile_index(dataset) or dataset.nodatavals[0] is not None:
         return 0
-    rows, cols = -(-np.array(dataset.shape) // dataset.block_shapes[0])
-    return sum(
-        dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is None
-        for row in range(rows)
-        for col in range(cols)
-    )
+    rows, cols = (int(-(-size // side)) for size, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+    step = -(-rows * cols // MAX_LOOKED_AT)
+    places = (divmod(tile, cols) for tile in range(0, rows * cols, step))
+    return step * sum(dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is None for row, col in places)
 
 
 def _is_one_strip(dataset: DatasetReader) -> bool:

@@ -13,6 +13,9 @@ from geoseg.publish.measure import is_planar
 from geoseg.raster.scene import Scene
 from geoseg.vector.simplify import MAX_TOLERANCE_PX
 
+MAX_BLOCK_COUNT = 2_000_000
+"""Regions of a block are traced together, at up to a kilobyte each."""
+
 
 @dataclass(frozen=True, slots=True)
 class PolygonPlan:
@@ -31,16 +34,23 @@ class PolygonPlan:
     max_count: int
     """More regions than this are noise, not land use."""
 
-    def check_count(self, regions: int, path: str) -> None:
+    def check_count(self, regions: int, path: str, *, block: bool = False) -> None:
         """Refuse a class map that is noise.
 
         Args:
             regions: Regions of one class found so far; what spans blocks counts once for each.
             path: The scene.
+            block: These are the regions of a single block, which are in memory together.
 
         Raises:
             SceneError: If they are too many.
         """
+        if block and regions > MAX_BLOCK_COUNT:
+            raise SceneError(
+                f"{path}: the class map has {regions} regions in one block, more than {MAX_BLOCK_COUNT}, which is "
+                "noise rather than land use: check the model and geoseg:scaling. If it is meant, set tiling.block_px "
+                "lower, and polygons.min_area_px (such as 9), so that the specks join their neighbours."
+            )
         if regions <= self.max_count:
             return
         remedy = (

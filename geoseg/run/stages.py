@@ -16,6 +16,7 @@ from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.raster.holes import describe_holes, read_around_holes
+from geoseg.raster.sparse import has_data
 from geoseg.run import faults
 from geoseg.run.gate import BEFORE, blocks_at
 from geoseg.run.plan import ScenePlan
@@ -87,20 +88,20 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPi
     """
     faults.hit("read", "start", block.name)
     started = perf_counter()
+    if not has_data(plan.scene, plan.selection, block.read):
+        return (_keep_blank(plan, block, started), BLANK), None
     pixels, valid, holes = read_around_holes(plan.scene, plan.selection, block.read)
     core_valid = valid[block.core.slices(block.read)]
     notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
-    found: tuple[str, BlockPixels | Scored | None]
+    found: tuple[str, BlockPixels | Scored]
     if valid_patches(plan.tiling.lattice, block, valid):
         found = TODO, BlockPixels(pixels, valid, notes)
     elif core_valid.any():
         found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes)
     else:
-        found = BLANK, None
-        plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes})
+        return (_keep_blank(plan, block, started, notes), BLANK), None
     faults.hit("read", "end", block.name)
-    cost = Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes, notes=() if found[1] else notes)
-    return (cost, found[0]), found[1]
+    return (Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes), found[0]), found[1]
 
 
 def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: BlockPixels) -> tuple[Cost, Scored]:
@@ -132,6 +133,8 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     class_map = finish(own.scores, bands, plan.store.take_spill(before), len(plan.legend))
     labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
+    if labels is not None:
+        plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
     facts = {
         "valid_pixels": int(np.count_nonzero(class_map.classes != NODATA_CLASS)),
         "components": len(labels.components) if labels else 0,
@@ -142,6 +145,13 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     if (-1, -1) in before:  # the blocks that needed its other strips were finished before this one began
         plan.store.drop_spill(before[-1, -1])
     return finished_cost("finish", facts, perf_counter() - started, stored_bytes)
+
+
+def _keep_blank(plan: ScenePlan, block: Block, started: float, notes: tuple[str, ...] = ()) -> Cost:
+    """Finish a block without a valid pixel; no neighbour's spill can change that."""
+    plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes})
+    faults.hit("read", "end", block.name)
+    return Cost("read", perf_counter() - started, notes=notes)
 
 
 def finished_cost(stage: str, facts: Mapping[str, Any], seconds: float = 0.0, stored_bytes: int = 0) -> Cost:

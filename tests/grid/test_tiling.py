@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid.blend import axis_weights, band_windows, spill_windows
@@ -94,9 +94,41 @@ def test_only_patches_with_a_valid_pixel_are_to_be_done() -> None:
     assert valid_patches(tiling.lattice, block, valid) == [(0, 0)]
 
 
+@settings(deadline=None)
+@given(tilings(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.5, 1.0]))
+def test_patches_with_a_valid_pixel_are_those_that_hold_one(tiling: Tiling, seed: int, share: float) -> None:
+    valid = np.random.default_rng(seed).random(tiling.lattice.scene.shape) < share
+    for block in tiling.blocks():
+        patches = {patch: tiling.lattice.patch(*patch).intersect(tiling.lattice.scene) for patch in block.patches}
+        expected = [patch for patch, at in patches.items() if at and valid[at.slices(tiling.lattice.scene)].any()]
+        own = valid[block.read.slices(tiling.lattice.scene)]
+        assert valid_patches(tiling.lattice, block, own) == expected
+
+
+def test_a_scene_of_a_billion_patches_is_cut_without_counting_them() -> None:
+    tiling = Tiling(Lattice.of((200_000, 200_000), 8, 2), 6)
+    assert (tiling.lattice.count, tiling.count) == (33_333**2, 33_334**2)
+    blocks = tiling.blocks()
+    assert next(blocks).name == "r0000c0000"
+    last = tiling.block(33_333, 33_333)
+    assert (last.core, last.patch_count) == (Window(199_998, 199_998, 2, 2), 0)
+    coarse = Tiling(tiling.lattice, 3000).block(66, 66)
+    valid = np.zeros(coarse.read.shape, bool)
+    valid[-1, -1] = True
+    assert valid_patches(tiling.lattice, coarse, valid) == [(33_332, 33_332)]
+
+
 def test_a_block_that_is_no_multiple_of_the_stride_names_the_two_that_are() -> None:
     with pytest.raises(ValueError, match=r"block_px=4096 is not a multiple of stride=384\. Use 3840 or 4224"):
         Tiling(Lattice.of((9000, 9000), 512, 128), 4096)
+
+
+def test_blocks_of_more_pixels_than_labels_are_refused() -> None:
+    lattice = Lattice.of((200_000, 200_000), 512, 128)
+    assert Tiling(lattice, 46_080).count == 25
+    with pytest.raises(ValueError, match=r"at most 2147483647 can be numbered\. Use 46080 or less"):
+        Tiling(lattice, 46_464)
+    assert Tiling(Lattice.of((1000, 200_000), 512, 128), 384_000).count == 1
 
 
 @pytest.mark.parametrize(("patch", "overlap"), [(4, 3), (4, -1), (0, 0)])

@@ -11,6 +11,7 @@ from pyproj import CRS
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
+from geoseg.publish import polygons as polygons_module
 from geoseg.publish.polygons import POLYGON_SCHEMA, build_table
 from geoseg.vector.polygons import PixelPolygons
 
@@ -41,6 +42,15 @@ def table_of(polygons, grid, **changes):
 
 def geometry_of(table):
     return shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
+
+
+def test_a_polygon_too_large_for_a_file_names_its_class_and_the_remedy(monkeypatch):
+    monkeypatch.setattr(polygons_module, "MAX_VERTICES", 5)
+    grid = Grid(2, 3, NORTH_UP, UTM)
+    assert len(table_of(pixel_squares(2, 3), grid)) == 6
+    monkeypatch.setattr(polygons_module, "MAX_VERTICES", 4)
+    with pytest.raises(SceneError, match=r"'water' has 5 vertices, .* 4 .* polygons\.not_dissolved: \[water\]"):
+        table_of(pixel_squares(2, 3), grid)
 
 
 def test_a_pixel_by_hand():

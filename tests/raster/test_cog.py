@@ -77,6 +77,46 @@ def test_bytes_do_not_depend_on_pieces_order_or_threads(tmp_path: Path) -> None:
     assert len(written) == 1
 
 
+@pytest.mark.parametrize("resampling", ["mode", "average"])
+@pytest.mark.parametrize("nodata", [255, 0])
+def test_pieces_of_nodata_change_nothing_and_take_no_room(tmp_path: Path, resampling: str, nodata: int) -> None:
+    pixels = np.full((GRID.height, GRID.width), nodata, np.uint8)
+    pixels[600:700, 800:810] = np.arange(10)
+    pixels[1299, 1499], pixels[1024:, :100] = 3, 255 - nodata
+    options: dict[str, Any] = {"nodata": nodata, "overview_resampling": resampling, "band_name": "class"}
+    written = set()
+    for number, side in enumerate((64, 512, 700)):
+        pieces = list(cut(pixels, side, shuffled=number))
+        filled = [piece for piece in pieces if (piece[1] != nodata).any()]
+        assert len(filled) < len(pieces)
+        for chosen in (pieces, filled):
+            write_cog(tmp_path / "c.tif", GRID, iter(chosen), **options)
+            written.add((tmp_path / "c.tif").read_bytes())
+    assert len(written) == 1
+    assert cog_validate(tmp_path / "c.tif", strict=True) == (True, [], [])
+    for level, stored in (("NONE", {(1, 1), (2, 0), (2, 2)}), (0, {(0, 0), (1, 0), (1, 1)})):
+        with rasterio.open(tmp_path / "c.tif", OVERVIEW_LEVEL=level) as dataset:
+            tiles = [(row, col) for row in range(3) for col in range(3)]
+            found = {
+                (row, col) for row, col in tiles
+                if dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is not None
+            }  # fmt: skip
+            assert found - stored == set()
+            assert level != "NONE" or found == stored
+            assert (dataset.read(1)[-1, 0], dataset.read(1)[0, 0]) == (255 - nodata, nodata)
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read(1), pixels)
+
+
+def test_a_tile_of_class_zero_is_stored(tmp_path: Path) -> None:
+    pixels = np.zeros((GRID.height, GRID.width), np.uint8)
+    path = classes_cog(tmp_path / "c.tif", cut(pixels, 512))
+    for level in ("NONE", 0):
+        with rasterio.open(path, OVERVIEW_LEVEL=level) as dataset:
+            assert not dataset.read(1).any()
+            assert dataset.read_masks(1).all()
+
+
 def test_confidence_overviews_average_without_nodata(tmp_path: Path) -> None:
     pixels = np.full((GRID.height, GRID.width), 100, np.uint8)
     pixels[::2] = 200

@@ -1,0 +1,54 @@
+"""Tell without decoding a pixel that a window holds nothing valid: none of its internal tiles is stored."""
+
+from dataclasses import replace
+
+from rasterio.errors import RasterioIOError
+from rasterio.io import DatasetReader
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.env import open_raster
+from geoseg.raster.read import read_window
+from geoseg.raster.scene import Scene, has_tile_index
+
+
+def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
+    """Tell whether a window may hold a valid pixel.
+
+    False is certain: `read_window` would find no valid pixel. True is not, as nodata may be stored as well. A GeoTIFF
+    alone can answer False; it takes about a millisecond, and half a microsecond for each internal tile and band.
+
+    Args:
+        scene: The scene, as described before.
+        selection: What would be read.
+        window: Pixels of the scene; none beyond its rim.
+
+    Raises:
+        SceneError: If the file cannot be read.
+        ValueError: If the window reaches outside the scene.
+    """
+    if not scene.grid.window.contains(window):
+        raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
+    bands = {*selection.bands, *(() if selection.mask_band is None else (selection.mask_band,))}
+    try:
+        with open_raster(scene.path, OVERVIEW_LEVEL="NONE") as dataset:
+            if not has_tile_index(dataset) or any(_is_stored(dataset, band, window) for band in bands):
+                return True
+    except RasterioIOError as error:
+        raise SceneError(f"{scene.path} cannot be opened: {error.__cause__ or error} Fetch it again.") from error
+    # All that is not stored reads alike, so one pixel tells what it is; a sidecar may name another nodata value than
+    # the file, and data types have their limits. A mask could differ elsewhere, so it does not count.
+    corner = Window(window.row, window.col, 1, 1)
+    _, valid = read_window(replace(scene, has_mask=False), selection, corner)
+    return bool(valid[0, 0])
+
+
+def _is_stored(dataset: DatasetReader, band: int, window: Window) -> bool:
+    """Tell whether the file has a place for any internal tile of a band that the window touches."""
+    height, width = dataset.block_shapes[band - 1]
+    return any(
+        dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is not None
+        for row in range(window.row // height, -(-window.row_stop // height))
+        for col in range(window.col // width, -(-window.col_stop // width))
+    )

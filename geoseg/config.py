@@ -6,6 +6,7 @@ tiling.patch_px=512`` and the flags of their own. A key that the schema does not
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +47,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{64}$"), AfterValidator(str.
 def _storage(value: str) -> str:
     if not value.strip() or value.startswith("/vsi") or ("://" in value and not value.startswith("s3://")):
         raise ValueError("it must be a directory that every node sees, or s3://BUCKET/PREFIX")
-    if "://" in value and "@" in value.split("/")[2]:
+    if "://" in value and re.search(r"[@?]", value):
         raise ValueError("it must hold no credentials; give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return value
 

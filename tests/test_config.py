@@ -49,7 +49,10 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
         ({"assignments": ["scene.observed_at=2026-02-30"]}, "2026-02-30.* is not a valid YAML value"),
         ({"assignments": ["scene.observed_at=2026"]}, "write a date such as 2026-06-21"),
         ({"assignments": ["run.memory_gib=.inf"]}, r"run\.memory_gib=inf is not allowed"),
-        ({"assignments": ["output=s3://bucket/x"], "flags": {}}, "object storage is not built yet"),
+        (
+            {"assignments": ["output=gs://bucket/x"], "flags": {}},
+            "it must be a directory that every node sees, or s3://",
+        ),
         ({"assignments": ["output=''"], "flags": {}}, r"Setting output='' is not allowed"),
         ({"assignments": ["model.path=x"], "flags": {}}, r"Setting scenes is missing"),
         ({"flags": {}}, r"Setting scenes is missing.*\n.*model is missing.*\n.*output is missing"),

@@ -32,7 +32,7 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
     bands = {*selection.bands, *(() if selection.mask_band is None else (selection.mask_band,))}
     try:
-        with open_raster(scene.path, OVERVIEW_LEVEL="NONE") as dataset:
+        with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
             if not has_tile_index(dataset) or any(_is_stored(dataset, band, window) for band in bands):
                 return True
     except RasterioIOError as error:

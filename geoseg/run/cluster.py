@@ -8,7 +8,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -24,7 +23,7 @@ from geoseg.model.inference import Inference
 from geoseg.run import faults
 from geoseg.run.executor import LostError, Ref, Unit
 from geoseg.run.nodes import Node, describe_nodes, introduce, judge_nodes, probe, require_resources
-from geoseg.run.roster import HAND, MODEL, Roster
+from geoseg.run.roster import HAND, MODEL, Job, Roster, Worker
 from geoseg.run.stages import predict_block
 
 MODEL_CPU_SHARE = 0.9
@@ -39,28 +38,6 @@ MEMORY_PRESSURE = re.compile(r"out of memory|memory pressure|running low on memo
 """Words of Ray and torch."""
 FETCH_TIMEOUT_S = 60.0
 """A unit's first value is a few numbers; if it does not come, its node is gone."""
-
-
-@dataclass(slots=True)
-class _Job:
-    ref: Ref
-    deadline_s: float
-    started: float
-    """When it became the next in its process's line."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A process of the cluster."""
-
-    kind: str
-    node_id: str
-    actor: Any
-    start: Ref | None
-    """Being started; None once it is ready."""
-    launched: float
-    gpu: str = ""
-    jobs: list[_Job] = field(default_factory=list)
 
 
 class _Process:
@@ -98,8 +75,8 @@ class RayExecutor:
             SettingsError: If there is no such cluster, or a node lacks what the job needs.
         """
         self._owns_ray = _connect(settings.address)
-        self._workers: list[_Worker] = []
-        self._parked: list[_Worker] = []
+        self._workers: list[Worker] = []
+        self._parked: list[Worker] = []
         self._values: dict[Ref, Any] = {}
         self._looked = monotonic()
         self._settings = settings
@@ -151,7 +128,7 @@ class RayExecutor:
         call = worker.actor.run.options(num_returns=unit.returns)
         refs = call.remote(unit.stage, unit.attempt, *unit.args)
         refs = (refs,) if unit.returns == 1 else tuple(refs)
-        worker.jobs.append(_Job(refs[0], unit.deadline_s, monotonic()))
+        worker.jobs.append(Job(refs[0], unit.deadline_s, monotonic()))
         return refs
 
     def has_room(self, stage: Callable[..., Any]) -> bool:
@@ -191,7 +168,7 @@ class RayExecutor:
         if self._owns_ray:
             ray.shutdown()
 
-    def _ready(self, stage: Callable[..., Any]) -> list[_Worker]:
+    def _ready(self, stage: Callable[..., Any]) -> list[Worker]:
         kind = MODEL if stage is predict_block else HAND
         return [worker for worker in self._workers if worker.kind == kind and worker.start is None]
 
@@ -215,7 +192,7 @@ class RayExecutor:
         actor = ray.remote(_Process).options(**self._needs(kind), scheduling_strategy=where).remote()
         model = self._model if kind == MODEL else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
-        self._workers.append(_Worker(kind, node_id, actor, start, monotonic()))
+        self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
 
     def _take_in(self, ready: set[Ref]) -> None:
         """Keep the values of units that have ended, and replace the processes that died."""
@@ -254,7 +231,7 @@ class RayExecutor:
             elif worker.start is not None and now - worker.launched > self._settings.start_timeout_s:
                 self._replace(worker, f"its process did not start within {self._settings.start_timeout_s:g} s")
 
-    def _replace(self, worker: _Worker, reason: str) -> None:
+    def _replace(self, worker: Worker, reason: str) -> None:
         """End a process, count what it had to do as lost, and start another."""
         if worker not in self._workers:
             return
@@ -267,7 +244,7 @@ class RayExecutor:
             self._replace(other, f"node {self._roster.name(worker.node_id)} was put aside: {reason}")
         self._launch(worker.kind)
 
-    def _park_if_bad(self, worker: _Worker) -> None:
+    def _park_if_bad(self, worker: Worker) -> None:
         """Let a process on a GPU that failed before hold it and do nothing."""
         if self._roster.is_bad(worker.node_id, worker.gpu):
             self._workers.remove(worker)

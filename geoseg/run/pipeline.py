@@ -6,7 +6,7 @@ eight neighbours are finished. Units that an earlier run has done are passed ove
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -15,11 +15,11 @@ from geoseg.errors import ClusterError, Interrupted, SceneError, StoreError
 from geoseg.grid.tiling import Block
 from geoseg.run.attempts import deadline_s, describe_failure, may_try_again
 from geoseg.run.executor import Executor, Ref, Unit
-from geoseg.run.gate import AROUND, BEFORE, Gate, Place
+from geoseg.run.gate import Place
 from geoseg.run.plan import ScenePlan
 from geoseg.run.publishing import commit_scene, publish_scene
-from geoseg.run.records import Record
 from geoseg.run.resume import begin_scene
+from geoseg.run.scene_progress import Outcome, SceneProgress, Step, Then
 from geoseg.run.stages import BLANK, TODO, Cost, finish_block, finished_cost, predict_block, read_block
 from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED
 from geoseg.run.tracing import absorb_small, find_graph, recolour_block, trace_finished
@@ -31,73 +31,6 @@ GRACE_S = 20.0
 
 Watch = Callable[[ScenePlan, Cost], None]
 Order = Callable[[Iterable[Block]], Iterable[Block]]
-Then = Callable[..., None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a scene ended."""
-
-    path: str
-    scene_id: str
-    results: Mapping[str, Any] | None = None
-    """Counts and areas of what lies in the output; None if the scene failed."""
-    error: str | None = None
-    """Why it failed."""
-    resumable: bool = True
-    """False if what was done for it is of no use: the scene itself is at fault."""
-    blocks: int = 0
-    """Blocks of the scene."""
-    resumed: int = 0
-    """Those that an earlier run had finished."""
-    retries: int = 0
-    """Units of work that were lost and tried again."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """One scene on its way."""
-
-    plan: ScenePlan
-    spill: Gate
-    """Opens for a block when those that spill into it are finished."""
-    finished: Gate
-    """Opens for a block when it and all around it are finished."""
-    merged: Gate
-    """The same after the minimum area."""
-    records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
-    """Units that an earlier run has done, by kind and name."""
-    scored: dict[Place, tuple[Ref, int]] = field(default_factory=dict)
-    """Predicted blocks that wait to be finished, and the attempt they are."""
-    under_way: int = 0
-    """Blocks from the start of their reading until they are finished."""
-    passed: int = 0
-    """Blocks that are through the present pass over the scene."""
-    components: int = 0
-    resumed: int = 0
-    retries: int = 0
-    over: bool = False
-    """Committed or failed."""
-
-    @classmethod
-    def of(cls, plan: ScenePlan) -> "_Progress":
-        around = ((0, 0), *AROUND)
-        return cls(plan, Gate(plan.tiling, BEFORE), Gate(plan.tiling, around), Gate(plan.tiling, around))
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A unit of work and what follows it."""
-
-    scene: _Progress
-    stage: Callable[..., Any]
-    args: tuple[Any, ...]
-    then: Then
-    """Takes the unit's value, and the references to its others."""
-    returns: int = 1
-    attempt: int = 1
-    restart: Callable[[int], None] | None = None
-    """What to do, as the attempt of this number, if it was lost; None: the same step again."""
 
 
 class Pipeline:
@@ -115,9 +48,9 @@ class Pipeline:
             order: In which order the blocks of a scene start; tests shuffle it.
         """
         self._executor, self._watch, self._check, self._order = executor, watch, check, order
-        self._pending: dict[Ref, tuple[_Step, tuple[Ref, ...]]] = {}
-        self._for_models: deque[_Step] = deque()
-        self._for_hands: deque[_Step] = deque()
+        self._pending: dict[Ref, tuple[Step, tuple[Ref, ...]]] = {}
+        self._for_models: deque[Step] = deque()
+        self._for_hands: deque[Step] = deque()
         self._under_way = 0
         self._outcomes: list[Outcome] = []
         self._last_news = monotonic()
@@ -144,7 +77,7 @@ class Pipeline:
     def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[Callable[[], None]]:
         """Beginnings of blocks, scene by scene."""
         for plan in scenes:
-            scene = _Progress.of(plan)
+            scene = SceneProgress.of(plan)
             try:
                 found = begin_scene(plan.store, plan.tiling, plan.fingerprint)
             except (SceneError, OSError) as error:
@@ -174,7 +107,7 @@ class Pipeline:
                 return
             begin()
 
-    def _submit(self, step: _Step) -> None:
+    def _submit(self, step: Step) -> None:
         if not step.scene.over:
             plan = step.scene.plan
             unit = Unit(step.stage, (plan, *step.args), deadline_s(plan, step.stage), step.attempt, step.returns)
@@ -200,7 +133,7 @@ class Pipeline:
                 "The cluster does not answer: mend or restart it, then run the same command again."
             )
 
-    def _failed(self, step: _Step, error: Exception) -> None:
+    def _failed(self, step: Step, error: Exception) -> None:
         """Try again what was lost, else give the scene up."""
         if isinstance(error, ClusterError):
             raise error
@@ -215,20 +148,20 @@ class Pipeline:
         else:
             step.restart(step.attempt + 1)
 
-    def _need(self, step: _Step) -> None:
+    def _need(self, step: Step) -> None:
         """Let a step start as soon as there is room."""
         (self._for_models if step.stage is predict_block else self._for_hands).append(step)
 
     def _need_unless_done(
-        self, scene: _Progress, kind: str, stage: Callable[..., Any], block: Block | None, then: Then
+        self, scene: SceneProgress, kind: str, stage: Callable[..., Any], block: Block | None, then: Then
     ) -> None:
         """Let a stage work on a block, or on the scene, unless an earlier run has."""
         if (SCENE if block is None else block.name) in scene.records[kind]:
             then(None)
         else:
-            self._need(_Step(scene, stage, () if block is None else (block,), then))
+            self._need(Step(scene, stage, () if block is None else (block,), then))
 
-    def _begin(self, scene: _Progress, block: Block) -> None:
+    def _begin(self, scene: SceneProgress, block: Block) -> None:
         record = scene.records[BLOCKS].get(block.name)
         if record is None:
             scene.under_way += 1
@@ -238,18 +171,24 @@ class Pipeline:
             scene.resumed += 1
             self._finish(scene, block, finished_cost("resumed", record.facts))
 
-    def _read(self, scene: _Progress, block: Block, attempt: int) -> None:
+    def _read(self, scene: SceneProgress, block: Block, attempt: int) -> None:
         """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""
         self._chain(scene, block, attempt, read_block, (block,), self._was_read)
 
     def _chain(
-        self, scene: _Progress, block: Block, attempt: int, stage: Callable[..., Any], args: tuple[Any, ...], then: Then
+        self,
+        scene: SceneProgress,
+        block: Block,
+        attempt: int,
+        stage: Callable[..., Any],
+        args: tuple[Any, ...],
+        then: Then,
     ) -> None:
         returns = 1 if stage is finish_block else 2
         follow, restart = partial(then, scene, block, attempt), partial(self._read, scene, block)
-        self._need(_Step(scene, stage, args, follow, returns, attempt, restart))
+        self._need(Step(scene, stage, args, follow, returns, attempt, restart))
 
-    def _was_read(self, scene: _Progress, block: Block, attempt: int, facts: tuple[Cost, str], found: Ref) -> None:
+    def _was_read(self, scene: SceneProgress, block: Block, attempt: int, facts: tuple[Cost, str], found: Ref) -> None:
         cost, state = facts
         self._watch(scene.plan, cost)
         if state == BLANK:
@@ -259,27 +198,27 @@ class Pipeline:
         else:
             self._scored(scene, block, attempt, found)
 
-    def _was_predicted(self, scene: _Progress, block: Block, attempt: int, cost: Cost, scored: Ref) -> None:
+    def _was_predicted(self, scene: SceneProgress, block: Block, attempt: int, cost: Cost, scored: Ref) -> None:
         self._watch(scene.plan, cost)
         self._scored(scene, block, attempt, scored)
 
-    def _scored(self, scene: _Progress, block: Block, attempt: int, scored: Ref) -> None:
+    def _scored(self, scene: SceneProgress, block: Block, attempt: int, scored: Ref) -> None:
         scene.scored[block.row, block.col] = scored, attempt
         if scene.spill.is_open((block.row, block.col)):
             self._add_spill(scene, (block.row, block.col))
 
-    def _add_spill(self, scene: _Progress, place: Place) -> None:
+    def _add_spill(self, scene: SceneProgress, place: Place) -> None:
         if place in scene.scored:
             scored, attempt = scene.scored.pop(place)
             block = scene.plan.tiling.block(*place)
             self._chain(scene, block, attempt, finish_block, (block, scored), self._was_finished)
 
-    def _was_finished(self, scene: _Progress, block: Block, attempt: int, cost: Cost) -> None:  # noqa: ARG002
+    def _was_finished(self, scene: SceneProgress, block: Block, attempt: int, cost: Cost) -> None:  # noqa: ARG002
         scene.under_way -= 1
         self._under_way -= 1
         self._finish(scene, block, cost)
 
-    def _finish(self, scene: _Progress, block: Block, cost: Cost) -> None:
+    def _finish(self, scene: SceneProgress, block: Block, cost: Cost) -> None:
         self._watch(scene.plan, cost)
         scene.components += cost.components
         scene.plan.polygons.check_count(scene.components, scene.plan.scene.path)
@@ -294,63 +233,63 @@ class Pipeline:
         else:
             self._trace(scene, around)
 
-    def _has_graph(self, scene: _Progress, cost: Cost | None) -> None:
+    def _has_graph(self, scene: SceneProgress, cost: Cost | None) -> None:
         self._note(scene, cost)
         self._pass(scene, self._absorb)
 
-    def _absorb(self, scene: _Progress) -> None:
+    def _absorb(self, scene: SceneProgress) -> None:
         self._need_unless_done(scene, CHANGES, absorb_small, None, partial(self._was_absorbed, scene))
 
-    def _was_absorbed(self, scene: _Progress, cost: Cost | None) -> None:
+    def _was_absorbed(self, scene: SceneProgress, cost: Cost | None) -> None:
         self._note(scene, cost)
         for block in scene.plan.tiling.blocks():
             self._need_unless_done(scene, MERGED, recolour_block, block, partial(self._was_recoloured, scene, block))
 
-    def _was_recoloured(self, scene: _Progress, block: Block, cost: Cost | None) -> None:
+    def _was_recoloured(self, scene: SceneProgress, block: Block, cost: Cost | None) -> None:
         self._note(scene, cost)
         self._trace(scene, [scene.plan.tiling.block(*p) for p in scene.merged.arrive((block.row, block.col))])
 
-    def _trace(self, scene: _Progress, blocks: Iterable[Block]) -> None:
+    def _trace(self, scene: SceneProgress, blocks: Iterable[Block]) -> None:
         for block in blocks:
             self._need_unless_done(scene, TRACED, trace_finished, block, partial(self._was_traced, scene))
 
-    def _was_traced(self, scene: _Progress, cost: Cost | None) -> None:
+    def _was_traced(self, scene: SceneProgress, cost: Cost | None) -> None:
         self._note(scene, cost)
         self._pass(scene, self._publish)
 
-    def _note(self, scene: _Progress, cost: Cost | None) -> None:
+    def _note(self, scene: SceneProgress, cost: Cost | None) -> None:
         """Report what a unit took; None for one that an earlier run did."""
         if cost is not None:
             self._watch(scene.plan, cost)
 
-    def _pass(self, scene: _Progress, then: Callable[[_Progress], None]) -> None:
+    def _pass(self, scene: SceneProgress, then: Callable[[SceneProgress], None]) -> None:
         """Count a block that is through the present pass; go on once all are."""
         scene.passed += 1
         if scene.passed == scene.plan.tiling.count:
             scene.passed = 0
             then(scene)
 
-    def _publish(self, scene: _Progress) -> None:
-        self._need(_Step(scene, publish_scene, (), partial(self._was_staged, scene)))
+    def _publish(self, scene: SceneProgress) -> None:
+        self._need(Step(scene, publish_scene, (), partial(self._was_staged, scene)))
 
-    def _was_staged(self, scene: _Progress, costs: Iterable[Cost]) -> None:
+    def _was_staged(self, scene: SceneProgress, costs: Iterable[Cost]) -> None:
         for cost in costs:
             self._watch(scene.plan, cost)
         self._commit(scene)
 
-    def _commit(self, scene: _Progress) -> None:
-        self._need(_Step(scene, commit_scene, (), partial(self._was_committed, scene)))
+    def _commit(self, scene: SceneProgress) -> None:
+        self._need(Step(scene, commit_scene, (), partial(self._was_committed, scene)))
 
-    def _was_committed(self, scene: _Progress, value: tuple[Cost, Mapping[str, Any]]) -> None:
+    def _was_committed(self, scene: SceneProgress, value: tuple[Cost, Mapping[str, Any]]) -> None:
         self._watch(scene.plan, value[0])
         self._end(scene, results=value[1])
 
-    def _fail(self, scene: _Progress, error: Exception) -> None:
+    def _fail(self, scene: SceneProgress, error: Exception) -> None:
         self._under_way -= scene.under_way
         scene.scored.clear()
         self._end(scene, error=describe_failure(scene.plan, error), resumable=_is_resumable(error))
 
-    def _end(self, scene: _Progress, **result: Any) -> None:
+    def _end(self, scene: SceneProgress, **result: Any) -> None:
         scene.over = True
         plan = scene.plan
         self._outcomes.append(

@@ -14,8 +14,8 @@ from geoseg.errors import ExitCode
 from geoseg.redact import redact_values
 from geoseg.run.commit import polygons_prefix, rasters_prefix
 from geoseg.run.nodes import software
-from geoseg.run.pipeline import Outcome
 from geoseg.run.plan import Plan
+from geoseg.run.scene_progress import Outcome
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 

@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from geoseg.run.executor import Ref
 from geoseg.run.nodes import Node
 
 MODEL, HAND = "model", "hand"
@@ -11,6 +14,30 @@ HANDS_PER_NODE = 16
 """More would hold memory and find nothing to do."""
 NODE_FAILURES, GPU_FAILURES, LAST_NODE_FAILURES = 3, 2, 12
 """After so many processes in turn that died or hung there, a node or a GPU is put aside."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A unit of work that a process was given."""
+
+    ref: Ref
+    deadline_s: float
+    started: float
+    """When it became the next in its process's line."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process of the cluster."""
+
+    kind: str
+    node_id: str
+    actor: Any
+    start: Ref | None
+    """Being started; None once it is ready."""
+    launched: float
+    gpu: str = ""
+    jobs: list[Job] = field(default_factory=list)
 
 
 class Roster:

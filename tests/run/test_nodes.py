@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 
 from geoseg.errors import SettingsError
+from geoseg.run.lock import Lock
 from geoseg.run.nodes import Node, introduce, judge_nodes, require_resources
+from geoseg.run.storage import open_storage
 
 SMALL = Node("a", "alpha (10.0.0.1:1)", cpus=2, gpus=0)
 LARGE = Node("b", "beta (10.0.0.2:1)", cpus=8, gpus=2)
@@ -69,7 +71,10 @@ def test_what_the_driver_does_not_see_either_is_not_the_nodes_fault() -> None:
 
 
 def test_a_node_introduces_itself(tmp_path: Any) -> None:
-    own = introduce([str(tmp_path), str(tmp_path / "absent.tif")], str(tmp_path))
-    assert own["unseen"] == [str(tmp_path / "absent.tif")]
+    files = [str(tmp_path), str(tmp_path / "absent.tif")]
+    assert introduce(files, str(tmp_path))["unseen"] == [files[1], str(tmp_path)], "a folder without the run's lock"
+    with Lock(open_storage(str(tmp_path)), "run"):
+        own = introduce(files, str(tmp_path))
+    assert own["unseen"] == [files[1]]
     assert own["software"]["torch"].startswith("2.")
     assert own["software"]["geoseg"] != "missing"

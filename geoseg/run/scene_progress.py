@@ -1,0 +1,80 @@
+"""Where a scene stands in a run: what is under way, what waits, how it ended."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from geoseg.run.executor import Ref
+from geoseg.run.gate import AROUND, BEFORE, Gate, Place
+from geoseg.run.plan import ScenePlan
+from geoseg.run.records import Record
+
+Then = Callable[..., None]
+"""Takes the values of a unit of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a scene ended."""
+
+    path: str
+    scene_id: str
+    results: Mapping[str, Any] | None = None
+    """Counts and areas of what lies in the output; None if the scene failed."""
+    error: str | None = None
+    """Why it failed."""
+    resumable: bool = True
+    """False if what was done for it is of no use: the scene itself is at fault."""
+    blocks: int = 0
+    """Blocks of the scene."""
+    resumed: int = 0
+    """Those that an earlier run had finished."""
+    retries: int = 0
+    """Units of work that were lost and tried again."""
+
+
+@dataclass(slots=True)
+class SceneProgress:
+    """One scene on its way."""
+
+    plan: ScenePlan
+    spill: Gate
+    """Opens for a block when those that spill into it are finished."""
+    finished: Gate
+    """Opens for a block when it and all around it are finished."""
+    merged: Gate
+    """The same after the minimum area."""
+    records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
+    """Units that an earlier run has done, by kind and name."""
+    scored: dict[Place, tuple[Ref, int]] = field(default_factory=dict)
+    """Predicted blocks that wait to be finished, and the attempt they are."""
+    under_way: int = 0
+    """Blocks from the start of their reading until they are finished."""
+    passed: int = 0
+    """Blocks that are through the present pass over the scene."""
+    components: int = 0
+    resumed: int = 0
+    retries: int = 0
+    over: bool = False
+    """Committed or failed."""
+
+    @classmethod
+    def of(cls, plan: ScenePlan) -> "SceneProgress":
+        """A scene of which nothing is done."""
+        around = ((0, 0), *AROUND)
+        return cls(plan, Gate(plan.tiling, BEFORE), Gate(plan.tiling, around), Gate(plan.tiling, around))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A unit of work and what follows it."""
+
+    scene: SceneProgress
+    stage: Callable[..., Any]
+    args: tuple[Any, ...]
+    then: Then
+    """Takes the unit's value, and the references to its others."""
+    returns: int = 1
+    attempt: int = 1
+    restart: Callable[[int], None] | None = None
+    """What to do, as the attempt of this number, if it was lost; None: the same step again."""

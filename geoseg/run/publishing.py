@@ -6,11 +6,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from geoseg.errors import SceneError
 from geoseg.grid.blend import ClassMap
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.publish.facts import stamp
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
@@ -23,6 +20,7 @@ from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
 from geoseg.run.tracing import polygon_table
 from geoseg.vector.blocks import join_blocks
+from geoseg.vector.seams import concatenate_seams
 
 
 def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
@@ -70,8 +68,7 @@ def _write_rasters(plan: ScenePlan, folder: Path) -> list[Path]:
     classes, confidence = folder / "classes.tif", folder / "confidence.tif"
 
     def blocks() -> Iterator[ClassMap]:
-        found = (plan.store.class_map(block) for block in plan.tiling.blocks())
-        return (block for block in found if (block.classes != NODATA_CLASS).any())
+        return (plan.store.class_map(block) for block in plan.tiling.blocks() if not plan.store.is_blank(block))
 
     grid, sample = plan.scene.grid, plan.scene.area_or_point
     write_classes(classes, grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)
@@ -83,7 +80,7 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     """Write the parts into a folder; the files, and the counts and areas of what they hold."""
     faults.hit("seams", "start", plan.scene.scene_id)
     rests = plan.store.rests(plan.tiling.blocks())
-    spanning = join_blocks([rest.unfinished for rest in rests], np.concatenate([rest.seams for rest in rests]))
+    spanning = join_blocks([rest.unfinished for rest in rests], concatenate_seams(rest.seams for rest in rests))
     (folder / "spanning.arrow").write_bytes(write_table(polygon_table(plan, spanning)))
     traced, parts = folder / "traced", folder / "parts"
     traced.mkdir()

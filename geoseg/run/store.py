@@ -99,6 +99,15 @@ class SceneStore:
         """Keep a block without a valid pixel, which takes no room."""
         return self.records.put(BLOCKS, block.name, facts)
 
+    def is_blank(self, *blocks: Block) -> bool:
+        """Tell whether none of some finished blocks holds a valid pixel."""
+        found = (self.records.find(BLOCKS, block.name) for block in blocks)
+        return all(record is not None and not record.facts["valid_pixels"] for record in found)
+
+    def put_nothing(self, kind: str, block: Block) -> int:
+        """Keep that there was nothing to do for a block; the bytes it takes."""
+        return self.records.put(kind, block.name, {})
+
     def take_spill(self, before: Mapping[Place, Block]) -> list[Strip]:
         """The strips that reach into a block, of its west, north and north-west neighbours by their step to it."""
         strips = []

@@ -18,20 +18,23 @@ from geoseg.run import faults
 from geoseg.run.gate import AROUND, blocks_at
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost, find_labels
-from geoseg.run.store import Graph, Rest
+from geoseg.run.store import GRAPHS, MERGED, TRACED, Graph, Rest
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, recolour, trace_block
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.seams import Place, Rim, find_seams
+from geoseg.vector.seams import Place, Rim, concatenate_seams, find_seams
 from geoseg.vector.undissolved import without_aliases
 
 
 def find_graph(plan: ScenePlan, block: Block) -> Cost:
     """Find a block's components, their common boundaries and what goes on beyond its borders."""
     started = perf_counter()
+    neighbours = blocks_at(plan.tiling, block, AROUND)
+    if plan.store.is_blank(block, *neighbours.values()):
+        return Cost("trace", perf_counter() - started, plan.store.put_nothing(GRAPHS, block))
     labels = find_labels(plan, plan.store.class_map(block))
-    around = plan.store.rims(blocks_at(plan.tiling, block, AROUND))
+    around = plan.store.rims(neighbours)
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
     kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     return Cost("trace", perf_counter() - started, kept_bytes)
@@ -44,7 +47,7 @@ def absorb_small(plan: ScenePlan) -> Cost:
     graphs = plan.store.graphs(plan.tiling.blocks())
     changes = absorb(
         concatenate([graph.components for graph in graphs]),
-        np.concatenate([graph.seams for graph in graphs]),
+        concatenate_seams(graph.seams for graph in graphs),
         concatenate_boundaries([graph.boundaries for graph in graphs]),
         plan.polygons.min_area_px,
     )
@@ -54,6 +57,8 @@ def absorb_small(plan: ScenePlan) -> Cost:
 def recolour_block(plan: ScenePlan, block: Block) -> Cost:
     """Give small components of a block their new class; keep it beside the class map, with its new rim."""
     started = perf_counter()
+    if plan.store.is_blank(block):
+        return Cost("trace", perf_counter() - started, plan.store.put_nothing(MERGED, block))
     finished = plan.store.class_map(block)
     changed = recolour(find_labels(plan, finished), plan.store.changes())
     merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
@@ -65,9 +70,11 @@ def trace_finished(plan: ScenePlan, block: Block) -> Cost:
     """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the rest."""
     faults.hit("trace", "start", block.name)
     started = perf_counter()
-    merged = plan.polygons.min_area_px > 1
+    neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.min_area_px > 1
+    if plan.store.is_blank(block, *neighbours.values()):
+        return Cost("trace", perf_counter() - started, plan.store.put_nothing(TRACED, block))
     labels = find_labels(plan, plan.store.class_map(block, merged=merged))
-    around = plan.store.rims(blocks_at(plan.tiling, block, AROUND), merged=merged)
+    around = plan.store.rims(neighbours, merged=merged)
     polygons, unfinished = trace_block(
         labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
     )

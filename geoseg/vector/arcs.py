@@ -58,6 +58,16 @@ class Arcs:
         return self.xy[self.offsets[1:] - 1]
 
 
+NO_ARCS = Arcs(
+    np.empty((0, 2), np.int32),
+    np.zeros(1, np.int64),
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
+    np.empty(0, np.uint8),
+    np.empty(0, np.uint8),
+)
+
+
 def find_corners(classes: NDArray[np.uint8], core: Window, shape: tuple[int, int], cut_px: int) -> NDArray[np.uint8]:
     """Tell which cracks meet in each pixel corner of a block, and whether it is a vertex.
 
@@ -129,6 +139,7 @@ def arcs_beside(arcs: Arcs, names: NDArray[np.int64]) -> Arcs:
 
 def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
     """Put the arcs of several blocks into one table."""
+    parts = [NO_ARCS, *parts]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return Arcs(
         np.concatenate([part.xy for part in parts]),

@@ -50,7 +50,10 @@ def find_boundaries(arcs: Arcs) -> Boundaries:
 
 def concatenate_boundaries(parts: Sequence[Boundaries]) -> Boundaries:
     """Put the boundaries that several blocks own into one table."""
-    return Boundaries(np.concatenate([part.names for part in parts]), np.concatenate([part.cracks for part in parts]))
+    return Boundaries(
+        np.concatenate([np.empty((0, 2), np.int64), *(part.names for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.cracks for part in parts)]),
+    )
 
 
 def absorb(components: Components, seams: NDArray[np.int64], boundaries: Boundaries, min_pixels: int) -> Changes:

@@ -1,6 +1,6 @@
 """Where blocks meet: what they show each other, and which components are one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,11 @@ def find_seams(rims: Mapping[Place, Rim]) -> NDArray[np.int64]:
                 same = (edge.classes == facing.classes) & (edge.classes != NODATA_CLASS)
                 found.append(np.unique(np.stack([edge.names[same], facing.names[same]], axis=1), axis=0))
     return np.concatenate(found)
+
+
+def concatenate_seams(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Put pairs that several blocks found into one table, shape (N, 2)."""
+    return np.concatenate([np.empty((0, 2), np.int64), *parts])
 
 
 def unite(names: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:

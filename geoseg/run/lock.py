@@ -71,6 +71,12 @@ class Holder:
         """Whether it is known to be dead: a process of this machine that is no more."""
         if self.machine is None or self.machine != _machine():
             return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's, whose start /proc may hide
+            return False
         return _process_start(self.pid) != self.process_start
 
     def to_json(self) -> bytes:
@@ -79,7 +85,7 @@ class Holder:
 
 
 class Lock:
-    """The lock of one run on an output; a context manager.
+    """The lock of one run on an output, to be taken once; a context manager.
 
     Args:
         storage: The output.
@@ -138,15 +144,16 @@ class Lock:
             if holder.token == self._me.token or self._inherit(holder):
                 break
         self._heard = time.monotonic()
-        self._forget_heirs()
         self._thread.start()
+        with suppress(OSError):  # the next run will
+            self._forget_heirs()
 
     def release(self) -> None:
         """Stop the beats, and remove the lock if it is still this run's."""
         self._stop.set()
         self._thread.join()
         with suppress(OSError):  # it expires
-            if not self._lost and self._is_mine():
+            if self._is_held_by(self._me):
                 self._storage.delete(self._key)
                 self._forget_heirs()
 
@@ -158,7 +165,11 @@ class Lock:
         """
         last, key = holder, self._key
         while True:
-            self._refuse_unless_stale(last, key)
+            silent_s = self._storage.age_s(key)
+            if silent_s is not None and silent_s <= last.expires_s and not last.is_dead:
+                if self._is_held_by(holder):
+                    raise self._refusal(last, silent_s)
+                return False  # and `last` was too late as well
             key = self._heir_key(last)
             if self._storage.create(key, self._me.to_json()):
                 break
@@ -168,18 +179,14 @@ class Lock:
             if heir.token == self._me.token:
                 break
             last = heir
-        now = self._holder(self._key)
-        if now is None or now.token != holder.token:
+        if not self._is_held_by(holder):
             self._storage.delete(key)
             return False
         self._storage.put(self._key, self._me.to_json())
         return True
 
-    def _refuse_unless_stale(self, holder: Holder, key: str) -> None:
-        silent_s = self._storage.age_s(key)
-        if silent_s is None or holder.is_dead or silent_s > holder.expires_s:
-            return
-        raise SettingsError(
+    def _refusal(self, holder: Holder, silent_s: float) -> SettingsError:
+        return SettingsError(
             f"The output {self._storage.url} is in use by run {holder.run_id} on host {holder.host} (process "
             f"{holder.pid}), started {holder.started_at}, last heard of {silent_s:.0f} s ago. Wait for it, or give "
             f"another --output. A run that died is taken over after {holder.expires_s:g} s."
@@ -192,10 +199,11 @@ class Lock:
     def _beat(self) -> None:
         with self._beating:
             try:
-                if self._is_mine():
+                if self._is_held_by(self._me):
+                    now = time.monotonic()
                     self._me = replace(self._me, beat=self._me.beat + 1)
                     self._storage.put(self._key, self._me.to_json())
-                    self._heard = time.monotonic()
+                    self._heard = now
                 else:
                     self._lost = True
             except OSError:  # tried again at the next beat
@@ -205,9 +213,12 @@ class Lock:
     def _silent_s(self) -> float:
         return time.monotonic() - self._heard
 
-    def _is_mine(self) -> bool:
-        holder = self._holder(self._key)
-        return holder is not None and holder.token == self._me.token
+    def _is_held_by(self, holder: Holder) -> bool:
+        try:
+            found = self._holder(self._key)
+        except SettingsError:  # overwritten by something else
+            return False
+        return found is not None and found.token == holder.token
 
     def _holder(self, key: str) -> Holder | None:
         try:
@@ -221,12 +232,12 @@ class Lock:
             ) from error
 
     def _heir_key(self, holder: Holder) -> str:
-        return f"{self._key}.{holder.token}.taken"
+        return f"{self._key}.heirs/{holder.token}"
 
     def _forget_heirs(self) -> None:
         """Remove what earlier take-overs left; the heir of this run, if it has one already, is none of these."""
-        for key in self._storage.keys(self._key.rpartition("/")[0]):
-            if key.startswith(f"{self._key}.") and key.endswith(".taken") and key != self._heir_key(self._me):
+        for key in self._storage.keys(f"{self._key}.heirs"):
+            if key != self._heir_key(self._me):
                 self._storage.delete(key)
 
 

@@ -126,13 +126,12 @@ class S3Storage:
                 obstore.delete(store, keys)
 
     def move(self, source: str, target: str) -> None:
-        """Copy within the store and delete; a large object goes through this machine, part by part."""
-        size = self.size(source)
-        if size is not None and size > LARGEST_COPY_BYTES:
-            with self._explaining(checked(target)) as store:
-                obstore.put(store, target, self._parts(source), chunk_size=_part_bytes(size), use_multipart=True)
+        """Copy within the store and delete; a large object goes through this machine."""
+        checked(target)
+        if (self.size(source) or 0) > LARGEST_COPY_BYTES:
+            with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+                self.upload(self.fetch(source, Path(folder)), target)
         else:
-            checked(target)
             with self._explaining(source) as store:
                 obstore.copy(store, source, target)
         self.delete(source)

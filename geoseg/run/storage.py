@@ -189,7 +189,9 @@ class LocalStorage:
         except FileNotFoundError:
             return None
         with _naming(path), _written_beside(path, lambda file: file.write(b"geoseg")) as probe:
-            return max(0.0, probe.stat().st_mtime - written)
+            age_s = max(0.0, probe.stat().st_mtime - written)
+        self._prune(path.parent)  # the file may have gone meanwhile
+        return age_s
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:

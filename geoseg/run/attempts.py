@@ -1,5 +1,6 @@
 """How often and how long a unit of work is tried, and what is said when it cannot be done."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +48,9 @@ def describe_failure(plan: ScenePlan, error: Exception) -> str:
         )
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        remedy = "Free the space or mend the folder, then run the same command again."
-        return f"{path}: {error.strerror or reason}{where}. {remedy}"
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        remedy = "Free some space" if full else "Mend the disk, the folder or the connection"
+        return f"{path}: {error.strerror or reason}{where}. {remedy}, then run the same command again."
     return (
         f"{path}: unexpected {type(error).__name__}: {reason}. If the file opens elsewhere, this is a bug: please "
         "report it."

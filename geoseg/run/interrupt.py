@@ -29,7 +29,7 @@ class Stop:
         """
         if self._signum is not None:
             name = signal.Signals(self._signum).name
-            raise Interrupted(f"Stopped by {name}. What is done is kept: the same command goes on.", self._signum)
+            raise Interrupted(f"{name}. What is done is kept: the same command goes on from there.", self._signum)
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import shapely
 from rasterio.transform import from_origin
 
 from geoseg.errors import SettingsError
+from geoseg.run import polygon_plan
 from geoseg.vector.engine import polygonize as polygonize_whole
-from tests.support.bundles import unet_bundle
+from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.oracle import polygonize as polygonize_by_gdal
-from tests.support.scenes import TRANSFORM, read_band, run, textured, write_scene
+from tests.support.scenes import TRANSFORM, digests, read_band, run, textured, write_scene
 
 SHAPE = (203, 317)
 STRIDE = 24
@@ -120,3 +121,26 @@ def test_metres_need_a_crs_in_metres(inputs: tuple[Path, Path], tmp_path: Path) 
     metres, _ = publish(inputs, tmp_path / "metres", simplify_m=20, min_area_m2=900)
     pixels, _ = publish(inputs, tmp_path / "pixels", simplify_px=2, min_area_px=9)
     assert metres.equals(pixels)
+
+
+@pytest.mark.parametrize("polygons", [{}, {"min_area_px": 9}])
+def test_row63_noise_is_an_error_that_says_what_to_do(tmp_path: Path, polygons: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 6, (1, 300, 300)).astype(np.uint8)
+    bundle = identity_bundle(tmp_path / "bundle", patch_px=64, overlap_px=16)
+    settings = {**polygons, "max_count": 20_000}
+    report = run(write_scene(tmp_path / "s.tif", noise), bundle, tmp_path / "out", polygons=settings)
+    assert report.exit_code == 3
+    message = report.failed[0]["error"]
+    assert f"{tmp_path / 's.tif'}: the class map has more than polygons.max_count=20000 regions" in message
+    assert ("Cut the scene into smaller ones" if polygons else "Set polygons.min_area_px (such as 9)") in message
+    assert digests(tmp_path / "out") == {}
+    assert not (tmp_path / "out/.work").exists()
+
+
+def test_row63_a_block_is_never_traced_that_would_fill_the_memory(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(polygon_plan, "MAX_BLOCK_COUNT", 5000)
+    noise = np.random.default_rng(0).integers(0, 6, (1, 300, 300)).astype(np.uint8)
+    bundle = identity_bundle(tmp_path / "bundle", patch_px=64, overlap_px=16)
+    report = run(write_scene(tmp_path / "s.tif", noise), bundle, tmp_path / "out", tiling={"block_px": 480})
+    assert "regions in one block, more than 5000" in report.failed[0]["error"]
+    assert run(tmp_path / "s.tif", bundle, tmp_path / "out", tiling={"block_px": 48}).exit_code == 0

@@ -120,6 +120,16 @@ def test_another_input_under_the_same_name_is_refused(inputs: tuple[Path, Path],
     assert 'scene.files was [["s.tif", ' in refused.failed[0]["error"]
 
 
+def test_a_sidecar_belongs_to_the_input(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
+    run(scene, inputs[1], tmp_path / "out")
+    sidecar = Path(f"{scene}.aux.xml")
+    sidecar.write_text('<PAMDataset><PAMRasterBand band="1"><NoDataValue>7</NoDataValue></PAMRasterBand></PAMDataset>')
+    refused = run(scene, inputs[1], tmp_path / "out")
+    assert "s.tif.aux.xml" in refused.failed[0]["error"]
+    assert "scene.nodata was " in refused.failed[0]["error"]
+
+
 def test_an_input_replaced_during_the_run_is_refused_at_the_end(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
 

@@ -158,7 +158,7 @@ class Settings(_Section):
     output: Annotated[str, AfterValidator(_storage)]
     """Directory of the results, visible to every node, or s3://BUCKET/PREFIX."""
     overwrite: bool = False
-    """Replace scenes that the output holds made otherwise, and make those again that it holds already."""
+    """Replace scenes that the output holds made otherwise; those made alike stay."""
     tiling: TilingSettings = TilingSettings()
     scene: SceneSettings = SceneSettings()
     run: RunSettings = RunSettings()

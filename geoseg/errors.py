@@ -34,6 +34,10 @@ class ClusterError(GeosegError):
     """The run cannot go on: nothing is left that could do the work. What is done is kept."""
 
 
+class OutputError(GeosegError):
+    """The output cannot be read or written just now. What is done is kept."""
+
+
 class LockLostError(GeosegError):
     """Another run has taken over the output while this one could not be heard of."""
 
@@ -51,6 +55,10 @@ class SceneError(GeosegError):
     """One scene cannot be processed. The other scenes of the run go on."""
 
     exit_code = ExitCode.SCENES_FAILED
+
+
+class UnreachableError(SceneError):
+    """A scene cannot be read just now, though it was before: its disk or its server is away. Worth another attempt."""
 
 
 class StoreError(SceneError):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.env import open_raster
@@ -38,7 +38,8 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
 
     Raises:
         DecodeError: If the file cannot be decoded there.
-        SceneError: If it can no longer be opened, or is no longer the one that was described.
+        UnreachableError: If it can no longer be opened, or its server does not send it.
+        SceneError: If it is no longer the one that was described.
         ValueError: If the window reaches outside the scene.
     """
     pixels, valid = read_declared(scene, selection, window)
@@ -57,12 +58,15 @@ def read_declared(
         try:
             return _read(dataset, scene, selection, window)
         except RasterioIOError as error:
-            what = (
-                "The connection failed or the file is damaged" if scene.remote else "The file is truncated or damaged"
-            )
+            what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
+            if scene.remote:  # what a server did not send is no hole
+                raise UnreachableError(
+                    f"{what} The connection failed or the file is damaged: run the same command again, or fetch the "
+                    "file first."
+                ) from error
             raise DecodeError(
-                f"{scene.path} cannot be read at {window}: {error.__cause__ or error} {what}: fetch it again, cut the "
-                "part away with gdal_translate -srcwin, or set scene.on_read_error=nodata."
+                f"{what} The file is truncated or damaged: fetch it again, cut the part away with gdal_translate "
+                "-srcwin, or set scene.on_read_error=nodata."
             ) from error
 
 
@@ -80,7 +84,7 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
             if scene.remote
             else "Check that it is still there."
         )
-        raise SceneError(f"{scene.path} can no longer be opened: {error.__cause__ or error} {remedy}") from error
+        raise UnreachableError(f"{scene.path} can no longer be opened: {error.__cause__ or error} {remedy}") from error
 
 
 def _read(

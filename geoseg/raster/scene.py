@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioIOError
@@ -12,6 +13,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.raster.address import Address, locate
 from geoseg.raster.env import DRIVERS, gdal_env, open_raster
+from geoseg.raster.identity import identify
 from geoseg.raster.palette import as_colours
 from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
@@ -62,8 +64,8 @@ class Scene:
     """``Area`` or ``Point``: what a sample stands for. ``grid`` speaks of pixel corners in both cases."""
     files: tuple[str, ...]
     """All files that are read: the raster, its sidecars and, for a VRT, its sources."""
-    size_bytes: int
-    """Sum of the local ones of ``files``."""
+    versions: tuple[tuple[Any, ...], ...]
+    """Which version of each of ``files`` was described, see `geoseg.raster.identity.identify`."""
     remote: bool
     """It, or for a VRT one of its sources, is read over the network."""
     palette: tuple[tuple[int, int, int, int], ...] | None = None
@@ -171,7 +173,7 @@ def _scene(
         absent_blocks=_absent_blocks(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
-        size_bytes=sum(Path(file).stat().st_size for file in files if Path(file).is_file()),
+        versions=tuple(tuple(identify(file)) for file in files),
         remote=sources.remote,
     )
 

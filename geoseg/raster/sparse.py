@@ -5,7 +5,7 @@ from dataclasses import replace
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError
+from geoseg.errors import UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.env import open_raster
@@ -25,7 +25,7 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
         window: Pixels of the scene; none beyond its rim.
 
     Raises:
-        SceneError: If the file cannot be read.
+        UnreachableError: If the file can no longer be opened.
         ValueError: If the window reaches outside the scene.
     """
     if not scene.grid.window.contains(window):
@@ -36,7 +36,9 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
             if not has_tile_index(dataset) or any(_is_stored(dataset, band, window) for band in bands):
                 return True
     except RasterioIOError as error:
-        raise SceneError(f"{scene.path} cannot be opened: {error.__cause__ or error} Fetch it again.") from error
+        raise UnreachableError(
+            f"{scene.path} can no longer be opened: {error.__cause__ or error} Check that it is still there."
+        ) from error
     # All that is not stored reads alike, so one pixel tells what it is; a sidecar may name another nodata value than
     # the file, and data types have their limits. A mask could differ elsewhere, so it does not count.
     corner = Window(window.row, window.col, 1, 1)

@@ -4,7 +4,8 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, StoreError, UnreachableError
+from geoseg.redact import redact
 from geoseg.run.executor import LostError
 from geoseg.run.plan import ScenePlan
 from geoseg.run.publishing import commit_scene, publish_scene
@@ -19,9 +20,14 @@ DEADLINE_PIXELS = 1 << 30
 
 def may_try_again(error: Exception, attempt: int) -> bool:
     """Tell whether a unit that failed for this reason deserves another attempt."""
-    if isinstance(error, LostError):
+    if isinstance(error, LostError | UnreachableError):
         return attempt < LOST_TRIES
-    return isinstance(error, MemoryError) and attempt < MEMORY_TRIES
+    return _is_memory(error) and attempt < MEMORY_TRIES
+
+
+def is_resumable(error: Exception) -> bool:
+    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change."""
+    return not isinstance(error, SceneError) or isinstance(error, StoreError | UnreachableError)
 
 
 def deadline_s(plan: ScenePlan, stage: Callable[..., Any]) -> float:
@@ -31,7 +37,11 @@ def deadline_s(plan: ScenePlan, stage: Callable[..., Any]) -> float:
 
 
 def describe_failure(plan: ScenePlan, error: Exception) -> str:
-    """Why a scene failed, and what to do about it."""
+    """Why a scene failed, and what to do about it; without secrets."""
+    return redact(_describe(plan, error))
+
+
+def _describe(plan: ScenePlan, error: Exception) -> str:
     if isinstance(error, SceneError):
         return str(error)
     reason, path = " ".join(str(error).split()), plan.scene.path
@@ -41,10 +51,10 @@ def describe_failure(plan: ScenePlan, error: Exception) -> str:
             "raise run.unit_timeout_s; if processes run out of memory, set tiling.block_px or run.workers lower. Then "
             "run the same command again."
         )
-    if isinstance(error, MemoryError):
+    if _is_memory(error):
         return (
-            f"{path}: out of memory, {MEMORY_TRIES} times: {reason or 'no details'}. Set tiling.block_px, "
-            "run.batch_size or run.workers lower, then run the command again."
+            f"{path}: out of memory, {MEMORY_TRIES} times: {reason or 'no details'}. Set tiling.block_px or "
+            "run.workers lower, then run the same command again; another run.batch_size would want --overwrite."
         )
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
@@ -55,3 +65,8 @@ def describe_failure(plan: ScenePlan, error: Exception) -> str:
         f"{path}: unexpected {type(error).__name__}: {reason}. If the file opens elsewhere, this is a bug: please "
         "report it."
     )
+
+
+def _is_memory(error: Exception) -> bool:
+    """Tell whether memory ran out; torch has an error of its own for its device's."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

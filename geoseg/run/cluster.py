@@ -78,6 +78,7 @@ class RayExecutor:
         self._workers: list[Worker] = []
         self._parked: list[Worker] = []
         self._values: dict[Ref, Any] = {}
+        self.warnings: list[str] = []
         self._looked = monotonic()
         self._settings = settings
         try:

@@ -18,6 +18,9 @@ from geoseg.run.fingerprint import Facts
 from geoseg.run.storage import Storage
 from geoseg.run.store import WORK, SceneStore
 
+STAGED = "staged"
+"""Folder of a scene's work with what awaits its commit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -141,4 +144,4 @@ def _journal_key(store: SceneStore) -> str:
 
 
 def _staged_key(store: SceneStore, key: str) -> str:
-    return f"{store.work}/staged/{key}"
+    return f"{store.work}/{STAGED}/{key}"

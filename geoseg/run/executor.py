@@ -54,6 +54,8 @@ class Executor(Protocol):
     """``cpu`` or ``cuda``: where they predict."""
     description: str
     """Where the work runs, in words."""
+    warnings: list[str]
+    """What the operator should know of it in the end, such as nodes that were put aside."""
     max_blocks: int
     """Blocks that may be under way at a time, from the start of their reading until they are finished."""
 
@@ -106,6 +108,7 @@ class InlineExecutor:
 
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.description = "this process"
+        self.warnings: list[str] = []
         self._ended: list[Ref] = []
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:  # noqa: ARG002

@@ -3,14 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from geoseg.config import Settings
 from geoseg.model.bundle import Bundle
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.scene import Scene
-from geoseg.redact import redact
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
 
@@ -30,12 +28,9 @@ Facts = Mapping[str, Any]
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:
-    """What a scene is, by name: its files, and how they are to be understood.
-
-    A file's directory does not count: a scene that is moved together with its sidecars stays the same.
-    """
+    """What a scene is, by name: its files, and how they are to be understood."""
     return {
-        "scene.files": [_file_facts(file) for file in scene.files],
+        "scene.files": [list(version) for version in scene.versions],
         "scene.size": [scene.grid.height, scene.grid.width],
         "scene.transform": list(scene.grid.transform),
         "scene.crs": scene.grid.crs,
@@ -113,15 +108,6 @@ def explain_changes(before: Facts, now: Facts) -> str:
     """The keys in which two fingerprints differ, with both values, in words."""
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     return "; ".join(f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys)
-
-
-def _file_facts(file: str) -> list[Any]:
-    """Name, size and time of change of a local file; the name alone of what GDAL reads elsewhere."""
-    path = Path(file)
-    if not path.is_file():
-        return [redact(file)]
-    state = path.stat()
-    return [path.name, state.st_size, state.st_mtime_ns]
 
 
 def _short(value: Any) -> str:

@@ -22,8 +22,8 @@ from typing import Self
 from geoseg.errors import SettingsError
 from geoseg.run.storage import Storage
 
-LOCK_KEY = ".work/lock.json"
-"""Where the lock of an output lies."""
+LOCK_KEY = ".lock/run.json"
+"""Where the lock of an output lies: beside the scenes' work, for a scene may have any name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from geoseg.errors import ClusterError, Interrupted, SceneError, StoreError
+from geoseg.errors import ClusterError, Interrupted, SceneError
 from geoseg.grid.tiling import Block
-from geoseg.run.attempts import deadline_s, describe_failure, may_try_again
+from geoseg.run.attempts import deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import Executor, Ref, Unit
 from geoseg.run.gate import Place
 from geoseg.run.plan import ScenePlan
@@ -52,7 +52,9 @@ class Pipeline:
         self._for_models: deque[Step] = deque()
         self._for_hands: deque[Step] = deque()
         self._under_way = 0
-        self._outcomes: list[Outcome] = []
+        self.outcomes: list[Outcome] = []
+        """Of the scenes that are over."""
+        self.warnings: list[str] = []
         self._last_news = monotonic()
 
     def run(self, scenes: Sequence[ScenePlan]) -> list[Outcome]:
@@ -68,14 +70,14 @@ class Pipeline:
                 self._check()
                 self._start_work(blocks)
                 if not self._pending:
-                    return self._outcomes
+                    return self.outcomes
                 self._take_news()
         except Interrupted:
             self._end_publishing()
             raise
 
-    def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[Callable[[], None]]:
-        """Beginnings of blocks, scene by scene."""
+    def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[tuple[SceneProgress, Callable[[], None]]]:
+        """Beginnings of blocks and their scenes, scene by scene."""
         for plan in scenes:
             scene = SceneProgress.of(plan)
             try:
@@ -84,15 +86,16 @@ class Pipeline:
                 self._fail(scene, error)
                 continue
             if found.staged:
-                yield partial(self._commit, scene)
+                yield scene, partial(self._commit, scene)
                 continue
             scene.records = found.records
+            self.warnings += found.warnings
             for block in self._order(plan.tiling.blocks()):
                 if scene.over:
                     break
-                yield partial(self._begin, scene, block)
+                yield scene, partial(self._begin, scene, block)
 
-    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> None:
+    def _start_work(self, blocks: Iterator[tuple[SceneProgress, Callable[[], None]]]) -> None:
         """Start what the executor has room for: what has begun before what is new."""
         while True:
             for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
@@ -102,10 +105,14 @@ class Pipeline:
                 return
             if self._pending and self._under_way >= self._executor.max_blocks:
                 return
-            begin = next(blocks, None)
-            if begin is None:
+            found = next(blocks, None)
+            if found is None:
                 return
-            begin()
+            scene, begin = found
+            try:
+                begin()
+            except (SceneError, OSError) as error:  # what an earlier run has done of it shows that it must fail
+                self._fail(scene, error)
 
     def _submit(self, step: Step) -> None:
         if not step.scene.over:
@@ -287,12 +294,12 @@ class Pipeline:
     def _fail(self, scene: SceneProgress, error: Exception) -> None:
         self._under_way -= scene.under_way
         scene.scored.clear()
-        self._end(scene, error=describe_failure(scene.plan, error), resumable=_is_resumable(error))
+        self._end(scene, error=describe_failure(scene.plan, error), resumable=is_resumable(error))
 
     def _end(self, scene: SceneProgress, **result: Any) -> None:
         scene.over = True
         plan = scene.plan
-        self._outcomes.append(
+        self.outcomes.append(
             Outcome(
                 plan.scene.path,
                 plan.scene.scene_id,
@@ -311,8 +318,3 @@ class Pipeline:
             self._for_hands = deque(step for step in self._for_hands if step.stage is commit_scene)
             while self._for_hands:
                 self._submit(self._for_hands.popleft())
-
-
-def _is_resumable(error: Exception) -> bool:
-    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change."""
-    return not isinstance(error, SceneError) or isinstance(error, StoreError)

@@ -19,10 +19,10 @@ from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
 from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, take_fingerprint
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
 from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
-from geoseg.run.resume import find_layouts, look_up
+from geoseg.run.resume import look_up
 from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
 from geoseg.run.storage import open_storage
-from geoseg.run.store import SceneStore
+from geoseg.run.store import WORK, SceneStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
         if found.published is not None:
             up_to_date.append((scene.path, scene.scene_id, found.published))
             continue
-        tiling = _tile(survey, scene, selection, device, workers, find_layouts(storage, scene.scene_id, key))
+        tiling = _tile(survey, scene, selection, device, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
         scenes.append(
             ScenePlan(
                 scene=scene,

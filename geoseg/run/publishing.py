@@ -13,9 +13,9 @@ from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import write_classes, write_confidence
 from geoseg.publish.sorting import sorted_parts, write_table
+from geoseg.raster.identity import identify
 from geoseg.run import faults
 from geoseg.run.commit import commit, polygons_prefix, rasters_prefix, stage
-from geoseg.run.fingerprint import describe_scene
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
 from geoseg.run.tracing import polygon_table
@@ -56,12 +56,13 @@ def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
 
 def _check_unchanged(plan: ScenePlan) -> None:
     """Refuse to publish a mixture of two versions of the input."""
-    now = describe_scene(plan.scene)["scene.files"]
-    if plan.fingerprint["scene.files"] != now:
-        raise SceneError(
-            f"{plan.scene.path} or a file beside it was replaced while it was processed "
-            f"(was {plan.fingerprint['scene.files']}, now {now}). Run the command again with --overwrite."
-        )
+    for file, before in zip(plan.scene.files, plan.scene.versions, strict=True):
+        now = tuple(identify(file))
+        if now != before:
+            raise SceneError(
+                f"{file} was replaced while {plan.scene.path} was processed (was {before}, now {now}). Run the same "
+                "command again: the scene is done anew."
+            )
 
 
 def _write_rasters(plan: ScenePlan, folder: Path) -> list[Path]:

@@ -58,10 +58,6 @@ class Records:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # a record that lost its content in a power cut is none
 
-    def holds(self, kind: str, name: str, record: Record, part: str) -> bool:
-        """Tell whether a part is there in its full size; true for one that the record does not name."""
-        return part not in record.parts or self.storage.size(self._key(kind, name, part)) == record.parts[part]["bytes"]
-
     def get(self, kind: str, name: str, part: str) -> bytes | None:
         """The content of a part; None if the unit had nothing to say there.
 
@@ -89,10 +85,6 @@ class Records:
             if record is not None and sha256 == record.parts[part]["sha256"]:
                 return file
         raise self._spoiled(kind, name, part)
-
-    def drop(self, kind: str, name: str, part: str) -> None:
-        """Remove a part that no unit needs any more."""
-        self.storage.delete(self._key(kind, name, part))
 
     def withdraw(self, kind: str, name: str) -> None:
         """Make a unit undone."""

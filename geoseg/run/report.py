@@ -3,14 +3,14 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from geoseg.errors import ExitCode
+from geoseg.errors import ExitCode, GeosegError
 from geoseg.redact import redact_values
 from geoseg.run.commit import polygons_prefix, rasters_prefix
 from geoseg.run.nodes import software
@@ -26,7 +26,7 @@ class Report:
 
     run_id: str
     exit_code: int
-    """0 all scenes done, 3 some failed."""
+    """0 all scenes done, 3 some failed; 1, 130 or 143 if the run was stopped before."""
     started_at: str
     """ISO 8601, UTC, of the first block."""
     seconds: float
@@ -38,7 +38,7 @@ class Report:
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
-    """In the order they were given: id, path, status (done, up to date or failed), and counts or the error."""
+    """In the order they were given: id, path, status (done, up to date, failed or unfinished), and counts or the error."""
     resumed_blocks: int
     """Blocks that an earlier run had finished."""
     retries: int
@@ -83,8 +83,10 @@ def make_report(
     device: str = "none",
     workers: int = 0,
     batch_size: int = 0,
+    warnings: Sequence[str] = (),
+    stopped: GeosegError | None = None,
 ) -> Report:
-    """Sum up a run."""
+    """Sum up a run, also one that was stopped before its scenes were done."""
     stages: dict[str, Counter[str]] = defaultdict(Counter)
     patches = valid_pixels = 0
     forward_s = 0.0
@@ -102,12 +104,16 @@ def make_report(
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
     scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
     scenes += [_scene(plan, outcome) for outcome in outcomes]
+    known = {scene["scene_id"] for scene in scenes}
+    reason = str(stopped) if stopped else "the run ended without a word on it: this is a bug, please report it"
+    missing = [scene.scene for scene in plan.scenes if scene.scene.scene_id not in known]
+    scenes += [_failed(scene.path, scene.scene_id, reason, "unfinished" if stopped else "failed") for scene in missing]
     scenes.sort(key=lambda scene: given.get(str(Path(scene["path"]).absolute()), len(given)))
     area_m2 = sum(scene.get("area_m2") or 0.0 for scene in scenes if scene["status"] == "done")
     resumed = sum(outcome.resumed for outcome in outcomes)
     return Report(
         run_id=plan.run_id,
-        exit_code=int(ExitCode.SCENES_FAILED if any(s["status"] == "failed" for s in scenes) else ExitCode.OK),
+        exit_code=int(stopped.exit_code if stopped else _exit_code(scenes)),
         started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         executor=executor,
@@ -125,19 +131,25 @@ def make_report(
         forward_s=round(forward_s, 3),
         px_per_s=round(valid_pixels / max(seconds, 1e-9), 1),
         km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 and not resumed else None,
-        warnings=[*plan.warnings, *sorted(notes)],
+        warnings=[*plan.warnings, *warnings, *sorted(notes)],
     )
 
 
-def write_report(report: Report, plan: Plan) -> None:
-    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output."""
+def write_report(report: Report, plan: Plan) -> Report:
+    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; the report as it is then.
+
+    What was done must be heard of even if the disk is full, so a report that cannot be written says so itself.
+    """
     storage, folder = open_storage(plan.settings.output), f"runs/{report.run_id}"
     settings = redact_values(plan.settings.model_dump(mode="json"))
-    storage.put(f"{folder}/config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
-    storage.put(
-        f"{folder}/report.json",
-        (json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n").encode(),
-    )
+    text = json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n"
+    try:
+        storage.put(f"{folder}/config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
+        storage.put(f"{folder}/report.json", text.encode())
+    except OSError as error:
+        unsaved = f"The report could not be written to {storage.url}: {error.strerror or error}."
+        return replace(report, warnings=[*report.warnings, unsaved])
+    return report
 
 
 def _scene(plan: Plan, outcome: Outcome) -> dict[str, Any]:
@@ -159,5 +171,9 @@ def _published(plan: Plan, path: str, scene_id: str, status: str, results: Mappi
     }
 
 
-def _failed(path: str, scene_id: str, message: str) -> dict[str, Any]:
-    return {"scene_id": scene_id, "path": path, "status": "failed", "error": message}
+def _failed(path: str, scene_id: str, message: str, status: str = "failed") -> dict[str, Any]:
+    return {"scene_id": scene_id, "path": path, "status": status, "error": message}
+
+
+def _exit_code(scenes: Iterable[Mapping[str, Any]]) -> ExitCode:
+    return ExitCode.SCENES_FAILED if any(scene["status"] == "failed" for scene in scenes) else ExitCode.OK

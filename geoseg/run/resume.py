@@ -7,9 +7,8 @@ from typing import Any
 
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Tiling
-from geoseg.run.commit import find_losses, find_strays, is_staged, read_manifest
+from geoseg.run.commit import STAGED, find_losses, find_strays, is_staged, read_manifest
 from geoseg.run.fingerprint import Facts, explain_changes
-from geoseg.run.gate import BEFORE, steps_inside
 from geoseg.run.records import Record
 from geoseg.run.storage import Storage
 from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED, WORK, SceneStore
@@ -46,20 +45,20 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
     Raises:
         SceneError: If the output holds, or has begun, other results of the scene; lists what has changed.
     """
-    begun = _begun(storage, scene_id)
+    folder = f"{WORK}/{scene_id}"
+    begun = {name: facts for name in storage.folders(folder) if (facts := _plan_of(storage, f"{folder}/{name}"))}
     others = {name: facts for name, facts in begun.items() if name != key}
-    manifest = read_manifest(storage, scene_id)
-    if overwrite:
-        return Found(stale=tuple(f"{WORK}/{scene_id}/{name}" for name in others))
-    remedy = "Give --overwrite to replace it, or another --output."
-    if manifest is not None and manifest.fingerprint != fingerprint:
-        changes = explain_changes(manifest.fingerprint, fingerprint)
-        raise SceneError(f"The output {storage.url} holds scene {scene_id} made otherwise: {changes}. {remedy}")
-    if manifest is not None:
+    manifest, remedy = read_manifest(storage, scene_id), "Give --overwrite to replace it, or another --output."
+    if manifest is not None and manifest.fingerprint == fingerprint:
         lost = find_losses(storage, manifest)
         if not lost:
-            return Found(published=manifest.results, stale=tuple(f"{WORK}/{scene_id}/{name}" for name in begun))
+            return Found(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())
         return Found(warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",))
+    if overwrite:
+        return Found(stale=tuple(f"{folder}/{name}" for name in others))
+    if manifest is not None:
+        changes = explain_changes(manifest.fingerprint, fingerprint)
+        raise SceneError(f"The output {storage.url} holds scene {scene_id} made otherwise: {changes}. {remedy}")
     for facts in others.values():
         raise SceneError(
             f"The output {storage.url} holds unfinished work on scene {scene_id} made otherwise: "
@@ -73,50 +72,30 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
     return Found()
 
 
-def find_layouts(storage: Storage, scene_id: str, key: str) -> list[str]:
-    """Layouts for which the output holds unfinished work."""
-    names = storage.keys(f"{WORK}/{scene_id}/{key}")
-    return sorted({name.split("/")[3] for name in names if name.split("/")[4:5] == [BLOCKS]})
-
-
 def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Facts) -> Found:
-    """Find the units that are done, and put down the fingerprint for the next run.
-
-    A finished block whose strips are gone while a neighbour still needs them counts as not done.
-    """
+    """Find the units that are done, and put down the fingerprint for the next run."""
     if is_staged(store):
         return Found(staged=True)
+    others = [layout for layout in store.storage.folders(store.work) if layout not in {store.layout, STAGED}]
     store.storage.put(
         f"{store.work}/{PLAN}", json.dumps(dict(fingerprint), indent=1, sort_keys=True, ensure_ascii=False).encode()
     )
     names = [block.name for block in tiling.blocks()]
     records = {kind: store.find(kind, names) for kind in (BLOCKS, GRAPHS, MERGED, TRACED)}
     records[CHANGES] = store.find(CHANGES, [SCENE])
-    records[BLOCKS] = _with_strips(store, tiling, records[BLOCKS])
-    return Found(records=records)
+    if records[BLOCKS]:
+        return Found(records=records)
+    warnings = (
+        f"Scene {store.scene_id}: an earlier run began with other blocks or versions of packages ({layout}); what it has "
+        "done cannot be used, and the scene is done from the start."
+        for layout in others
+    )
+    return Found(records=records, warnings=tuple(warnings))
 
 
-def _with_strips(store: SceneStore, tiling: Tiling, records: Mapping[str, Record]) -> dict[str, Record]:
-    """Records of the blocks that are whole, and whose strips are there if a neighbour is still to be finished."""
-    log, usable = store.records, dict(records)
-    for name, record in records.items():
-        if not all(log.holds(BLOCKS, name, record, part) for part in record.parts if part != "strips"):
-            del usable[name]
-    # From the last block back: a block that turns out undone needs its own neighbours' strips.
-    for block in reversed(list(tiling.blocks())):
-        if block.name in usable:
-            continue
-        for row, col in steps_inside(tiling, (block.row, block.col), BEFORE).values():
-            before = tiling.block(row, col).name
-            if before in usable and not log.holds(BLOCKS, before, usable[before], "strips"):
-                del usable[before]
-    return usable
-
-
-def _begun(storage: Storage, scene_id: str) -> dict[str, Facts]:
-    """Fingerprints of unfinished work, by their digest."""
-    folder, begun = f"{WORK}/{scene_id}", {}
-    for key in storage.keys(folder):
-        if key.endswith(f"/{PLAN}"):
-            begun[key.removeprefix(f"{folder}/").removesuffix(f"/{PLAN}")] = json.loads(storage.get(key))
-    return begun
+def _plan_of(storage: Storage, folder: str) -> Facts | None:
+    try:
+        facts: Facts = json.loads(storage.get(f"{folder}/{PLAN}"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return facts

@@ -78,7 +78,8 @@ class Roster:
         """Count a process that died or hung; True if its node is put aside now. The last node is given more chances."""
         self._failures[kind, node_id] += 1
         self._gpu_failures[node_id, gpu] += 1
-        most = NODE_FAILURES if self._others(node_id) else LAST_NODE_FAILURES
+        # If nothing goes well anywhere, the work is at fault rather than the node.
+        most = NODE_FAILURES if self._other_is_well(kind, node_id) else LAST_NODE_FAILURES
         return self._failures[kind, node_id] >= most and self.lose(node_id)
 
     def succeed(self, kind: str, node_id: str, gpu: str = "") -> None:
@@ -104,5 +105,6 @@ class Roster:
         """A node's name, for messages."""
         return self._nodes[node_id].name
 
-    def _others(self, node_id: str) -> bool:
-        return any(count for node, count in self._places[MODEL].items() if node != node_id)
+    def _other_is_well(self, kind: str, node_id: str) -> bool:
+        others = (node for node, places in self._places[kind].items() if places and node != node_id)
+        return any(not self._failures[kind, node] for node in others)

@@ -111,7 +111,18 @@ class S3Storage:
 
     def keys(self, prefix: str) -> list[str]:
         """List the folder."""
-        return [key for key in self._all_keys(prefix) if not is_temporary(key)]
+        return sorted(key for key in self.sizes(prefix) if not is_temporary(key))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """List the folder."""
+        with self._explaining(checked(prefix) if prefix else "") as store:
+            return {meta["path"]: meta["size"] for chunk in obstore.list(store, prefix or None) for meta in chunk}
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the folder down to the next '/'."""
+        with self._explaining(checked(prefix)) as store:
+            found = obstore.list_with_delimiter(store, prefix)["common_prefixes"]
+        return sorted(name for path in found if not is_temporary(name := path.rstrip("/").rpartition("/")[2]))
 
     def delete(self, key: str) -> None:
         """Delete the object."""
@@ -120,7 +131,7 @@ class S3Storage:
 
     def delete_all(self, prefix: str) -> None:
         """List the folder and delete what is in it."""
-        keys = self._all_keys(checked(prefix))
+        keys = list(self.sizes(prefix))
         with self._explaining(prefix) as store:
             if keys:
                 obstore.delete(store, keys)
@@ -191,10 +202,6 @@ class S3Storage:
                 f"The output {self.url} cannot be written: {error.strerror}. Give --output a bucket you may write to; "
                 "credentials, region and endpoint are taken from the environment (AWS_...)."
             ) from error
-
-    def _all_keys(self, prefix: str) -> list[str]:
-        with self._explaining(checked(prefix) if prefix else "") as store:
-            return sorted(meta["path"] for chunk in obstore.list(store, prefix or None) for meta in chunk)
 
     def _parts(self, key: str) -> Iterator[bytes]:
         with self._explaining(checked(key)) as store:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from geoseg.config import Settings
-from geoseg.errors import LockLostError
+from geoseg.errors import GeosegError, LockLostError, OutputError
 from geoseg.model.inference import Inference
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.redact import redact
@@ -44,28 +44,36 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
         Interrupted: If the process was told to stop by SIGINT or SIGTERM.
         ClusterError: If nothing is left that could do the work.
         LockLostError: If another run has taken over the output.
+        OutputError: If the output is out of reach.
     """
     console = console or Console(quiet=True)
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
     found = survey(settings, bundle)
     storage = open_storage(settings.output)
     storage.check_writable()
-    check_output(found)
-    run_id = new_run_id()
-    with stop_on_signals() as stop, Lock(storage, run_id) as lock:
-        plan, report = _run(found, run_id, console, _checker(stop, lock, settings.output), order)
-        write_report(report, plan)
-    return report
+    try:
+        check_output(found)
+        run_id = new_run_id()
+        with stop_on_signals() as stop, Lock(storage, run_id) as lock:
+            return _run(found, run_id, console, _checker(stop, lock, settings.output), order)
+    except OSError as error:
+        raise OutputError(
+            f"The output {storage.url} cannot be read or written: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}. What is done is kept: mend it, then run the same "
+            "command again."
+        ) from error
 
 
-def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None], order: Order) -> tuple[Plan, Report]:
+def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None], order: Order) -> Report:
     _warn(console, found.warnings)
+    storage, started_at = open_storage(found.settings.output), datetime.now(UTC)
     if not found.scenes:
         plan = make_plan(found, run_id, "cpu", 1)
-        return plan, make_report(plan, [], [], started_at=datetime.now(UTC))
+        return write_report(make_report(plan, [], [], started_at=started_at), plan)
     if found.settings.run.address != "inline":
         console.print("starting Ray, or connecting to it ...", highlight=False)
-    storage = open_storage(found.settings.output)
+    costs: list[Cost] = []
+    stopped: GeosegError | None = None
     with ExitStack() as stack:
         executor = stack.enter_context(closing(_open_executor(found)))
         plan = make_plan(found, run_id, executor.device, executor.workers)
@@ -77,29 +85,40 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
             batch_size = executor.start(plan.bundle, _inference(plan, executor.device), plan.block_bytes)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
         started_at, started = datetime.now(UTC), perf_counter()
-        costs: list[Cost] = []
         display = stack.enter_context(Display(console, plan.block_count))
 
         def watch(scene: ScenePlan, cost: Cost) -> None:
             costs.append(cost)
             display.update(scene, cost)
 
-        outcomes = Pipeline(executor, watch, check, order).run(plan.scenes)
-        report = make_report(
-            plan,
-            outcomes,
-            costs,
-            started_at=started_at,
-            seconds=perf_counter() - started,
-            executor=executor.description,
-            device=executor.device,
-            workers=executor.workers,
-            batch_size=batch_size,
-        )
+        pipeline = Pipeline(executor, watch, check, order)
+        try:
+            pipeline.run(plan.scenes)
+        except LockLostError:
+            raise  # another run writes there now
+        except GeosegError as error:
+            stopped = error
+    report = make_report(
+        plan,
+        pipeline.outcomes,
+        costs,
+        started_at=started_at,
+        seconds=perf_counter() - started,
+        executor=executor.description,
+        device=executor.device,
+        workers=executor.workers,
+        batch_size=batch_size,
+        warnings=(*pipeline.warnings, *executor.warnings),
+        stopped=stopped,
+    )
     # Now that no unit writes any more.
-    for scene_id in [outcome.scene_id for outcome in outcomes if not outcome.resumable]:
+    for scene_id in [outcome.scene_id for outcome in pipeline.outcomes if not outcome.resumable]:
         storage.delete_all(f"{WORK}/{scene_id}")
-    return plan, report
+    write_report(report, plan)
+    _warn(console, (*pipeline.warnings, *executor.warnings))
+    if stopped is not None:
+        raise stopped
+    return report
 
 
 def _checker(stop: Stop, lock: Lock, output: str) -> Callable[[], None]:

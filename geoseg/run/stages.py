@@ -20,7 +20,6 @@ from geoseg.raster.sparse import has_data
 from geoseg.run import faults
 from geoseg.run.gate import BEFORE, blocks_at
 from geoseg.run.plan import ScenePlan
-from geoseg.run.store import BLOCKS
 from geoseg.vector.blocks import BlockLabels, label_block
 from geoseg.vector.undissolved import split_at_grid
 
@@ -126,12 +125,10 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     """
     faults.hit("finish", "start", block.name)
     started = perf_counter()
-    before = blocks_at(plan.tiling, block, BEFORE)
-    earlier = plan.store.records.find(BLOCKS, block.name)
-    if earlier is not None:  # by an attempt that nobody heard of; it may have removed strips
-        return finished_cost("finish", earlier.facts, perf_counter() - started)
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
-    class_map = finish(own.scores, bands, plan.store.take_spill(before), len(plan.legend))
+    class_map = finish(
+        own.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, BEFORE)), len(plan.legend)
+    )
     labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
@@ -142,8 +139,6 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     }
     stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels.rim if labels else None, facts)
     faults.hit("finish", "end", block.name)
-    if (-1, -1) in before:  # the blocks that needed its other strips were finished before this one began
-        plan.store.drop_spill(before[-1, -1])
     return finished_cost("finish", facts, perf_counter() - started, stored_bytes)
 
 

@@ -54,6 +54,12 @@ class Storage(Protocol):
     def keys(self, prefix: str) -> list[str]:
         """All keys in a folder and below it ('' for the whole output), sorted, without temporary ones."""
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Bytes of all objects in a folder and below it, temporary ones too."""
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted, without temporary ones."""
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
 
@@ -151,9 +157,23 @@ class LocalStorage:
 
     def keys(self, prefix: str) -> list[str]:
         """Walk the folder."""
-        top = self._path(prefix) if prefix else self.root
-        paths = (Path(folder, name) for folder, _, names in os.walk(top, onerror=_raise_unless_gone) for name in names)
-        return sorted(key for path in paths if not is_temporary(key := path.relative_to(self.root).as_posix()))
+        return sorted(key for path in self._walk(prefix) if not is_temporary(key := self._key(path)))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Walk the folder."""
+        found = {}
+        for path in self._walk(prefix):
+            with suppress(FileNotFoundError):  # a temporary one that is gone already
+                found[self._key(path)] = path.lstat().st_size
+        return found
+
+    def folders(self, prefix: str) -> list[str]:
+        """Look into the folder."""
+        try:
+            entries = list(os.scandir(self._path(prefix)))
+        except FileNotFoundError:
+            return []
+        return sorted(entry.name for entry in entries if entry.is_dir() and not is_temporary(entry.name))
 
     def delete(self, key: str) -> None:
         """Unlink the file, and the folders it leaves empty."""
@@ -246,6 +266,14 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self.root / checked(key)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _walk(self, prefix: str) -> Iterator[Path]:
+        top = self._path(prefix) if prefix else self.root
+        for folder, _, names in os.walk(top, onerror=_raise_unless_gone):
+            yield from (Path(folder, name) for name in names)
 
     def _prune(self, folder: Path) -> None:
         with suppress(OSError):  # not empty, or another process was faster

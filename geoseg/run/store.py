@@ -117,10 +117,6 @@ class SceneStore:
             strips.append({(0, -1): spill.east, (-1, 0): spill.south, (-1, -1): spill.south_east}[down, right])
         return [strip for strip in strips if strip is not None]
 
-    def drop_spill(self, block: Block) -> None:
-        """Remove the strips of a block all of whose neighbours are finished."""
-        self.records.drop(BLOCKS, block.name, "strips")
-
     def class_map(self, block: Block, *, merged: bool = False) -> ClassMap:
         """A finished block; with ``merged`` after the minimum area."""
         return _class_map(self.records.get(MERGED if merged else BLOCKS, block.name, "classes"), block.core)
@@ -173,14 +169,21 @@ class SceneStore:
         return [file for file in found if file is not None]
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Record]:
-        """The records of a kind that exist."""
+        """The records of a kind that exist; one whose parts are not there in full is withdrawn."""
         folder = f"{self.records.prefix}/{kind}"
-        # The listing only spares asking for what was never begun: the records are read.
-        listed = {key.removeprefix(f"{folder}/") for key in self.storage.keys(folder)}
+        # The listing only spares asking for what was never begun and shows what is lost: the records are read.
+        listed = {key.removeprefix(f"{folder}/"): size for key, size in self.storage.sizes(folder).items()}
         likely = [name for name in names if f"{name}.json" in listed]
         with ThreadPoolExecutor(READERS) as pool:
             found = dict(zip(likely, pool.map(lambda name: self.records.find(kind, name), likely), strict=True))
-        return {name: record for name, record in found.items() if record is not None}
+        done = {}
+        for name, record in found.items():
+            parts = {} if record is None else record.parts
+            if record is not None and all(listed.get(f"{name}.{p}") == parts[p]["bytes"] for p in parts):
+                done[name] = record
+            else:
+                self.records.withdraw(kind, name)
+        return done
 
 
 def _class_map(data: bytes | None, window: Window) -> ClassMap:

@@ -34,7 +34,7 @@ def test_describes_a_plain_raster(make: Make) -> None:
     assert not scene.one_bit
     assert scene.block_shape == (16, 32)
     assert scene.files == (str(path),)
-    assert scene.size_bytes == path.stat().st_size
+    assert scene.versions == ((path.name, path.stat().st_size, path.stat().st_mtime_ns),)
     assert pickle.loads(pickle.dumps(scene)) == scene  # noqa: S301
 
 

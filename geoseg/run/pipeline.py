@@ -67,7 +67,8 @@ class Pipeline:
             while True:
                 self._check()
                 self._start_work(blocks)
-                if not self._pending:
+                # What is to be tried again may wait for a process that takes the place of one that died.
+                if not (self._pending or self._for_models or self._for_hands):
                     return self._outcomes
                 self._take_news()
         except Interrupted:

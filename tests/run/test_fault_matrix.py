@@ -1,0 +1,83 @@
+"""Promise 4, point by point: a run breaks at a hook point, and the same command goes on."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tests.support.fault_matrix import ACTIONS, POINTS, Bench, Cell
+
+SAMPLE = [
+    Cell("predict end", "raise", "inline"),
+    Cell("put a block's record", "enospc", "inline"),
+    Cell("recolour start", "enospc", "inline"),
+    Cell("commit middle", "raise", "inline"),
+    Cell("commit cleared", "hang", "inline"),
+    Cell("trace end", "hang", "inline"),
+    Cell("finish end", "kill", "inline"),
+    Cell("commit middle", "kill", "inline"),
+    Cell("predict end", "kill", "ray"),
+    Cell("commit cleared", "kill", "ray"),
+    Cell("put the journal", "enospc", "ray"),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench.of(tmp_path_factory.mktemp("bench"))
+
+
+def name(cell: Cell) -> str:
+    return f"{cell.address} {cell.point} {cell.action}"
+
+
+def every(address: str) -> list[Cell]:
+    cells = (Cell(point, action, address) for point, action in product(POINTS, ACTIONS))
+    return [cell for cell in cells if cell not in SAMPLE]
+
+
+def of_ray(cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.address == "ray"]
+
+
+def of_inline(cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.address == "inline"]
+
+
+@pytest.mark.parametrize("cell", of_inline(SAMPLE), ids=name)
+def test_a_sample_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
+    assert bench.play(cell, tmp_path / "out").complaints == []
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("cell", of_ray(SAMPLE), ids=name)
+def test_a_sample_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
+    assert bench.play(cell, tmp_path / "out").complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", every("inline"), ids=name)
+def test_every_point_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
+    assert bench.play(cell, tmp_path / "out").complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("cell", every("ray"), ids=name)
+def test_every_point_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
+    assert bench.play(cell, tmp_path / "out").complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("point", ["read start", "predict start", "finish end", "publish start", "commit middle"])
+def test_a_unit_that_kills_every_process_fails_its_scene_with_a_remedy(
+    bench: Bench, tmp_path: Path, point: str
+) -> None:
+    played = bench.play(Cell(point, "kill", "ray", attempt="*"), tmp_path / "out")
+    assert played.complaints == []
+    assert "a unit of work was lost 4 times, the last time because" in played.error
+    assert "set tiling.block_px or run.workers lower. Then run the same command again." in played.error

@@ -66,9 +66,7 @@ class Pipeline:
         try:
             while True:
                 self._check()
-                self._start_work(blocks)
-                # What is to be tried again may wait for a process that takes the place of one that died.
-                if not (self._pending or self._for_models or self._for_hands):
+                if self._start_work(blocks) and not self._pending and not self._for_models:
                     return self._outcomes
                 self._take_news()
         except Interrupted:
@@ -93,19 +91,22 @@ class Pipeline:
                     break
                 yield partial(self._begin, scene, block)
 
-    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> None:
-        """Start what the executor has room for: what has begun before what is new."""
+    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> bool:
+        """Start what the executor has room for: what has begun before what is new. Tell whether all has begun.
+
+        Without anything pending there may still be no room, until a process takes the place of one that died.
+        """
         while True:
             for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
                 while queue and self._executor.has_room(stage):
                     self._submit(queue.popleft())
             if self._for_hands or not self._executor.has_room(read_block):
-                return
+                return False
             if self._pending and self._under_way >= self._executor.max_blocks:
-                return
+                return False
             begin = next(blocks, None)
             if begin is None:
-                return
+                return True
             begin()
 
     def _submit(self, step: Step) -> None:

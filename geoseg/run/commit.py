@@ -8,13 +8,13 @@ A journal is written before the first move, so a commit that was cut short is co
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import StoreError
 from geoseg.run import faults
-from geoseg.run.fingerprint import Facts
+from geoseg.run.fingerprint import Facts, digest
 from geoseg.run.storage import Storage
 from geoseg.run.store import WORK, SceneStore
 
@@ -85,8 +85,7 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]], fingerprint: Fac
         faults.hit("upload", "start", key)
         store.storage.upload(file, _staged_key(store, key))
         faults.hit("upload", "end", key)
-    content = {"fingerprint": dict(fingerprint), "files": described, "results": dict(results)}
-    store.storage.put(_journal_key(store), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    store.storage.put(_journal_key(store), _to_json(Manifest(fingerprint, described, results)))
 
 
 def is_staged(store: SceneStore) -> bool:
@@ -97,7 +96,7 @@ def is_staged(store: SceneStore) -> bool:
 def commit(store: SceneStore) -> Manifest:
     """Move the staged results to their place, in the place of all earlier ones, and remove the scene's work.
 
-    May be cut short anywhere and called again.
+    May be cut short anywhere and called again, also while an attempt that was given up goes on.
 
     Raises:
         StoreError: If a staged file is lost.
@@ -105,7 +104,7 @@ def commit(store: SceneStore) -> Manifest:
     storage, scene_id = store.storage, store.scene_id
     manifest = _read(storage, _journal_key(store))
     if manifest is None:
-        raise ValueError(f"Nothing is staged in {store.work}.")
+        return _committed(store)
     faults.hit("commit", "start", scene_id)
     storage.delete(_manifest_key(scene_id))
     for key in find_strays(storage, scene_id):
@@ -121,10 +120,26 @@ def commit(store: SceneStore) -> Manifest:
                     f"{key} was staged in {store.url} and is lost. Check the disk, then run the same command again."
                 ) from None
         faults.hit("commit", "middle", key)
-    storage.put(_manifest_key(scene_id), storage.get(_journal_key(store)))
+    storage.put(_manifest_key(scene_id), _to_json(manifest))
     faults.hit("commit", "end", scene_id)
     storage.delete_all(f"{WORK}/{scene_id}")
+    faults.hit("commit", "cleared", scene_id)
     return manifest
+
+
+def _committed(store: SceneStore) -> Manifest:
+    """What an attempt that nobody heard of has committed: the journal goes with the scene's work."""
+    manifest = read_manifest(store.storage, store.scene_id)
+    if manifest is None or digest(manifest.fingerprint) != store.fingerprint:
+        raise StoreError(
+            f"{_journal_key(store)} in {store.url} is lost. Check the disk, then run the same command again."
+        )
+    store.storage.delete_all(f"{WORK}/{store.scene_id}")
+    return manifest
+
+
+def _to_json(manifest: Manifest) -> bytes:
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _read(storage: Storage, key: str) -> Manifest | None:

@@ -11,11 +11,15 @@ read       start, end               a block's pixels
 predict    start, end               a block's patches
 finish     start, end               a block's spill is added; at the end its record is published
 put        before-rename            an object of the store, named by its key, is about to appear
+graph      start, end               a block's part of the graph, for the minimum area
+absorb     start, end               small components of the scene get the class of a neighbour
+recolour   start, end               a block's small components take their new class
 trace      start, end               a block is polygonized
 seams      start                    polygons that span blocks are joined
 publish    start                    rasters and polygons are written
 upload     start, end               a published file goes to its storage
 commit     start, middle, end       the results are moved to their place
+commit     cleared                  all is published, and what was kept for the scene is removed
 =========  =======================  ==================================================================
 """
 

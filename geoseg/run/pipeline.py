@@ -68,8 +68,7 @@ class Pipeline:
         try:
             while True:
                 self._check()
-                self._start_work(blocks)
-                if not self._pending:
+                if self._start_work(blocks) and not self._pending and not self._for_models:
                     return self.outcomes
                 self._take_news()
         except Interrupted:
@@ -95,19 +94,22 @@ class Pipeline:
                     break
                 yield scene, partial(self._begin, scene, block)
 
-    def _start_work(self, blocks: Iterator[tuple[SceneProgress, Callable[[], None]]]) -> None:
-        """Start what the executor has room for: what has begun before what is new."""
+    def _start_work(self, blocks: Iterator[tuple[SceneProgress, Callable[[], None]]]) -> bool:
+        """Start what the executor has room for: what has begun before what is new. Tell whether all has begun.
+
+        Without anything pending there may still be no room, until a process takes the place of one that died.
+        """
         while True:
             for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
                 while queue and self._executor.has_room(stage):
                     self._submit(queue.popleft())
             if self._for_hands or not self._executor.has_room(read_block):
-                return
-            if self._pending and self._under_way >= self._executor.max_blocks:
-                return
+                return False
+            if (self._pending or self._for_models) and self._under_way >= self._executor.max_blocks:
+                return False
             found = next(blocks, None)
             if found is None:
-                return
+                return True
             scene, begin = found
             try:
                 begin()

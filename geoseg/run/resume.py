@@ -86,8 +86,8 @@ def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Facts) -> Found:
     if records[BLOCKS]:
         return Found(records=records)
     warnings = (
-        f"Scene {store.scene_id}: an earlier run began with other blocks or versions of packages ({layout}); what it has "
-        "done cannot be used, and the scene is done from the start."
+        f"Scene {store.scene_id}: an earlier run began with other blocks or versions of packages ({layout}); what it "
+        "has done cannot be used, and the scene is done from the start."
         for layout in others
     )
     return Found(records=records, warnings=tuple(warnings))

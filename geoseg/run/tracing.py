@@ -29,6 +29,7 @@ from geoseg.vector.undissolved import without_aliases
 
 def find_graph(plan: ScenePlan, block: Block) -> Cost:
     """Find a block's components, their common boundaries and what goes on beyond its borders."""
+    faults.hit("graph", "start", block.name)
     started = perf_counter()
     neighbours = blocks_at(plan.tiling, block, AROUND)
     if plan.store.is_blank(block, *neighbours.values()):
@@ -37,12 +38,13 @@ def find_graph(plan: ScenePlan, block: Block) -> Cost:
     around = plan.store.rims(neighbours)
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
     kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
+    faults.hit("graph", "end", block.name)
     return Cost("trace", perf_counter() - started, kept_bytes)
 
 
 def absorb_small(plan: ScenePlan) -> Cost:
     """Decide on the whole scene's graph which components are too small and whose class they take."""
-    faults.hit("seams", "start", plan.scene.scene_id)
+    faults.hit("absorb", "start", plan.scene.scene_id)
     started = perf_counter()
     graphs = plan.store.graphs(plan.tiling.blocks())
     changes = absorb(
@@ -51,11 +53,14 @@ def absorb_small(plan: ScenePlan) -> Cost:
         concatenate_boundaries([graph.boundaries for graph in graphs]),
         plan.polygons.min_area_px,
     )
-    return Cost("trace", perf_counter() - started, plan.store.put_changes(changes))
+    kept_bytes = plan.store.put_changes(changes)
+    faults.hit("absorb", "end", plan.scene.scene_id)
+    return Cost("trace", perf_counter() - started, kept_bytes)
 
 
 def recolour_block(plan: ScenePlan, block: Block) -> Cost:
     """Give small components of a block their new class; keep it beside the class map, with its new rim."""
+    faults.hit("recolour", "start", block.name)
     started = perf_counter()
     if plan.store.is_blank(block):
         return Cost("trace", perf_counter() - started, plan.store.put_nothing(MERGED, block))
@@ -63,6 +68,7 @@ def recolour_block(plan: ScenePlan, block: Block) -> Cost:
     changed = recolour(find_labels(plan, finished), plan.store.changes())
     merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
     kept_bytes = plan.store.put_merged(block, merged, find_labels(plan, merged).rim)
+    faults.hit("recolour", "end", block.name)
     return Cost("trace", perf_counter() - started, kept_bytes)
 
 

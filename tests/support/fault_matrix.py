@@ -1,0 +1,256 @@
+"""Breaks a run at a hook point of `geoseg.run.faults`, gives the same command again, and tells what became of it.
+
+``python -m tests.support.fault_matrix`` plays every cell and prints the table in Markdown.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from geoseg.config import FAULT_VARIABLE
+from tests.support.bundles import unet_bundle
+from tests.support.scenes import digests, run, textured, write_scene
+
+ROOT = Path(__file__).parents[2]
+BLOCK_PX = 48
+BLOCK = "r0001c0002"
+"""The block at which the run breaks: in the middle, with pixels of all kinds."""
+ACTIONS = ("raise", "enospc", "hang", "kill")
+ADDRESSES = ("inline", "ray")
+IN_FLIGHT = {"inline": 1, "ray": 4}
+"""Blocks under way at a time: with Ray two for its one worker, and two more that are read or finished."""
+UNIT_TIMEOUT_S = {"inline": 2.0, "ray": 8.0}
+"""How long a unit may hang."""
+
+SCENE_POINTS = {
+    "read start": f"read:start:{BLOCK}",
+    "read end": f"read:end:{BLOCK}",
+    "predict start": f"predict:start:{BLOCK}",
+    "predict end": f"predict:end:{BLOCK}",
+    "finish start": f"finish:start:{BLOCK}",
+    "finish end": f"finish:end:{BLOCK}",
+    "put a block's pixels": f"put:before-rename:*/blocks/{BLOCK}.classes",
+    "put a block's record": f"put:before-rename:*/blocks/{BLOCK}.json",
+    "trace start": f"trace:start:{BLOCK}",
+    "trace end": f"trace:end:{BLOCK}",
+    "put a traced block's record": f"put:before-rename:*/traced/{BLOCK}.json",
+    "publish start": "publish:start:*",
+    "seams start": "seams:start:*",
+    "upload start": "upload:start:rasters/*/classes.tif",
+    "put a published file": "put:before-rename:*/staged/rasters/*/classes.tif",
+    "upload end": "upload:end:rasters/*/classes.tif",
+    "put the journal": "put:before-rename:*/commit.json",
+    "commit start": "commit:start:*",
+    "commit middle": "commit:middle:rasters/*/classes.tif",
+    "put the manifest": "put:before-rename:scenes/*.json",
+    "commit end": "commit:end:*",
+    "commit cleared": "commit:cleared:*",
+}
+MERGING_POINTS = {
+    "graph start": f"graph:start:{BLOCK}",
+    "graph end": f"graph:end:{BLOCK}",
+    "absorb start": "absorb:start:*",
+    "put the changes of class": "put:before-rename:*/changes/*.json",
+    "absorb end": "absorb:end:*",
+    "recolour start": f"recolour:start:{BLOCK}",
+    "recolour end": f"recolour:end:{BLOCK}",
+}
+POINTS = SCENE_POINTS | MERGING_POINTS
+"""Name in the table: stage, point and block of the rule. The last ones exist with a minimum area alone."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to break a run."""
+
+    point: str
+    """A key of `POINTS`."""
+    action: str
+    address: str
+    attempt: str = "1"
+    """The attempt at the unit that is broken; ``*`` for each."""
+
+    @property
+    def polygons(self) -> dict[str, Any]:
+        return {"min_area_px": 9} if self.point in MERGING_POINTS else {}
+
+    @property
+    def heals(self) -> bool:
+        """Whether the run that broke should end well by itself: it can, if its own process lives."""
+        lost = self.action == "hang" or (self.action == "kill" and self.address == "ray")
+        return lost and self.attempt == "1"
+
+    @property
+    def kills_the_run(self) -> bool:
+        return self.action == "kill" and self.address == "inline"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of a run that broke, and of the same command after it."""
+
+    word: str
+    """healed; failed, resumed; or killed, resumed."""
+    again: int
+    """Blocks that were predicted twice."""
+    complaints: Sequence[str] = ()
+    """What promise 4 forbids."""
+    error: str = ""
+    """Why the scene failed the first time."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A scene and a model, and what an undisturbed run makes of them."""
+
+    folder: Path
+    scene: Path
+    model: Path
+    expected: dict[str, tuple[Mapping[str, str], set[str]]] = field(default_factory=dict)
+    """Digests of the published files, and the blocks with work; by the settings of the polygons."""
+
+    @classmethod
+    def of(cls, folder: Path) -> "Bench":
+        scene = write_scene(folder / "scene.tif", textured(203, 267), nodata=0)
+        return cls(folder, scene, unet_bundle(folder / "bundle"))
+
+    def expect(self, polygons: dict[str, Any]) -> tuple[Mapping[str, str], set[str]]:
+        key = json.dumps(polygons)
+        if key not in self.expected:
+            output = self.folder / f"expected-{len(self.expected)}"
+            notes = output.with_suffix(".notes")
+            assert self._run("inline", polygons, output, note_rule(notes)).exit_code == 0
+            self.expected[key] = digests(output), set(predicted(notes))
+        return self.expected[key]
+
+    def play(self, cell: Cell, output: Path) -> Played:
+        """Break a run, run again, and look at all that promise 4 says."""
+        expected, blocks = self.expect(cell.polygons)
+        notes = output.with_suffix(".notes")
+        rules = f"{note_rule(notes)},{POINTS[cell.point]}:{cell.attempt}:{cell.action}"
+        complaints, error, retries = [], "", 0
+        if cell.kills_the_run:
+            code = self._run_to_death(cell.polygons, output, rules)
+        else:
+            timeout = {"unit_timeout_s": UNIT_TIMEOUT_S[cell.address]} if cell.action == "hang" else {}
+            first = self._run(cell.address, cell.polygons, output, rules, **timeout)
+            code, retries = first.exit_code, first.retries
+            error = first.failed[0]["error"] if first.failed else ""
+        should = -9 if cell.kills_the_run else 0 if cell.heals else 3
+        if code != should:
+            complaints.append(f"the first run ended with {code}, not {should}: {error}")
+        if cell.heals and not retries:
+            complaints.append("nothing was tried again")
+        complaints += half_published(output)
+        second = self._run(cell.address, cell.polygons, output, note_rule(notes))
+        if second.exit_code:
+            complaints.append(f"the second run failed: {second.failed[0]['error']}")
+        if digests(output) != expected:
+            complaints.append("the published files differ from those of an undisturbed run")
+        if (output / ".work").exists():
+            left = sorted(str(file.relative_to(output)) for file in (output / ".work").rglob("*"))
+            complaints.append(f"left behind: {left}")
+        done = predicted(notes)
+        again = done.total() - len(done)
+        if set(done) != blocks:
+            complaints.append(f"blocks that were predicted: {set(done) ^ blocks} differ")
+        if again > IN_FLIGHT[cell.address]:
+            complaints.append(f"{again} blocks were predicted twice, more than were in flight")
+        return Played(_word(code), again, complaints, error)
+
+    def _run(self, address: str, polygons: dict[str, Any], output: Path, rules: str, **more: Any) -> Any:
+        settings = {"address": "inline"} if address == "inline" else {"workers": 1}
+        os.environ[FAULT_VARIABLE] = rules
+        try:
+            tiling = {"block_px": BLOCK_PX}
+            return run(self.scene, self.model, output, tiling=tiling, polygons=polygons, run={**settings, **more})
+        finally:
+            del os.environ[FAULT_VARIABLE]
+
+    def _run_to_death(self, polygons: dict[str, Any], output: Path, rules: str) -> int:
+        command = segment_command(self.scene, self.model, output, "inline", polygons)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), FAULT_VARIABLE: rules}
+        return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode
+
+
+def segment_command(
+    scene: Path, model: Path, output: Path, address: str, polygons: Mapping[str, Any] | None = None
+) -> list[str]:
+    """The command line of such a run."""
+    settings = {"tiling.block_px": BLOCK_PX, **{f"polygons.{key}": value for key, value in (polygons or {}).items()}}
+    words = ["segment", scene, "--model", model, "--output", output, "--address", address]
+    assignments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "geoseg.cli", *map(str, words), *assignments]
+
+
+def note_rule(notes: Path) -> str:
+    """The rule that notes every block that goes through the model."""
+    return f"predict:start:*:*:note={notes}"
+
+
+def predicted(notes: Path) -> Counter[str]:
+    """How often each block went to the model."""
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    return Counter(line.split(":")[2] for line in lines if line.startswith("predict:start:"))
+
+
+def half_published(output: Path) -> list[str]:
+    """What lies in the output that neither a manifest nor a commit under way accounts for."""
+    found, manifests = digests(output), list(output.glob("scenes/*.json"))
+    if manifests:
+        files = json.loads(manifests[0].read_text())["files"]
+        same = {key: facts["sha256"] for key, facts in files.items()} == found
+        return [] if same else ["the manifest names other files than there are"]
+    under_way = list(output.glob(".work/scene/*/commit.json"))
+    return [f"half published: {sorted(found)}"] if found and not under_way else []
+
+
+def table(played: Mapping[Cell, Played]) -> str:
+    """All cells in Markdown: what became of the run, and the blocks that were predicted twice."""
+    columns = list(product(ADDRESSES, ACTIONS))
+    rows = [["hook point", *(f"{address}: {action}" for address, action in columns)], ["---"] * (1 + len(columns))]
+    for point in POINTS:
+        cells = [played.get(Cell(point, action, address)) for address, action in columns]
+        rows.append([point, *("" if cell is None else _entry(cell) for cell in cells)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(addresses: Iterable[str]) -> int:
+    """Play every cell of these addresses and print the table, then what promise 4 forbids."""
+    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+    import ray  # noqa: PLC0415  what is set above is read when it is imported
+
+    addresses, played = list(addresses), {}
+    if "ray" in addresses:
+        ray.init("local", num_cpus=4, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    with TemporaryDirectory() as name:
+        bench = Bench.of(Path(name))
+        for number, (address, point, action) in enumerate(product(addresses, POINTS, ACTIONS)):
+            cell = Cell(point, action, address)
+            played[cell] = bench.play(cell, Path(name, f"out-{number}"))
+            sys.stderr.write(
+                f"{address} {point} {action}: {_entry(played[cell])} {'; '.join(played[cell].complaints)}\n"
+            )
+    ray.shutdown()
+    sys.stdout.write(f"{table(played)}\n")
+    return int(any(result.complaints for result in played.values()))
+
+
+def _entry(result: Played) -> str:
+    return f"{'BROKEN' if result.complaints else result.word}, {result.again}"
+
+
+def _word(code: int) -> str:
+    return {0: "healed", 3: "failed, resumed"}.get(code, "killed, resumed")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ADDRESSES))

@@ -38,7 +38,7 @@ class Report:
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
-    """In the order they were given: id, path, status (done, up to date, failed, unfinished), and counts or the error."""
+    """In the order given: id, path, status (done, up to date, failed or unfinished), and counts or the error."""
     resumed_blocks: int
     """Blocks that an earlier run had finished."""
     retries: int

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import SettingsError
-from geoseg.run.lock import Lock
+from geoseg.run.lock import LOCK_KEY, Lock
 from geoseg.run.storage import Storage, open_storage
 from tests.support.s3 import wait_until
 
-KEY = ".work/lock.json"
+KEY = LOCK_KEY
 HOLD = """if True:
     import sys
-    from geoseg.run.lock import Lock
+    from geoseg.run.lock import LOCK_KEY, Lock
     from geoseg.run.storage import open_storage
     _, url, run_id, beat_s, expires_s = sys.argv
     lock = Lock(open_storage(url), run_id, beat_s=float(beat_s), expires_s=float(expires_s))
@@ -29,7 +29,7 @@ HOLD = """if True:
 RACE = """if True:
     import sys, time
     from geoseg.errors import SettingsError
-    from geoseg.run.lock import Lock
+    from geoseg.run.lock import LOCK_KEY, Lock
     from geoseg.run.storage import open_storage
     storage = open_storage(sys.argv[1])
     lock = Lock(storage, sys.argv[2])

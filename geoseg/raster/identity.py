@@ -27,7 +27,7 @@ def identify(file: str) -> list[Any]:
     parts = urlsplit(url)
     name = os.path.basename(parts.path)  # noqa: PTH119  a URL is no path of this system
     if parts.scheme not in {"http", "https"}:
-        return [name or file]
+        return [file]
     # Not a HEAD: a presigned address allows a GET alone.
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})  # noqa: S310  the scheme was just checked
     try:

@@ -244,7 +244,7 @@ def test_of_eight_runs_one_takes_over(storage: Storage, links: int) -> None:
         assert all(f"is in use by run run-{winner} " in answer for answer in answers if answer != "won")
         assert racers[winner].ask() == "False"
         assert holder(storage)["run_id"] == f"run-{winner}"
-        assert storage.keys(".work") == [KEY]
+        assert storage.keys(".lock") == [KEY]
 
 
 def test_an_heir_at_work_is_waited_for(storage: Storage) -> None:
@@ -257,6 +257,6 @@ def test_an_heir_at_work_is_waited_for(storage: Storage) -> None:
 
 def test_what_is_no_lock_is_left_alone(storage: Storage) -> None:
     storage.put(KEY, b"something else")
-    with pytest.raises(SettingsError, match=r"lock\.json is not what this version of geoseg writes.*Delete it"):
+    with pytest.raises(SettingsError, match=r"run\.json is not what this version of geoseg writes.*Delete it"):
         Lock(storage, "one").acquire()
     assert storage.get(KEY) == b"something else"

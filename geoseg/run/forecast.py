@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from geoseg.config import Settings
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import Plan, check_output, make_plan, survey
+from geoseg.run.sizing import strip_bytes
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
 """Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
@@ -78,7 +79,8 @@ def _scenes(plan: Plan, device: str, workers: int) -> list[SceneForecast]:
                 blocks=scene.tiling.count,
                 patches=lattice.count,
                 block_bytes=scene.block_bytes,
-                disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL),
+                disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL)
+                + scene.tiling.count * strip_bytes(scene.tiling.block_px, lattice, len(plan.bundle.legend)),
                 seconds=patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, scene.tiling.count),
             )
         )

@@ -1,7 +1,8 @@
 """The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,6 +22,9 @@ from geoseg.run.stages import Cost
 from geoseg.run.tracing import polygon_table
 from geoseg.vector.blocks import join_blocks
 from geoseg.vector.seams import concatenate_seams
+
+READ_AHEAD = 1
+"""Blocks that are read before they are needed."""
 
 
 def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
@@ -69,7 +73,15 @@ def _write_rasters(plan: ScenePlan, folder: Path) -> list[Path]:
     classes, confidence = folder / "classes.tif", folder / "confidence.tif"
 
     def blocks() -> Iterator[ClassMap]:
-        return (plan.store.class_map(block) for block in plan.tiling.blocks() if not plan.store.is_blank(block))
+        """The finished blocks, each read while the one before it is written."""
+        with ThreadPoolExecutor(1) as pool:
+            coming: deque[Future[ClassMap]] = deque()
+            for block in plan.tiling.blocks():
+                if not plan.store.is_blank(block):
+                    coming.append(pool.submit(plan.store.class_map, block))
+                if len(coming) > READ_AHEAD:
+                    yield coming.popleft().result()
+            yield from (block.result() for block in coming)
 
     grid, sample = plan.scene.grid, plan.scene.area_or_point
     write_classes(classes, grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)

@@ -11,6 +11,12 @@ BLOCK_PIXELS = {"cpu": 1 << 22, "cuda": 1 << 26}
 """Pixels a common U-Net does in about a minute: a unit of work that is cheap to lose and dear to schedule."""
 
 
+def strip_bytes(block_px: int, lattice: Lattice, classes: int) -> int:
+    """Bytes of the scores that a block leaves to its neighbours; kept with it until the scene is committed."""
+    overlap = lattice.rows.overlap_px
+    return overlap * (2 * block_px + overlap) * SCORE_BYTES * classes
+
+
 def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_bytes: int) -> int:
     """Bytes a block holds at its peak, while it is predicted: raw pixels, mask, scores, decision and strips.
 

@@ -19,6 +19,8 @@ from geoseg.errors import SettingsError
 from geoseg.run import faults
 
 T = TypeVar("T")
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer: SMB, exFAT, some of FUSE."""
 
 
 class Storage(Protocol):
@@ -143,6 +145,10 @@ class LocalStorage:
             except FileExistsError:
                 # NFS repeats a request whose answer was lost, and then meets its own link.
                 return temporary.stat().st_nlink == 2
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return _written_first(target, data)
             _sync(target.parent)
             return True
 
@@ -301,6 +307,18 @@ def temporary_name() -> str:
 def is_temporary(key: str) -> bool:
     """Tell whether a part of a key is a `temporary_name`."""
     return any(re.fullmatch(r"\.\d+-[0-9a-f]{16}\.tmp", part) for part in key.split("/"))
+
+
+def _written_first(target: Path, data: bytes) -> bool:
+    """Create a file where there are no links. A reader may meet it before its content."""
+    try:
+        with target.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextmanager

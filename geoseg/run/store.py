@@ -140,8 +140,7 @@ class SceneStore:
 
     def graphs(self, blocks: Iterable[Block]) -> list[Graph]:
         """The parts of the graph."""
-        found = (self.records.get(GRAPHS, block.name, "graph") for block in blocks)
-        return [unpack(Graph, data) for data in found if data is not None]
+        return [unpack(Graph, data) for data in self._parts(GRAPHS, "graph", blocks)]
 
     def put_changes(self, changes: Changes) -> int:
         """Keep the scene's changes of class; the bytes they take."""
@@ -160,13 +159,13 @@ class SceneStore:
 
     def rests(self, blocks: Iterable[Block]) -> list[Rest]:
         """What traced blocks have left for the scene."""
-        found = (self.records.get(TRACED, block.name, "rest") for block in blocks)
-        return [unpack(Rest, data) for data in found if data is not None]
+        return [unpack(Rest, data) for data in self._parts(TRACED, "rest", blocks)]
 
     def polygon_files(self, blocks: Iterable[Block], folder: Path) -> list[Path]:
         """Arrow files of the polygons inside blocks, brought into ``folder`` unless they are local."""
-        found = (self.records.fetch(TRACED, block.name, "polygons", folder) for block in blocks)
-        return [file for file in found if file is not None]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda block: self.records.fetch(TRACED, block.name, "polygons", folder), blocks)
+            return [file for file in found if file is not None]
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Record]:
         """The records of a kind that exist; one whose parts are not there in full is withdrawn."""
@@ -184,6 +183,12 @@ class SceneStore:
             else:
                 self.records.withdraw(kind, name)
         return done
+
+    def _parts(self, kind: str, part: str, blocks: Iterable[Block]) -> list[bytes]:
+        """A part of each block's record, of those that have it."""
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
+            return [data for data in found if data is not None]
 
 
 def _class_map(data: bytes | None, window: Window) -> ClassMap:

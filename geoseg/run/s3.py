@@ -131,7 +131,7 @@ class S3Storage:
 
     def delete_all(self, prefix: str) -> None:
         """List the folder and delete what is in it."""
-        keys = list(self.sizes(prefix))
+        keys = list(self.sizes(checked(prefix)))
         with self._explaining(prefix) as store:
             if keys:
                 obstore.delete(store, keys)

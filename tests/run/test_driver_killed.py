@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -96,7 +97,7 @@ def wait_for_the_end(family: list[psutil.Process]) -> None:
     ],
 )
 def test_a_driver_that_is_killed_again_and_again_comes_to_the_same_bytes(
-    inputs: Inputs, tmp_path: Path, address: str, kills: int, record_property: pytest.FixtureRequest
+    inputs: Inputs, tmp_path: Path, address: str, kills: int
 ) -> None:
     output, notes = tmp_path / "out", tmp_path / "notes"
     workers = ["--set", "run.workers=2"] if address == "local" else []
@@ -120,6 +121,8 @@ def test_a_driver_that_is_killed_again_and_again_comes_to_the_same_bytes(
     assert set(blocks) == {block for block, count in inputs.patches.items() if count}
     again = blocks.total() - len(blocks)
     patches = sum(inputs.patches[block] * times for block, times in blocks.items())
-    record_property("patches", f"{patches} predicted, {sum(inputs.patches.values())} in the scene")
-    record_property("blocks", f"{again} of {len(blocks)} predicted again, {kills} kills")
+    sys.stdout.write(  # shown by -rP
+        f"{address}, {kills} kills: {patches} patches predicted, the scene has {sum(inputs.patches.values())}; "
+        f"{again} blocks predicted again, the scene has {len(blocks)}\n"
+    )
     assert again <= kills * IN_FLIGHT[address]

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from geoseg.config import FAULT_VARIABLE
-from tests.support.fault_matrix import ACTIONS, POINTS, Bench, Cell
+from tests.support.fault_matrix import ACTIONS, ADDRESSES, POINTS, Bench, Cell
 from tests.support.scenes import digests, run, textured, write_scene
 
 SAMPLE = [
@@ -24,6 +24,7 @@ SAMPLE = [
     Cell("trace start", "hang", "ray"),
     Cell("put the journal", "enospc", "ray"),
 ]
+REST = [cell for names in product(POINTS, ACTIONS, ADDRESSES) if (cell := Cell(*names)) not in SAMPLE]
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +36,24 @@ def name(cell: Cell) -> str:
     return f"{cell.address} {cell.point} {cell.action}"
 
 
-def every(address: str) -> list[Cell]:
-    cells = (Cell(point, action, address) for point, action in product(POINTS, ACTIONS))
-    return [cell for cell in cells if cell not in SAMPLE]
+def of(address: str, cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.address == address]
 
 
-def of_ray(cells: list[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.address == "ray"]
-
-
-def of_inline(cells: list[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.address == "inline"]
-
-
-@pytest.mark.parametrize("cell", of_inline(SAMPLE), ids=name)
+@pytest.mark.parametrize("cell", of("inline", SAMPLE), ids=name)
 def test_a_sample_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("cell", of_ray(SAMPLE), ids=name)
+@pytest.mark.parametrize("cell", of("ray", SAMPLE), ids=name)
 def test_a_sample_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", every("inline"), ids=name)
+@pytest.mark.parametrize("cell", of("inline", REST), ids=name)
 def test_every_point_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
@@ -69,7 +61,7 @@ def test_every_point_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("cell", every("ray"), ids=name)
+@pytest.mark.parametrize("cell", of("ray", REST), ids=name)
 def test_every_point_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 

@@ -66,8 +66,7 @@ class Pipeline:
         try:
             while True:
                 self._check()
-                self._start_work(blocks)
-                if not self._pending:
+                if self._start_work(blocks) and not self._busy():
                     return self._outcomes
                 self._take_news()
         except Interrupted:
@@ -92,20 +91,26 @@ class Pipeline:
                     break
                 yield partial(self._begin, scene, block)
 
-    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> None:
-        """Start what the executor has room for: what has begun before what is new."""
+    def _start_work(self, blocks: Iterator[Callable[[], None]]) -> bool:
+        """Start what the executor has room for, what has begun before what is new; True once nothing is left to begin.
+
+        There may be no room and nothing under way: while all processes of a kind are being replaced.
+        """
         while True:
             for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
                 while queue and self._executor.has_room(stage):
                     self._submit(queue.popleft())
             if self._for_hands or not self._executor.has_room(read_block):
-                return
-            if self._pending and self._under_way >= self._executor.max_blocks:
-                return
+                return False
+            if self._busy() and self._under_way >= self._executor.max_blocks:
+                return False
             begin = next(blocks, None)
             if begin is None:
-                return
+                return True
             begin()
+
+    def _busy(self) -> bool:
+        return bool(self._pending or self._for_models or self._for_hands)
 
     def _submit(self, step: Step) -> None:
         if not step.scene.over:

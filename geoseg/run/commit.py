@@ -8,7 +8,7 @@ A journal is written before the first move, so a commit that was cut short is co
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,7 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]], fingerprint: Fac
         faults.hit("upload", "start", key)
         store.storage.upload(file, _staged_key(store, key))
         faults.hit("upload", "end", key)
-    content = {"fingerprint": dict(fingerprint), "files": described, "results": dict(results)}
-    store.storage.put(_journal_key(store), json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    store.storage.put(_journal_key(store), _to_json(Manifest(dict(fingerprint), described, dict(results))))
 
 
 def is_staged(store: SceneStore) -> bool:
@@ -91,18 +90,22 @@ def is_staged(store: SceneStore) -> bool:
     return _read(store.storage, _journal_key(store)) is not None
 
 
-def commit(store: SceneStore) -> Manifest:
+def commit(store: SceneStore, fingerprint: Facts) -> Manifest:
     """Move the staged results to their place, in the place of all earlier ones, and remove the scene's work.
 
-    May be cut short anywhere and called again.
+    May be cut short anywhere and called again, even while an attempt that was given up still goes on.
+
+    Args:
+        store: The scene's.
+        fingerprint: Of the results.
 
     Raises:
-        StoreError: If a staged file is lost.
+        StoreError: If a staged file is lost, or nothing is staged.
     """
     storage, scene_id = store.storage, store.scene_id
     manifest = _read(storage, _journal_key(store))
     if manifest is None:
-        raise ValueError(f"Nothing is staged in {store.work}.")
+        return _committed_before(store, fingerprint)
     faults.hit("commit", "start", scene_id)
     storage.delete(_manifest_key(scene_id))
     for key in find_strays(storage, scene_id):
@@ -118,10 +121,23 @@ def commit(store: SceneStore) -> Manifest:
                     f"{key} was staged in {store.url} and is lost. Check the disk, then run the same command again."
                 ) from None
         faults.hit("commit", "middle", key)
-    storage.put(_manifest_key(scene_id), storage.get(_journal_key(store)))
+    storage.put(_manifest_key(scene_id), _to_json(manifest))  # another attempt may have removed the journal
     faults.hit("commit", "end", scene_id)
     storage.delete_all(f"{WORK}/{scene_id}")
     return manifest
+
+
+def _committed_before(store: SceneStore, fingerprint: Facts) -> Manifest:
+    """What an attempt has committed that nobody heard of again."""
+    manifest = read_manifest(store.storage, store.scene_id)
+    if manifest is None or manifest.fingerprint != fingerprint:
+        raise StoreError(f"Nothing is staged any more in {store.work} of {store.url}. Run the same command again.")
+    store.storage.delete_all(f"{WORK}/{store.scene_id}")
+    return manifest
+
+
+def _to_json(manifest: Manifest) -> bytes:
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _read(storage: Storage, key: str) -> Manifest | None:

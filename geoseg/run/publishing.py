@@ -52,7 +52,7 @@ def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
 def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
     """Put what is staged into its place; what it took, and the results."""
     started = perf_counter()
-    manifest = commit(plan.store)
+    manifest = commit(plan.store, plan.fingerprint)
     return Cost("commit", perf_counter() - started), dict(manifest.results)
 
 

@@ -62,11 +62,12 @@ class Records:
         """Tell whether a part is there in its full size; true for one that the record does not name."""
         return part not in record.parts or self.storage.size(self._key(kind, name, part)) == record.parts[part]["bytes"]
 
-    def get(self, kind: str, name: str, part: str) -> bytes | None:
+    def get(self, kind: str, name: str, part: str, *, withdraw: bool = True) -> bytes | None:
         """The content of a part; None if the unit had nothing to say there.
 
         Raises:
-            StoreError: If it is lost or damaged. Its record is withdrawn, so that the next run does the unit again.
+            StoreError: If it is lost or damaged. With ``withdraw`` its record is removed, so that the next run does the
+                unit again.
         """
         record = self.find(kind, name)
         if record is not None and part not in record.parts:
@@ -75,6 +76,8 @@ class Records:
             data = self.storage.get(self._key(kind, name, part))
             if record is not None and hashlib.sha256(data).hexdigest() == record.parts[part]["sha256"]:
                 return data
+        if withdraw:
+            self.withdraw(kind, name)
         raise self._spoiled(kind, name, part)
 
     def fetch(self, kind: str, name: str, part: str, folder: Path) -> Path | None:
@@ -88,6 +91,7 @@ class Records:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             if record is not None and sha256 == record.parts[part]["sha256"]:
                 return file
+        self.withdraw(kind, name)
         raise self._spoiled(kind, name, part)
 
     def drop(self, kind: str, name: str, part: str) -> None:
@@ -99,7 +103,6 @@ class Records:
         self.storage.delete(self._key(kind, name, "json"))
 
     def _spoiled(self, kind: str, name: str, part: str) -> StoreError:
-        self.withdraw(kind, name)
         return StoreError(
             f"{self._key(kind, name, part)} in {self.url} is lost or damaged: its content is not what its record says. "
             "Check the disk, then run the same command again; that part is done anew."

@@ -127,11 +127,12 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     faults.hit("finish", "start", block.name)
     started = perf_counter()
     before = blocks_at(plan.tiling, block, BEFORE)
+    strips = plan.store.take_spill(block, before)
     earlier = plan.store.records.find(BLOCKS, block.name)
-    if earlier is not None:  # by an attempt that nobody heard of; it may have removed strips
+    if earlier is not None:  # by an attempt that nobody heard of
         return finished_cost("finish", earlier.facts, perf_counter() - started)
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
-    class_map = finish(own.scores, bands, plan.store.take_spill(before), len(plan.legend))
+    class_map = finish(own.scores, bands, strips, len(plan.legend))
     labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from geoseg.errors import StoreError
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
@@ -99,11 +100,20 @@ class SceneStore:
         """Keep a block without a valid pixel, which takes no room."""
         return self.records.put(BLOCKS, block.name, facts)
 
-    def take_spill(self, before: Mapping[Place, Block]) -> list[Strip]:
-        """The strips that reach into a block, of its west, north and north-west neighbours by their step to it."""
+    def take_spill(self, block: Block, before: Mapping[Place, Block]) -> list[Strip]:
+        """The strips that reach into a block, of its west, north and north-west neighbours by their step to it.
+
+        None of them if another attempt has finished the block meanwhile, for it also removes strips.
+        """
         strips = []
-        for (down, right), block in before.items():
-            data = self.records.get(BLOCKS, block.name, "strips")
+        for (down, right), neighbour in before.items():
+            try:
+                data = self.records.get(BLOCKS, neighbour.name, "strips", withdraw=False)
+            except StoreError:
+                if self.records.find(BLOCKS, block.name) is not None:
+                    return []
+                self.records.withdraw(BLOCKS, neighbour.name)
+                raise
             spill = Spill(None, None, None) if data is None else unpack(Spill, data)
             strips.append({(0, -1): spill.east, (-1, 0): spill.south, (-1, -1): spill.south_east}[down, right])
         return [strip for strip in strips if strip is not None]

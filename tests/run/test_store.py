@@ -69,7 +69,7 @@ def test_a_finished_block_comes_back(store: SceneStore) -> None:
     west, spill = TILING.block(1, 0), Spill(strip(5, Window(24, 24, 16, 4)), None, None)
     store.put_finished(west, class_map, spill, rim, {"valid_pixels": 12})
     assert store.find(BLOCKS, [west.name, BLOCK.name])[west.name].facts == {"valid_pixels": 12}
-    assert [s.scores.max() for s in store.take_spill({(0, -1): west})] == [5]
+    assert [s.scores.max() for s in store.take_spill(BLOCK, {(0, -1): west})] == [5]
     assert same(store.rims({(0, -1): west})[0, -1], rim)
     found = store.class_map(Block(1, 0, BLOCK.core, BLOCK.covered, BLOCK.read, range(1), range(1)))
     np.testing.assert_array_equal(found.classes, class_map.classes)
@@ -80,7 +80,7 @@ def test_a_blank_block_takes_no_room_and_reads_as_nodata(store: SceneStore) -> N
     assert store.put_blank(BLOCK, {"valid_pixels": 0}) < 100
     assert (store.class_map(BLOCK).classes == 255).all()
     assert (store.class_map(BLOCK).confidence == 0).all()
-    assert store.take_spill({(0, -1): BLOCK}) == []
+    assert store.take_spill(TILING.block(0, 0), {(0, -1): BLOCK}) == []
     assert (store.rims({(0, 1): BLOCK})[0, 1].west.names == -1).all()
 
 

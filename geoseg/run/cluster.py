@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -17,19 +18,15 @@ from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from geoseg.config import FAULT_VARIABLE, RunSettings
-from geoseg.errors import ClusterError, SettingsError
+from geoseg.errors import ClusterError, GeosegError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
 from geoseg.run import faults
-from geoseg.run.executor import LostError, Ref, Unit
-from geoseg.run.nodes import Node, describe_nodes, introduce, judge_nodes, probe, require_resources
-from geoseg.run.roster import HAND, MODEL, Job, Roster, Worker
+from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
+from geoseg.run.nodes import Node, count_nodes, introduce, judge_nodes, probe, require_resources
+from geoseg.run.roster import HAND, HAND_CPUS, MODEL, Job, Roster, Worker
 from geoseg.run.stages import predict_block
 
-MODEL_CPU_SHARE = 0.9
-"""Predictors reserve nine tenths of their CPUs: a node full of them keeps room to read and finish their blocks."""
-HAND_CPUS = 0.1
-"""More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
 BLOCKS_PER_MODEL = 2
 OBJECT_STORE_SHARE = 0.3
 LOOK_EVERY_S = 2.0
@@ -79,22 +76,23 @@ class RayExecutor:
         self._parked: list[Worker] = []
         self._values: dict[Ref, Any] = {}
         self.warnings: list[str] = []
+        self._asked: dict[Ref, Node] = {}
         self._looked = monotonic()
         self._settings = settings
         try:
             self._nodes = _nodes()
-            gpus = sum(node.gpus for node in self._nodes)
-            self.device: str = settings.device if settings.device != "auto" else ("cuda" if gpus >= 1 else "cpu")
+            found = "cuda" if any(node.gpus >= 1 for node in self._nodes) else "cpu"
+            self.device: str = found if settings.device == "auto" else settings.device
             self._roster = Roster(self._nodes, self.device, settings.threads)
             self.workers = max(1, self._roster.places(MODEL)) if settings.workers == "auto" else settings.workers
             require_resources(self._nodes, self.device, self.workers, settings.threads)
-            self._handshake(paths, output)
+            self._see = list(paths), output
+            self._handshake()
         except BaseException:
             self.close()
             raise
         self.max_blocks = self.workers * BLOCKS_PER_MODEL + 2
-        cpus = sum(node.cpus for node in self._nodes)
-        self.description = f"Ray {ray.__version__}; nodes: {len(self._nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}"
+        self.description = f"Ray {ray.__version__}; {count_nodes(self._nodes)}"
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
         """Start the actors and load the bundle in each; the batch size they agreed on.
@@ -106,22 +104,25 @@ class RayExecutor:
         for kind, count in ((MODEL, self.workers), (HAND, len(self._nodes))):
             for _ in range(count):
                 self._launch(kind)
-        starts = [worker.start for worker in self._workers]
-        _, late = ray.wait(starts, num_returns=len(starts), timeout=self._settings.start_timeout_s)
-        if late:
-            raise SettingsError(
-                f"{len(late)} of {len(starts)} processes did not start within {self._settings.start_timeout_s:g} s; a "
-                f"predictor needs {self._needs(MODEL)}, the others {self._needs(HAND)}. {describe_nodes(self._nodes)} "
-                "Set run.workers lower, free the cluster or raise run.start_timeout_s."
-            )
+        until = monotonic() + self._settings.start_timeout_s
         batch_sizes = []
-        for worker in self._workers:
-            batch_size, worker.gpu = self._fetch(worker.start)
-            worker.start = None
-            batch_sizes += [batch_size] if worker.kind == MODEL else []
+        while starting := {worker.start: worker for worker in self._workers if worker.start}:
+            ready, _ = ray.wait(list(starting), timeout=max(0.0, until - monotonic()))
+            if not ready:
+                limit_s = self._settings.start_timeout_s
+                raise SettingsError(self._roster.describe_late(len(starting), len(self._workers), limit_s))
+            worker, started = starting[ready[0]], _value_or_error(ready[0])
+            if isinstance(started, (LostError, MemoryError)):
+                self._replace(worker, str(started))
+            else:
+                batch_size, worker.gpu = value_or_raise(started)
+                worker.start = None
+                batch_sizes += [batch_size] if worker.kind == MODEL else []
         store = ray.cluster_resources().get("object_store_memory", 0)
         self.max_blocks = max(1, min(self.max_blocks, int(OBJECT_STORE_SHARE * store / max(1, block_bytes))))
-        return int(min(batch_sizes))
+        if len(set(batch_sizes)) > 1:
+            raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size=1.")
+        return int(batch_sizes[0])
 
     def submit(self, unit: Unit) -> tuple[Ref, ...]:
         """Give the unit to the least busy process of its kind."""
@@ -144,22 +145,16 @@ class RayExecutor:
 
     def wait(self, timeout_s: float) -> list[Ref]:
         """Wait for at least one unit; all that have ended by then."""
-        self._look_around()
+        if monotonic() - self._looked >= LOOK_EVERY_S:
+            self._take_in(0.0)  # the driver may have been busy: what has ended meanwhile is not overdue
+            self._look_around()
         if not self._values:
-            waited = [*(job.ref for w in self._workers for job in w.jobs), *(w.start for w in self._workers if w.start)]
-            timeout_s = min(timeout_s, LOOK_EVERY_S)
-            if waited:
-                ray.wait(waited, timeout=timeout_s, fetch_local=False)
-                ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0, fetch_local=False)
-                self._take_in(set(ready))
+            self._take_in(min(timeout_s, LOOK_EVERY_S))
         return list(self._values)
 
     def get(self, ref: Ref) -> Any:
         """The value; raises what its unit raised, and what befell its process as LostError or MemoryError."""
-        value = self._values.pop(ref)
-        if isinstance(value, Exception):
-            raise value
-        return value
+        return value_or_raise(self._values.pop(ref))
 
     def close(self) -> None:
         """End the actors, and Ray if this executor started it."""
@@ -173,64 +168,59 @@ class RayExecutor:
         kind = MODEL if stage is predict_block else HAND
         return [worker for worker in self._workers if worker.kind == kind and worker.start is None]
 
-    def _needs(self, kind: str) -> dict[str, float]:
-        if kind == HAND:
-            return {"num_cpus": HAND_CPUS}
-        return {"num_cpus": MODEL_CPU_SHARE * self._settings.threads, "num_gpus": int(self.device == "cuda")}
-
-    def _launch(self, kind: str) -> None:
+    def _launch(self, kind: str, reason: str = "") -> None:
         """Start one more process where there is a place for it; with none left, go on with fewer."""
         node_id = self._roster.choose(kind, Counter(w.node_id for w in self._workers if w.kind == kind))
         if node_id is None:
             if not any(worker.kind == kind for worker in self._workers):
-                raise ClusterError(
-                    f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}. At the "
-                    f"start: {describe_nodes(self._nodes)} What is done is kept: mend the cluster, then run the same "
-                    "command again."
-                )
+                raise ClusterError(self._roster.describe_end(kind, reason))
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        actor = ray.remote(_Process).options(**self._needs(kind), scheduling_strategy=where).remote()
+        actor = ray.remote(_Process).options(**self._roster.needs(kind), scheduling_strategy=where).remote()
         model = self._model if kind == MODEL else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
         self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
 
-    def _take_in(self, ready: set[Ref]) -> None:
+    def _take_in(self, timeout_s: float) -> None:
         """Keep the values of units that have ended, and replace the processes that died."""
+        waited = [*(job.ref for w in self._workers for job in w.jobs), *(w.start for w in self._workers if w.start)]
+        if waited:
+            ray.wait(waited, timeout=timeout_s, fetch_local=False)
+        ready = set(ray.wait(waited, num_returns=len(waited), timeout=0, fetch_local=False)[0]) if waited else set()
         for worker in list(self._workers):
-            try:
-                if worker.start in ready:
-                    _, worker.gpu = self._fetch(worker.start)
-                    worker.start = None
-                    self._park_if_bad(worker)
-                for job in [job for job in worker.jobs if job.ref in ready]:
-                    worker.jobs.remove(job)
-                    self._values[job.ref] = _value_or_error(job.ref)
-                    if isinstance(self._values[job.ref], (LostError, MemoryError)):
-                        self._replace(worker, str(self._values[job.ref]))
-                        break
-                    self._roster.succeed(worker.kind, worker.node_id, worker.gpu)
-                    for following in worker.jobs[:1]:
-                        following.started = monotonic()
-            except Exception as error:  # noqa: BLE001  whatever keeps a process from starting, another may start
-                self._replace(worker, str(error))
+            if worker.start in ready:
+                started = _value_or_error(worker.start)
+                if isinstance(started, Exception):  # whatever keeps a process from starting, another may start
+                    self._replace(worker, str(started))
+                    continue
+                worker.start, worker.gpu = None, started[1]
+                self._park_if_bad(worker)
+            for job in [job for job in worker.jobs if job.ref in ready]:
+                worker.jobs.remove(job)
+                value = self._values[job.ref] = _value_or_error(job.ref)
+                if isinstance(value, (LostError, MemoryError)) and not isinstance(value, InputLostError):
+                    self._replace(worker, str(value))
+                    break
+                self._roster.succeed(worker.kind, worker.node_id, worker.gpu)
+                for following in worker.jobs[:1]:
+                    following.started = monotonic()
 
     def _look_around(self) -> None:
         """Notice dead nodes, overdue units and processes that do not start."""
-        now = monotonic()
-        if now - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = now
-        alive = {node.node_id for node in _nodes()}
+        now = self._looked = monotonic()
+        nodes = _nodes()
+        alive = {node.node_id for node in nodes}
         for worker in list(self._workers):
             head = worker.jobs[0] if worker.jobs else None
             if worker.node_id not in alive:
-                self._roster.lose(worker.node_id)
-                self._replace(worker, f"node {self._roster.name(worker.node_id)} is gone")
+                gone = f"node {self._roster.name(worker.node_id)} is gone"
+                self.warnings += [f"{gone}; the others went on."] if self._roster.lose(worker.node_id) else []
+                self._replace(worker, gone)
             elif head is not None and now - head.started > head.deadline_s:
                 self._replace(worker, f"it took longer than {head.deadline_s:g} s")
             elif worker.start is not None and now - worker.launched > self._settings.start_timeout_s:
                 self._replace(worker, f"its process did not start within {self._settings.start_timeout_s:g} s")
+        self._welcome(nodes)
 
     def _replace(self, worker: Worker, reason: str) -> None:
         """End a process, count what it had to do as lost, and start another."""
@@ -240,45 +230,47 @@ class RayExecutor:
         ray.kill(worker.actor)
         for job in worker.jobs:
             self._values[job.ref] = LostError(reason)
-        aside = self._roster.fail(worker.kind, worker.node_id, worker.gpu)
-        for other in [w for w in self._workers if aside and w.node_id == worker.node_id]:
-            self._replace(other, f"node {self._roster.name(worker.node_id)} was put aside: {reason}")
-        self._launch(worker.kind)
+        if self._roster.fail(worker.kind, worker.node_id, worker.gpu):
+            aside = f"node {self._roster.name(worker.node_id)} was put aside: {reason}"
+            self.warnings.append(aside)
+            for other in [other for other in self._workers if other.node_id == worker.node_id]:
+                self._replace(other, aside)
+        self._launch(worker.kind, reason)
 
     def _park_if_bad(self, worker: Worker) -> None:
         """Let a process on a GPU that failed before hold it and do nothing."""
-        if self._roster.is_bad(worker.node_id, worker.gpu):
+        if worker in self._workers and self._roster.is_bad(worker.node_id, worker.gpu):
             self._workers.remove(worker)
             self._parked.append(worker)
             self._roster.park(worker.node_id)
-            self._launch(worker.kind)
+            self._launch(worker.kind, f"GPU {worker.gpu} failed repeatedly")
 
-    def _fetch(self, ref: Ref) -> Any:
-        value = _value_or_error(ref)
-        if isinstance(value, Exception):
-            raise value
-        return value
-
-    def _handshake(self, paths: Sequence[str], output: str) -> None:
+    def _handshake(self) -> None:
         """Ask every node that will work whether it has the same software and sees the files."""
-        task = ray.remote(introduce)
-        asked = {}
-        for node in self._nodes:
-            where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-            options = {"num_cpus": HAND_CPUS, "max_retries": 0, "scheduling_strategy": where}
-            asked[task.options(**options).remote(list(paths), output)] = node
+        asked = {self._ask(node): node for node in self._nodes}
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=self._settings.start_timeout_s)
-        answers: dict[str, Mapping[str, Any] | str] = {}
-        for ref, node in asked.items():
-            if ref not in ready:
-                answers[node.name] = f"gave no answer within run.start_timeout_s={self._settings.start_timeout_s:g} s"
-                continue
-            try:
-                answers[node.name] = ray.get(ref)
-            except ray.exceptions.RayError as error:
-                reason = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-                answers[node.name] = f"cannot run geoseg: {' '.join(str(reason).split())[:300]}"
-        judge_nodes(introduce(list(paths), output), answers)
+        silent = f"gave no answer within run.start_timeout_s={self._settings.start_timeout_s:g} s"
+        answers = {node.name: _answer(ref) if ref in ready else silent for ref, node in asked.items()}
+        judge_nodes(introduce(*self._see), answers)
+
+    def _ask(self, node: Node) -> Ref:
+        where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+        task = ray.remote(introduce).options(num_cpus=HAND_CPUS, max_retries=0, scheduling_strategy=where)
+        return task.remote(*self._see)
+
+    def _welcome(self, nodes: Sequence[Node]) -> None:
+        """Use nodes that have joined, or come back under another id, once they say that they can do their part."""
+        new = [node for node in nodes if node not in self._nodes]
+        self._nodes += new
+        self._asked |= {self._ask(node): node for node in new}
+        for ref in [ref for ref in self._asked if ray.wait([ref], timeout=0)[0]]:
+            node = self._asked.pop(ref)
+            with suppress(SettingsError):
+                judge_nodes(introduce(*self._see), {node.name: _answer(ref)})
+                self._roster.add(node)
+                self._launch(HAND)
+                for _ in range(self.workers - sum(worker.kind == MODEL for worker in self._workers)):
+                    self._launch(MODEL)
 
 
 def _connect(address: str) -> bool:
@@ -322,6 +314,15 @@ def _nodes() -> list[Node]:
     ]
 
 
+def _answer(ref: Ref) -> Mapping[str, Any] | str:
+    """What a node says of itself, or why it cannot."""
+    try:
+        return dict(ray.get(ref))
+    except ray.exceptions.RayError as error:
+        reason = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        return f"cannot run geoseg: {' '.join(str(reason).split())[:300]}"
+
+
 def _value_or_error(ref: Ref) -> Any:
     """A unit's first value, or what became of it: the error of its stage, LostError or MemoryError."""
     try:
@@ -333,8 +334,12 @@ def _value_or_error(ref: Ref) -> Any:
 
 
 def _translate(error: Exception) -> Exception:
+    if isinstance(error, GeosegError):
+        return error  # whatever words it uses
     reason = " ".join(str(error).split())[:300]
     if "OutOfMemory" in type(error).__name__ or MEMORY_PRESSURE.search(reason):
         return MemoryError(reason)
+    if isinstance(error, ray.exceptions.ObjectLostError):
+        return InputLostError(reason)
     # After an error of CUDA nothing in that process can be trusted any more.
     return LostError(reason) if isinstance(error, ray.exceptions.RayError) or "CUDA error" in reason else error

@@ -106,6 +106,8 @@ def commit(store: SceneStore) -> Manifest:
     if manifest is None:
         return _committed(store)
     faults.hit("commit", "start", scene_id)
+    if not is_staged(store):  # an attempt that slept since then must not undo what another has committed
+        return _committed(store)
     storage.delete(_manifest_key(scene_id))
     for key in find_strays(storage, scene_id):
         if key not in manifest.files:

@@ -24,6 +24,10 @@ class LostError(Exception):
     """What a unit of work needs is gone, its process, node or input, or it took too long. It may be tried again."""
 
 
+class InputLostError(LostError):
+    """A unit's input is gone with its node; the process that was to work on it is well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One piece of work."""
@@ -149,6 +153,13 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def value_or_raise(value: Any) -> Any:
+    """The value of a unit that has ended; an exception is raised."""
+    if isinstance(value, Exception):
+        raise value
+    return value
 
 
 class _Done:

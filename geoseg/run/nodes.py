@@ -37,6 +37,12 @@ def describe_nodes(nodes: Sequence[Node]) -> str:
     return "The cluster's nodes: " + "; ".join(str(node) for node in nodes) + "."
 
 
+def count_nodes(nodes: Sequence[Node]) -> str:
+    """How many there are and what they offer together."""
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    return f"nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}"
+
+
 def probe(address: str) -> None:
     """Make sure that somebody listens at a cluster's address: Ray itself tries for minutes before it says so.
 

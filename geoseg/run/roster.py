@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geoseg.run.executor import Ref
-from geoseg.run.nodes import Node
+from geoseg.run.nodes import Node, describe_nodes
 
 MODEL, HAND = "model", "hand"
 """Kinds of processes: one holds the model on a device, one reads, finishes, traces and publishes."""
+MODEL_CPU_SHARE = 0.9
+"""Predictors reserve nine tenths of their CPUs: a node full of them keeps room to read and finish their blocks."""
+HAND_CPUS = 0.1
+"""More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
 HANDS_PER_NODE = 16
 """More would hold memory and find nothing to do."""
 NODE_FAILURES, GPU_FAILURES, LAST_NODE_FAILURES = 3, 2, 12
@@ -51,13 +55,25 @@ class Roster:
             device: ``cpu`` or ``cuda``.
             threads: CPUs of a process with a model.
         """
-        self._nodes = {node.node_id: node for node in nodes}
-        self._places = {
-            MODEL: {n.node_id: int(n.gpus if device == "cuda" else n.cpus // threads) for n in nodes},
-            HAND: {n.node_id: max(1, min(HANDS_PER_NODE, int(n.cpus))) for n in nodes},
-        }
+        self._device, self._threads = device, threads
+        self._nodes: dict[str, Node] = {}
+        self._places: dict[str, dict[str, int]] = {MODEL: {}, HAND: {}}
+        for node in nodes:
+            self.add(node)
         self._failures: Counter[tuple[str, str]] = Counter()
         self._gpu_failures: Counter[tuple[str, str]] = Counter()
+
+    def add(self, node: Node) -> None:
+        """Use one more node."""
+        self._nodes[node.node_id] = node
+        self._places[MODEL][node.node_id] = int(node.gpus if self._device == "cuda" else node.cpus // self._threads)
+        self._places[HAND][node.node_id] = max(1, min(HANDS_PER_NODE, int(node.cpus)))
+
+    def needs(self, kind: str) -> dict[str, float]:
+        """What a process of a kind reserves, in Ray's words."""
+        if kind == HAND:
+            return {"num_cpus": HAND_CPUS}
+        return {"num_cpus": MODEL_CPU_SHARE * self._threads, "num_gpus": int(self._device == "cuda")}
 
     def places(self, kind: str) -> int:
         """How many processes of a kind fit on the nodes that are left."""
@@ -108,3 +124,19 @@ class Roster:
     def _other_is_well(self, kind: str, node_id: str) -> bool:
         others = (node for node, places in self._places[kind].items() if places and node != node_id)
         return any(not self._failures[kind, node] for node in others)
+
+    def describe_late(self, late: int, processes: int, waited_s: float) -> str:
+        """Processes did not start in time: what they need, and what there is."""
+        return (
+            f"{late} of {processes} processes did not start within {waited_s:g} s; a predictor needs "
+            f"{self.needs(MODEL)}, the others {self.needs(HAND)}. {describe_nodes(list(self._nodes.values()))} Set "
+            "run.workers lower, free the cluster or raise run.start_timeout_s."
+        )
+
+    def describe_end(self, kind: str, reason: str) -> str:
+        """No place is left for a process of this kind; ``reason``: why the last one was given up."""
+        return (
+            f"No node is left that could {'predict' if kind == MODEL else 'read and finish blocks'}; the last process "
+            f"for it was given up because {reason}. Before: {describe_nodes(list(self._nodes.values()))} What is done "
+            "is kept: mend the cluster, then run the same command again."
+        )

@@ -1,0 +1,100 @@
+"""Which node gets the next process, and when a node or a GPU is trusted no more."""
+
+from collections import Counter
+
+import pytest
+
+from geoseg.run.nodes import Node
+from geoseg.run.roster import GPU_FAILURES, HAND, HANDS_PER_NODE, LAST_NODE_FAILURES, MODEL, NODE_FAILURES, Roster
+
+
+def roster(*offers: tuple[float, float], device: str = "cpu", threads: int = 1) -> Roster:
+    """Nodes n0, n1 ... by their CPUs and GPUs."""
+    nodes = [Node(f"n{i}", f"host{i}", cpus, gpus) for i, (cpus, gpus) in enumerate(offers)]
+    return Roster(nodes, device, threads)
+
+
+def fill(roster: Roster, kind: str) -> list[str]:
+    """Choose until no place is left."""
+    used: Counter[str] = Counter()
+    while (node := roster.choose(kind, used)) is not None:
+        used[node] += 1
+    return sorted(used.elements())
+
+
+def test_models_take_whole_threads_of_cpus() -> None:
+    assert fill(roster((5, 0), (1, 0), (2, 0), threads=2), MODEL) == ["n0", "n0", "n2"]
+
+
+def test_models_take_gpus_where_there_are_some() -> None:
+    assert fill(roster((8, 1), (8, 0), (2, 2), device="cuda"), MODEL) == ["n0", "n2", "n2"]
+
+
+def test_hands_go_to_every_node_but_not_without_end() -> None:
+    assert fill(roster((0.5, 0), (64, 0)), HAND) == ["n0", *["n1"] * HANDS_PER_NODE]
+
+
+def test_processes_are_spread() -> None:
+    spread = roster((4, 0), (4, 0), (4, 0))
+    used: Counter[str] = Counter()
+    for _ in range(6):
+        used[spread.choose(MODEL, used) or ""] += 1
+    assert used == {"n0": 2, "n1": 2, "n2": 2}
+
+
+def test_a_node_is_put_aside_after_failures_in_turn() -> None:
+    nodes = roster((1, 0), (1, 0))
+    assert [nodes.fail(MODEL, "n0") for _ in range(NODE_FAILURES)] == [False] * (NODE_FAILURES - 1) + [True]
+    assert fill(nodes, MODEL) == fill(nodes, HAND) == ["n1"]
+    assert not nodes.fail(MODEL, "n0"), "it is put aside once"
+
+
+def test_a_success_makes_good_for_failures() -> None:
+    nodes = roster((1, 0), (1, 0))
+    for _ in range(3 * NODE_FAILURES):
+        assert not nodes.fail(MODEL, "n0")
+        nodes.succeed(MODEL, "n0")
+
+
+def test_failures_of_hands_and_models_are_counted_apart() -> None:
+    nodes = roster((1, 0), (1, 0))
+    for _ in range(NODE_FAILURES - 1):
+        assert not nodes.fail(MODEL, "n0")
+        assert not nodes.fail(HAND, "n0")
+        nodes.succeed(HAND, "n1")
+
+
+def test_the_last_node_gets_more_chances() -> None:
+    nodes = roster((1, 0), (1, 0))
+    assert nodes.lose("n1")
+    answers = [nodes.fail(MODEL, "n0") for _ in range(LAST_NODE_FAILURES)]
+    assert answers == [False] * (LAST_NODE_FAILURES - 1) + [True]
+    assert nodes.choose(MODEL, Counter()) is None
+
+
+def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
+    nodes = roster((1, 0), (1, 0))
+    assert nodes.lose("n1")
+    assert not nodes.lose("n1")
+    assert nodes.name("n1") == "host1"
+    assert nodes.places(MODEL) == 1
+
+
+@pytest.mark.parametrize(("gpu", "bad"), [("0", True), ("1", False), ("", False)])
+def test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not(gpu: str, bad: bool) -> None:
+    nodes = roster((8, 2), (8, 2), device="cuda")
+    for _ in range(GPU_FAILURES):
+        nodes.fail(MODEL, "n0", "0")
+    assert nodes.is_bad("n0", gpu) == bad
+    assert not nodes.is_bad("n1", gpu)
+
+
+def test_a_gpu_that_is_parked_leaves_the_others_of_its_node_in_use() -> None:
+    nodes = roster((8, 2), (8, 1), device="cuda")
+    for _ in range(GPU_FAILURES):
+        assert not nodes.fail(MODEL, "n0", "0")
+    nodes.park("n0")
+    assert fill(nodes, MODEL) == ["n0", "n1"]
+    nodes.succeed(MODEL, "n0", "1")
+    assert not nodes.fail(MODEL, "n0", "1"), "the failures of the parked GPU do not count against the node"
+    assert nodes.is_bad("n0", "0")

@@ -100,7 +100,8 @@ def commit(store: SceneStore) -> Manifest:
         StoreError: If a staged file is lost.
     """
     storage, scene_id = store.storage, store.scene_id
-    manifest = _read(storage, _journal_key(store))
+    journal = storage.get(_journal_key(store))
+    manifest = _parse(journal)
     if manifest is None:
         raise ValueError(f"Nothing is staged in {store.work}.")
     faults.hit("commit", "start", scene_id)
@@ -118,7 +119,8 @@ def commit(store: SceneStore) -> Manifest:
                     f"{key} was staged in {store.url} and is lost. Check the disk, then run the same command again."
                 ) from None
         faults.hit("commit", "middle", key)
-    storage.put(_manifest_key(scene_id), storage.get(_journal_key(store)))
+    # As it was read at the start: whoever took over from a run that was frozen here has removed it.
+    storage.put(_manifest_key(scene_id), journal)
     faults.hit("commit", "end", scene_id)
     storage.delete_all(f"{WORK}/{scene_id}")
     return manifest
@@ -126,9 +128,16 @@ def commit(store: SceneStore) -> Manifest:
 
 def _read(storage: Storage, key: str) -> Manifest | None:
     try:
-        content = json.loads(storage.get(key))
+        return _parse(storage.get(key))
+    except FileNotFoundError:
+        return None
+
+
+def _parse(data: bytes) -> Manifest | None:
+    try:
+        content = json.loads(data)
         return Manifest(content["fingerprint"], content["files"], content["results"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

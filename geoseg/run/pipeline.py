@@ -287,7 +287,7 @@ class Pipeline:
     def _fail(self, scene: SceneProgress, error: Exception) -> None:
         self._under_way -= scene.under_way
         scene.scored.clear()
-        self._end(scene, error=describe_failure(scene.plan, error), resumable=_is_resumable(error))
+        self._end(scene, error=describe_failure(scene.plan, error), resumable=_is_resumable(scene.plan, error))
 
     def _end(self, scene: SceneProgress, **result: Any) -> None:
         scene.over = True
@@ -306,13 +306,18 @@ class Pipeline:
     def _end_publishing(self) -> None:
         until = monotonic() + GRACE_S
         last = (publish_scene, commit_scene)
-        while monotonic() < until and any(step.stage in last for step, _ in self._pending.values()):
-            self._take_news()
+        while monotonic() < until:
             self._for_hands = deque(step for step in self._for_hands if step.stage is commit_scene)
             while self._for_hands:
                 self._submit(self._for_hands.popleft())
+            if not any(step.stage in last for step, _ in self._pending.values()):
+                return
+            self._take_news()
 
 
-def _is_resumable(error: Exception) -> bool:
-    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change."""
-    return not isinstance(error, SceneError) or isinstance(error, StoreError)
+def _is_resumable(plan: ScenePlan, error: Exception) -> bool:
+    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change.
+
+    Of a scene that is read over the network nobody can tell: its server may only be out of reach.
+    """
+    return plan.scene.remote or not isinstance(error, SceneError) or isinstance(error, StoreError)

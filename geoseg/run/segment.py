@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -54,7 +55,12 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
     run_id = new_run_id()
     with stop_on_signals() as stop, Lock(storage, run_id) as lock:
         plan, report = _run(found, run_id, console, _checker(stop, lock, settings.output), order)
-        write_report(report, plan)
+        try:
+            write_report(report, plan)
+        except OSError as error:  # the disk is full: what was done, and what failed for that, must be heard of
+            unsaved = f"The report could not be written to {settings.output}: {error.strerror}."
+            _warn(console, (unsaved,))
+            report = replace(report, warnings=[*report.warnings, unsaved])
     return report
 
 

@@ -111,7 +111,11 @@ class S3Storage:
 
     def keys(self, prefix: str) -> list[str]:
         """List the folder."""
-        return [key for key in self._all_keys(prefix) if not is_temporary(key)]
+        return sorted(key for key in self._list(prefix) if not is_temporary(key))
+
+    def sizes(self) -> dict[str, int]:
+        """List the output."""
+        return self._list("")
 
     def delete(self, key: str) -> None:
         """Delete the object."""
@@ -120,7 +124,7 @@ class S3Storage:
 
     def delete_all(self, prefix: str) -> None:
         """List the folder and delete what is in it."""
-        keys = self._all_keys(checked(prefix))
+        keys = list(self._list(checked(prefix)))
         with self._explaining(prefix) as store:
             if keys:
                 obstore.delete(store, keys)
@@ -193,9 +197,9 @@ class S3Storage:
                 "credentials, region and endpoint are taken from the environment (AWS_...)."
             ) from error
 
-    def _all_keys(self, prefix: str) -> list[str]:
+    def _list(self, prefix: str) -> dict[str, int]:
         with self._explaining(checked(prefix) if prefix else "") as store:
-            return sorted(meta["path"] for chunk in obstore.list(store, prefix or None) for meta in chunk)
+            return {meta["path"]: meta["size"] for chunk in obstore.list(store, prefix or None) for meta in chunk}
 
     def _parts(self, key: str) -> Iterator[bytes]:
         with self._explaining(checked(key)) as store:

@@ -54,6 +54,9 @@ class Storage(Protocol):
     def keys(self, prefix: str) -> list[str]:
         """All keys in a folder and below it ('' for the whole output), sorted, without temporary ones."""
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of all objects of the output, temporary ones too."""
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
 
@@ -151,9 +154,15 @@ class LocalStorage:
 
     def keys(self, prefix: str) -> list[str]:
         """Walk the folder."""
-        top = self._path(prefix) if prefix else self.root
-        paths = (Path(folder, name) for folder, _, names in os.walk(top, onerror=_raise_unless_gone) for name in names)
-        return sorted(key for path in paths if not is_temporary(key := path.relative_to(self.root).as_posix()))
+        return sorted(key for path in self._walk(prefix) if not is_temporary(key := self._key(path)))
+
+    def sizes(self) -> dict[str, int]:
+        """Walk the output."""
+        found = {}
+        for path in self._walk(""):
+            with suppress(FileNotFoundError):  # a temporary one that is gone already
+                found[self._key(path)] = path.lstat().st_size
+        return found
 
     def delete(self, key: str) -> None:
         """Unlink the file, and the folders it leaves empty."""
@@ -244,6 +253,14 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self.root / checked(key)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _walk(self, prefix: str) -> Iterator[Path]:
+        top = self._path(prefix) if prefix else self.root
+        for folder, _, names in os.walk(top, onerror=_raise_unless_gone):
+            yield from (Path(folder, name) for name in names)
 
     def _prune(self, folder: Path) -> None:
         with suppress(OSError):  # not empty, or another process was faster

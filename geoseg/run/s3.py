@@ -130,11 +130,12 @@ class S3Storage:
                 obstore.delete(store, keys)
 
     def move(self, source: str, target: str) -> None:
-        """Copy within the store and delete; a large object goes through this machine, part by part."""
+        """Copy within the store and delete; a large object goes through this machine."""
         size = self.size(source)
         if size is not None and size > LARGEST_COPY_BYTES:
-            with self._explaining(checked(target)) as store:
-                obstore.put(store, target, self._parts(source), chunk_size=_part_bytes(size), use_multipart=True)
+            # Not from request to request: the library cannot ask while it sends.
+            with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+                self.upload(self.fetch(source, Path(folder)), target)
         else:
             checked(target)
             with self._explaining(source) as store:

@@ -1,8 +1,12 @@
 """Write a class map or confidence as a cloud-optimised GeoTIFF, from pieces in any order."""
 
+import errno
+import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -21,6 +25,8 @@ from geoseg.raster.env import gdal_env, quiet
 
 TILE_PX = 512
 """Side of an internal tile."""
+FULL_BELOW_BYTES = 1 << 20
+"""A write that fails with less room than this failed for that."""
 
 
 def write_cog(
@@ -55,7 +61,8 @@ def write_cog(
         threads: Threads that compress.
 
     Raises:
-        SceneError: If the file cannot be written, such as on a full disk, or pieces overlap and differ.
+        OSError: If the file cannot be written, such as on a full disk.
+        SceneError: If pieces overlap and differ.
         ValueError: If a piece reaches outside the scene, or its shape or type is wrong.
     """
     profile = {
@@ -76,25 +83,36 @@ def write_cog(
         "zlevel": 1,
         "bigtiff": "IF_SAFER",
     }
+    # GDAL puts files of its own beside those it writes; all of them go with the folder.
+    with (
+        TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder,
+        _naming(path),
+        gdal_env(),
+        quiet(),
+    ):
+        plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
+        with rasterio.open(plain, "w", **profile) as dataset:
+            dataset.update_tags(**(tags or {}))
+            dataset.set_band_description(1, band_name)
+            if colormap is not None:
+                colors = {value: (*rgb, 255) for value, rgb in colormap.items()}
+                dataset.write_colormap(1, {**colors, nodata: (0, 0, 0, 0)})
+            written = [(window, _write(dataset, grid, window, values)) for window, values in pieces]
+        rasterio.shutil.copy(plain, cog, driver="COG", **_cog_options(overview_resampling, threads))
+        _verify(cog, written, path)
+        cog.replace(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file cannot be written, and whether the disk is full: GDAL tells neither."""
     try:
-        # GDAL puts files of its own beside those it writes; all of them go with the folder.
-        with TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder, gdal_env(), quiet():
-            plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
-            with rasterio.open(plain, "w", **profile) as dataset:
-                dataset.update_tags(**(tags or {}))
-                dataset.set_band_description(1, band_name)
-                if colormap is not None:
-                    colors = {value: (*rgb, 255) for value, rgb in colormap.items()}
-                    dataset.write_colormap(1, {**colors, nodata: (0, 0, 0, 0)})
-                written = [(window, _write(dataset, grid, window, values)) for window, values in pieces]
-            rasterio.shutil.copy(plain, cog, driver="COG", **_cog_options(overview_resampling, threads))
-            _verify(cog, written, path)
-            cog.replace(path)
+        yield
     # rasterio.shutil.copy lets GDAL's own errors pass.
     except (RasterioIOError, CPLE_BaseError) as error:
-        raise SceneError(
-            f"{path} cannot be written: {error.__cause__ or error} Is the disk full or the folder read-only?"
-        ) from error
+        if disk_usage(path.parent).free < FULL_BELOW_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise OSError(errno.EIO, f"cannot be written: {error.__cause__ or error}", str(path)) from error
 
 
 def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) -> int:

@@ -1,6 +1,5 @@
 """A look at a scene's values before any work: a few windows at full resolution, spread over the scene."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,16 +34,21 @@ class Sample:
 def take_sample(scene: Scene, selection: BandSelection) -> Sample:
     """Look at up to 16 windows of a scene; overviews are never read. A small scene is read whole.
 
-    What cannot be decoded is left out: it is dealt with when its block is read.
+    What cannot be decoded is left out: it is dealt with when its block is read. A server that falls silent is not asked
+    again: each window would cost its whole timeout.
     """
     values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
     for window in _windows(scene):
-        with suppress(DecodeError):
+        try:
             found, declared = read_declared(scene, selection, window)
-            finite = np.isfinite(found).all(axis=0)
-            pixels += int(declared.sum())
-            not_finite += int((declared & ~finite).sum())
-            values.append(found[:, declared & finite])
+        except DecodeError:
+            if scene.remote:
+                break
+            continue
+        finite = np.isfinite(found).all(axis=0)
+        pixels += int(declared.sum())
+        not_finite += int((declared & ~finite).sum())
+        values.append(found[:, declared & finite])
     return Sample(np.concatenate(values, axis=1), pixels, not_finite)
 
 

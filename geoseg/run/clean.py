@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from geoseg.run.lock import LOCK_KEY, Lock
+from geoseg.errors import SettingsError
+from geoseg.run.lock import Lock
 from geoseg.run.plan import new_run_id
-from geoseg.run.storage import open_storage
+from geoseg.run.storage import is_temporary, open_storage
 from geoseg.run.store import WORK
 
 
@@ -19,16 +20,21 @@ class Cleaned:
 
 
 def clean(output: str) -> Cleaned:
-    """Remove all unfinished work of an output. What is published stays.
+    """Remove all unfinished work of an output, and temporary files wherever they lie. What is published stays.
 
     Raises:
-        SettingsError: If a run works on the output.
+        SettingsError: If there is no such output, or a run works on it.
     """
     storage = open_storage(output)
+    if not storage.sizes():
+        raise SettingsError(f"{storage.url} holds nothing. Give the folder, or s3://BUCKET/PREFIX, that a run wrote.")
     with Lock(storage, new_run_id()):
-        keys = [key for key in storage.keys(WORK) if not key.startswith(LOCK_KEY)]
-        scenes = sorted({key.split("/")[1] for key in keys})
-        size = sum(storage.size(key) or 0 for key in keys)
+        left = {key: size for key, size in storage.sizes().items() if is_temporary(key) or key.startswith(f"{WORK}/")}
+        folders = {key.split("/")[1] for key in left if key.startswith(f"{WORK}/")}
+        scenes = sorted(name for name in folders if not is_temporary(name))
         for scene in scenes:
             storage.delete_all(f"{WORK}/{scene}")
-    return Cleaned(tuple(scenes), len(keys), size)
+        for key in left:
+            if is_temporary(key):
+                storage.delete(key)
+    return Cleaned(tuple(scenes), len(left), sum(left.values()))

@@ -23,6 +23,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference
 from geoseg.run import faults
 from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
+from geoseg.run.interrupt import keep_sigterm
 from geoseg.run.nodes import Node, count_nodes, introduce, judge_nodes, probe, require_resources
 from geoseg.run.roster import HAND, HAND_CPUS, MODEL, Job, Roster, Worker
 from geoseg.run.stages import predict_block
@@ -71,7 +72,8 @@ class RayExecutor:
         Raises:
             SettingsError: If there is no such cluster, or a node lacks what the job needs.
         """
-        self._owns_ray = _connect(settings.address)
+        with keep_sigterm():
+            self._owns_ray = _connect(settings.address)
         self._workers: list[Worker] = []
         self._parked: list[Worker] = []
         self._values: dict[Ref, Any] = {}

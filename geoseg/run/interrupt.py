@@ -45,3 +45,14 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Put the handler back that Ray replaces as it starts: with Ray's the process ends without a word, or crashes."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

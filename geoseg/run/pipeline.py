@@ -315,8 +315,10 @@ class Pipeline:
     def _end_publishing(self) -> None:
         until = monotonic() + GRACE_S
         last = (publish_scene, commit_scene)
-        while monotonic() < until and any(step.stage in last for step, _ in self._pending.values()):
-            self._take_news()
+        while monotonic() < until:
             self._for_hands = deque(step for step in self._for_hands if step.stage is commit_scene)
-            while self._for_hands:
+            while self._for_hands and self._executor.has_room(commit_scene):
                 self._submit(self._for_hands.popleft())
+            if not any(step.stage in last for step, _ in self._pending.values()):
+                return
+            self._take_news()

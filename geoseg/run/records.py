@@ -6,14 +6,19 @@ Neither is synced to the disk: what a power cut takes or spoils does not match i
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from geoseg.errors import StoreError
 from geoseg.run.storage import Storage, open_storage
+
+T = TypeVar("T")
+REMEMBERED = 4096
+"""Records that a process keeps in mind: a block's is asked for by all its neighbours, and may lie far away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +69,50 @@ class Records:
         Raises:
             StoreError: If it is lost or damaged. Its record is withdrawn, so that the next run does the unit again.
         """
-        record = self.find(kind, name)
-        if record is not None and part not in record.parts:
-            return None
-        with suppress(FileNotFoundError):
-            data = self.storage.get(self._key(kind, name, part))
-            if record is not None and hashlib.sha256(data).hexdigest() == record.parts[part]["sha256"]:
-                return data
-        raise self._spoiled(kind, name, part)
+
+        def read(key: str) -> tuple[bytes, str]:
+            data = self.storage.get(key)
+            return data, hashlib.sha256(data).hexdigest()
+
+        return self._checked(kind, name, part, read)
 
     def fetch(self, kind: str, name: str, part: str, folder: Path) -> Path | None:
         """A local file with the content of a part, perhaps in ``folder``; None and errors as of `get`."""
-        record = self.find(kind, name)
-        if record is not None and part not in record.parts:
-            return None
-        with suppress(FileNotFoundError):
-            file = self.storage.fetch(self._key(kind, name, part), folder)
+
+        def read(key: str) -> tuple[Path, str]:
+            file = self.storage.fetch(key, folder)
             with file.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            if record is not None and sha256 == record.parts[part]["sha256"]:
-                return file
-        raise self._spoiled(kind, name, part)
+                return file, hashlib.file_digest(stream, "sha256").hexdigest()
+
+        return self._checked(kind, name, part, read)
 
     def withdraw(self, kind: str, name: str) -> None:
         """Make a unit undone."""
         self.storage.delete(self._key(kind, name, "json"))
 
-    def _spoiled(self, kind: str, name: str, part: str) -> StoreError:
+    def _checked(self, kind: str, name: str, part: str, read: Callable[[str], tuple[T, str]]) -> T | None:
+        # A unit that is done again writes the same record, so what is remembered is read anew only if it does not fit.
+        for find in (_recall, Records.find):
+            with suppress(FileNotFoundError):
+                record = find(self, kind, name)
+                if record is not None and part not in record.parts:
+                    return None
+                content, sha256 = read(self._key(kind, name, part))
+                if record is not None and sha256 == record.parts[part]["sha256"]:
+                    return content
         self.withdraw(kind, name)
-        return StoreError(
+        raise StoreError(
             f"{self._key(kind, name, part)} in {self.url} is lost or damaged: its content is not what its record says. "
             "Check the disk, then run the same command again; that part is done anew."
         )
 
     def _key(self, kind: str, name: str, part: str) -> str:
         return f"{self.prefix}/{kind}/{name}.{part}"
+
+
+@lru_cache(REMEMBERED)
+def _recall(records: Records, kind: str, name: str) -> Record:
+    record = records.find(kind, name)
+    if record is None:
+        raise FileNotFoundError  # and is not remembered
+    return record

@@ -140,6 +140,7 @@ class S3Storage:
         """Copy within the store and delete; a large object goes through this machine."""
         checked(target)
         if (self.size(source) or 0) > LARGEST_COPY_BYTES:
+            # Not from request to request: the library cannot ask while it sends.
             with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
                 self.upload(self.fetch(source, Path(folder)), target)
         else:

@@ -1,0 +1,105 @@
+"""`geoseg segment` in a process of its own, which tests stop, freeze or kill at points they choose."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from geoseg.config import FAULT_VARIABLE
+
+ROOT = Path(__file__).parents[2]
+
+
+class Halt:
+    """A point of a run at which it waits until it is told to go on.
+
+    Two FIFOs stand in for the files of two ``note`` rules: a process that opens one to write waits for a reader.
+    """
+
+    def __init__(self, folder: Path, point: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self._came, self._go = folder / "came", folder / "go"
+        for fifo in (self._came, self._go):
+            os.mkfifo(fifo)
+        self.rule = ",".join(f"{point}:note={fifo}" for fifo in (self._came, self._go))
+        self._reader = os.open(self._came, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait(self, seconds: float = 90) -> None:
+        """Wait until the run is there."""
+        assert select.select([self._reader], [], [], seconds)[0], "the run did not come here"
+        os.close(self._reader)
+
+    def release(self) -> None:
+        """Let it go on."""
+        with self._go.open("rb") as fifo:
+            fifo.read()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    code: int
+    text: str
+    """What it printed, errors too."""
+
+
+class Command:
+    """A running `geoseg`."""
+
+    def __init__(self, *words: object, environment: Mapping[str, str] | None = None) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "geoseg.cli", *map(str, words)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.popen.poll() is None:
+            self.kill()
+
+    def end(self, seconds: float = 120) -> Ended:
+        """Wait for its end."""
+        text, _ = self.popen.communicate(timeout=seconds)
+        return Ended(self.popen.returncode, text)
+
+    def kill(self) -> None:
+        """End it as a lack of memory would."""
+        self.popen.kill()
+        self.popen.communicate()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and no other process."""
+        self.popen.send_signal(number)
+
+
+def segment(
+    scene: object, bundle: Path, output: object, *words: object, fault: str = "", **environment: str
+) -> Command:
+    """Start ``geoseg segment``, inline unless the words say otherwise, in blocks of 48 pixels."""
+    scenes = scene if isinstance(scene, list) else [scene]
+    asked: list[Any] = [*scenes, "--model", bundle, "--output", output, "--set", "tiling.block_px=48", *words]
+    if "--address" not in words:
+        asked += ["--address", "inline"]
+    return Command("segment", *asked, environment={**environment, FAULT_VARIABLE: fault})
+
+
+@contextmanager
+def halted(folder: Path, point: str, *args: Any, **more: Any) -> Iterator[tuple[Command, Halt]]:
+    """Start a run and wait until it is at a point."""
+    halt = Halt(folder, point)
+    with segment(*args, fault=halt.rule, **more) as command:
+        halt.wait()
+        yield command, halt

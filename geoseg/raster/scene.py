@@ -1,8 +1,10 @@
 """What a raster file says about itself, checked before any work."""
 
 import hashlib
+import math
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioIOError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, SettingsError
@@ -18,7 +20,10 @@ from geoseg.grid.window import Grid
 from geoseg.raster.env import DRIVERS, gdal_env, open_raster
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_GDAL_IDENTITY = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _MAX_ID_BYTES = 200
+_INDEX_ENTRY_BYTES = 4
+_MAX_INTERNAL_TILES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ def _scene(
         raise SceneError(
             f"{path} holds complex numbers ({dataset.dtypes[0]}). Write their amplitude or intensity to a file first."
         )
+    _check_index(dataset, path)
     files = tuple(dict.fromkeys([*dataset.files, *(_sources(path) if dataset.driver == "VRT" else ())]))
     return Scene(
         scene_id=safe_id(PurePath(path).stem if scene_id is None else scene_id),
@@ -124,7 +130,7 @@ def _scene(
         bands=dataset.count,
         dtypes=tuple(dataset.dtypes),
         nodata=tuple(dataset.nodatavals),
-        descriptions=tuple(dataset.descriptions),
+        descriptions=_descriptions(dataset),
         roles=tuple(role.name for role in dataset.colorinterp),
         one_bit=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") == "1",
         has_mask={"per_dataset"} <= {flag.name for flag in dataset.mask_flag_enums[0]} <= {"per_dataset", "nodata"},
@@ -151,7 +157,7 @@ def _grid(dataset: DatasetReader, path: str, assume_crs: str | None, allow_ungeo
                 f"{path} names no coordinate reference system. Set scene.assume_crs (such as EPSG:32633) if you know "
                 "it, or scene.allow_ungeoreferenced for a class map without areas."
             )
-        if transform == _IDENTITY and assume_crs is None:
+        if not _has_transform(dataset) and assume_crs is None:
             raise SceneError(
                 f"{path} has a CRS but no transform, so its place is unknown. Add a world file, or set "
                 "scene.allow_ungeoreferenced for a class map without areas."
@@ -166,12 +172,50 @@ def _grid(dataset: DatasetReader, path: str, assume_crs: str | None, allow_ungeo
     try:
         return Grid(dataset.height, dataset.width, transform, crs)
     except ValueError as error:
-        raise SceneError(f"{path} has a georeference that cannot be used. {error}") from error
+        raise SceneError(
+            f"{path} has a georeference that cannot be used. {error} "
+            "Fetch it again, or correct it: gdal_edit.py -a_ullr ULX ULY LRX LRY FILE."
+        ) from error
 
 
 def _wkt2(crs: CRS) -> str:
     with gdal_env():
         return str(crs.to_wkt(version="WKT2_2019"))
+
+
+def _has_transform(dataset: DatasetReader) -> bool:
+    """Tell whether the file places its pixels; one with a pixel size alone would lie at the origin of its CRS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        try:
+            return tuple(dataset.read_transform()) != _GDAL_IDENTITY
+        except NotGeoreferencedWarning:
+            return False
+
+
+def _descriptions(dataset: DatasetReader) -> tuple[str | None, ...]:
+    """Names of the bands; none if older software wrote them in an encoding that no one knows."""
+    try:
+        return tuple(dataset.descriptions)
+    except UnicodeDecodeError:
+        return (None,) * int(dataset.count)
+
+
+def _check_index(dataset: DatasetReader, path: str) -> None:
+    """Refuse a header that claims more internal tiles than the file's index of them can list, sparse or not.
+
+    GDAL opens such a file in no time, and a run would work for years on what it claims.
+    """
+    if dataset.driver != "GTiff":
+        return
+    count = math.prod(-(-side // block) for side, block in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+    size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
+    if count > (_MAX_INTERNAL_TILES if size_bytes is None else size_bytes // _INDEX_ENTRY_BYTES):
+        held = "" if size_bytes is None else f" in its {size_bytes} bytes"
+        raise SceneError(
+            f"{path} says that it has {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "
+            f"has no room{held}. Its header is damaged: fetch it again."
+        )
 
 
 def _absent_blocks(dataset: DatasetReader) -> int:
@@ -232,7 +276,8 @@ def _why_unreadable(path: str, error: RasterioIOError) -> str:
         return f"{path} is empty (0 bytes). Fetch it again."
     with file.open("rb") as stream:
         start = stream.read(40)
-    hint = " It is a web page, perhaps of a login or an error." if start.lstrip()[:1] == b"<" else ""
+    page = start.lstrip()[:1] == b"<" and file.suffix.lower() not in (".vrt", ".mrf")
+    hint = " It is a web page, perhaps of a login or an error." if page else ""
     return (
         f"{path} cannot be opened as a raster: {error.__cause__ or error} It starts with {start!r}.{hint} "
         f"Fetch it again, or convert it to GeoTIFF; geoseg reads {', '.join(DRIVERS)}."

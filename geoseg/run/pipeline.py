@@ -230,8 +230,9 @@ class Pipeline:
         scene.scores.clear()
         scene.results.clear()
         scene.plan.store.discard()
-        message = str(error) if isinstance(error, SceneError) else f"{scene.plan.scene.path}: {_plain(error)}"
-        self._outcomes.append(Outcome(scene.plan.scene.path, scene.plan.scene.scene_id, error=message))
+        path, reason = scene.plan.scene.path, str(error) if isinstance(error, SceneError) else _plain(error)
+        message = reason if path in reason else f"{path}: {reason}"
+        self._outcomes.append(Outcome(path, scene.plan.scene.scene_id, error=message))
 
 
 def _plain(error: Exception) -> str:

@@ -45,7 +45,7 @@ REMEDY = re.compile(
     r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
     r"Export|Rename|See|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
 )
-C_LIBRARIES = re.compile(r"libpng (error|warning): .*|_tiff\w+Proc: .*|Error: Key \d+ of unknown type.*")
+C_LIBRARIES = re.compile(r"libpng (error|warning): .*|_tiff\w+Proc: .*|(Error|Warning): Key \w+ of .*")
 """What libpng inside MRF, libtiff and libgeotiff print themselves, past GDAL's and anyone's error handler."""
 CONFIG = """\
 # What the fuzzer runs with; the flags give paths and executor.

@@ -1,5 +1,7 @@
 """Rectangles of pixels and the frame they live in."""
 
+import math
+import sys
 from dataclasses import dataclass
 
 
@@ -99,8 +101,14 @@ class Grid:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"A grid needs at least one pixel, got {self.height} x {self.width}.")
+        if not all(map(math.isfinite, self.transform)):
+            raise ValueError(f"The transform {self.transform} is not finite.")
         if self.pixel_area == 0:
             raise ValueError(f"The transform {self.transform} maps every pixel to an area of zero.")
+        if not self._tells_pixels_apart():
+            raise ValueError(
+                f"The transform {self.transform} places the scene so far out that its pixels cannot be told apart."
+            )
 
     @property
     def window(self) -> Window:
@@ -112,3 +120,11 @@ class Grid:
         """Area of a pixel in squared units of the CRS."""
         a, b, _, d, e, _ = self.transform
         return abs(a * e - b * d)
+
+    def _tells_pixels_apart(self) -> bool:
+        """Tell whether float64 coordinates are finer than a hundredth of a pixel everywhere in the scene."""
+        a, b, c, d, e, f = self.transform
+        x = abs(c) + abs(a) * self.width + abs(b) * self.height
+        y = abs(f) + abs(d) * self.width + abs(e) * self.height
+        finest = min(step for step in (max(abs(a), abs(d)), max(abs(b), abs(e))) if step)
+        return max(x, y) * sys.float_info.epsilon < finest / 100 and math.isfinite(self.pixel_area)

@@ -1,13 +1,16 @@
 """How geoseg opens rasters: one set of GDAL options, one list of formats, no handle shared by threads or processes."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
 CACHE_BYTES = 64 << 20
@@ -71,11 +74,38 @@ def open_raster(
         rasterio.errors.RasterioIOError: If the file is missing, damaged or of another format.
     """
     drivers = list(PLAIN_DRIVERS) if driver is None else [driver]
-    with gdal_env(), rasterio.Env(**_network(path, remote)):
-        with quiet():
-            dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
-        with dataset:
-            yield dataset
+    try:
+        with gdal_env(), rasterio.Env(**_network(path, remote)), _undecodable_log_lines_dropped():
+            with quiet():
+                dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
+            with dataset:
+                yield dataset
+    # rasterio lets GDAL's own errors pass where it asks for more than pixels.
+    except (CPLE_BaseError, CRSError) as error:
+        raise RasterioIOError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise RasterioIOError(f"GDAL's account of it holds bytes of the file that are no text ({error}).") from None
+
+
+@contextmanager
+def _undecodable_log_lines_dropped() -> Iterator[None]:
+    """Keep Python from printing errors where rasterio cannot log what GDAL says, since that quotes the file's bytes."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+
+    def drop_unraisable(found: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(found.exc_value, UnicodeDecodeError):
+            unraisable(found)
+
+    def drop_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        # Cython reports what it cannot raise here as well, but without a traceback.
+        if trace is not None or not isinstance(error, UnicodeDecodeError):
+            uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = drop_unraisable, drop_uncaught
+    try:
+        yield
+    finally:
+        sys.unraisablehook, sys.excepthook = unraisable, uncaught
 
 
 def _network(path: str, remote: bool) -> dict[str, str]:

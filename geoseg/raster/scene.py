@@ -1,12 +1,14 @@
 """What a raster file says about itself, checked before any work."""
 
 import hashlib
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioIOError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, SettingsError
@@ -18,11 +20,14 @@ from geoseg.raster.palette import as_colours
 from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_GDAL_IDENTITY = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _MAX_ID_BYTES = 200
 _LONGEST_STRIP = 10_000
 
 MAX_LOOKED_AT = 1 << 18
 """Internal tiles that are looked at for whether they are stored: all of 200,000 x 200,000 pixels in tiles of 512."""
+_INDEX_ENTRY_BYTES = 4
+_MAX_INTERNAL_TILES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,7 @@ def _scene(
         raise SceneError(
             f"{path} holds complex numbers ({dataset.dtypes[0]}). Write their amplitude or intensity to a file first."
         )
+    _check_index(dataset, path)
     overviews = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ":::BASE:::")
     if not overviews.startswith(":::BASE:::"):
         raise SceneError(
@@ -163,7 +169,7 @@ def _scene(
         bands=dataset.count,
         dtypes=tuple(dataset.dtypes),
         nodata=tuple(dataset.nodatavals),
-        descriptions=tuple(dataset.descriptions),
+        descriptions=_descriptions(dataset),
         roles=tuple(role.name for role in dataset.colorinterp),
         scales=tuple(dataset.scales),
         offsets=tuple(dataset.offsets),
@@ -193,7 +199,7 @@ def _grid(dataset: DatasetReader, path: str, assume_crs: str | None, allow_ungeo
                 f"{path} names no coordinate reference system. Set scene.assume_crs (such as EPSG:32633) if you know "
                 "it, or scene.allow_ungeoreferenced for a class map without areas."
             )
-        if transform == _IDENTITY and assume_crs is None:
+        if not _has_transform(dataset) and assume_crs is None:
             raise SceneError(
                 f"{path} has a CRS but no transform, so its place is unknown. Add a world file, or set "
                 "scene.allow_ungeoreferenced for a class map without areas."
@@ -208,12 +214,50 @@ def _grid(dataset: DatasetReader, path: str, assume_crs: str | None, allow_ungeo
     try:
         return Grid(dataset.height, dataset.width, transform, crs)
     except ValueError as error:
-        raise SceneError(f"{path} has a georeference that cannot be used. {error}") from error
+        raise SceneError(
+            f"{path} has a georeference that cannot be used. {error} "
+            "Fetch it again, or correct it: gdal_edit.py -a_ullr ULX ULY LRX LRY FILE."
+        ) from error
 
 
 def _wkt2(crs: CRS) -> str:
     with gdal_env():
         return str(crs.to_wkt(version="WKT2_2019"))
+
+
+def _has_transform(dataset: DatasetReader) -> bool:
+    """Tell whether the file places its pixels; one with a pixel size alone would lie at the origin of its CRS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotGeoreferencedWarning)
+        try:
+            return tuple(dataset.read_transform()) != _GDAL_IDENTITY
+        except NotGeoreferencedWarning:
+            return False
+
+
+def _descriptions(dataset: DatasetReader) -> tuple[str | None, ...]:
+    """Names of the bands; none if older software wrote them in an encoding that no one knows."""
+    try:
+        return tuple(dataset.descriptions)
+    except UnicodeDecodeError:
+        return (None,) * int(dataset.count)
+
+
+def _check_index(dataset: DatasetReader, path: str) -> None:
+    """Refuse a header that claims more internal tiles than the file's index of them can list, sparse or not.
+
+    GDAL opens such a file in no time, and a run would work for years on what it claims.
+    """
+    if dataset.driver != "GTiff" or _is_one_strip(dataset):
+        return
+    count = math.prod(-(-side // block) for side, block in zip(dataset.shape, dataset.block_shapes[0], strict=True))
+    size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
+    if count > (_MAX_INTERNAL_TILES if size_bytes is None else size_bytes // _INDEX_ENTRY_BYTES):
+        held = "" if size_bytes is None else f" in its {size_bytes} bytes"
+        raise SceneError(
+            f"{path} says that it has {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "
+            f"has no room{held}. Its header is damaged: fetch it again."
+        )
 
 
 def has_tile_index(dataset: DatasetReader) -> bool:

@@ -42,9 +42,9 @@ def describe_failure(plan: ScenePlan, error: Exception) -> str:
 
 
 def _describe(plan: ScenePlan, error: Exception) -> str:
-    if isinstance(error, SceneError):
-        return str(error)
     reason, path = " ".join(str(error).split()), plan.scene.path
+    if isinstance(error, SceneError):
+        return str(error) if path in reason else f"{path}: {error}"
     if isinstance(error, LostError):
         return (
             f"{path}: a unit of work was lost {LOST_TRIES} times, the last time because {reason}. If it needs longer, "

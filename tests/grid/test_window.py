@@ -45,6 +45,26 @@ def test_a_grid_refuses_a_transform_without_area() -> None:
         Grid(2, 2, (1, 1, 0, 1, 1, 0), "")
 
 
+@pytest.mark.parametrize(
+    ("transform", "why"),
+    [
+        ((1, 0, float("nan"), 0, -1, 0), "not finite"),
+        ((1, 0, float("inf"), 0, -1, 0), "not finite"),
+        ((1, 0, 1e300, 0, -1, 0), "cannot be told apart"),
+        ((1e-9, 0, 500_000, 0, -1e-9, 5_000_000), "cannot be told apart"),
+        ((1e200, 0, 0, 0, -1e200, 0), "cannot be told apart"),
+    ],
+)
+def test_a_grid_refuses_coordinates_that_float64_cannot_hold(transform: tuple[float, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Grid(9, 9, transform, "")
+
+
+def test_a_grid_takes_fine_pixels_far_out() -> None:
+    assert Grid(100_000, 100_000, (1e-3, 0, 500_000, 0, -1e-3, 9_999_999), "").pixel_area == pytest.approx(1e-6)
+    assert Grid(100_000, 100_000, (1e-8, 0, 179.9, 0, -1e-8, 89.9), "").pixel_area == pytest.approx(1e-16)
+
+
 def test_pixel_area_of_a_rotated_grid() -> None:
     cos, sin = np.cos(0.3), np.sin(0.3)
     grid = Grid(2, 2, (10 * cos, 10 * sin, 5, 10 * sin, -10 * cos, 7), "")

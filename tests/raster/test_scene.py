@@ -10,6 +10,7 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
 from geoseg.raster.scene import describe, safe_id
 
@@ -36,6 +37,22 @@ def test_describes_a_plain_raster(make: Make) -> None:
     assert scene.files == (str(path),)
     assert scene.versions == ((path.name, path.stat().st_size, path.stat().st_mtime_ns),)
     assert pickle.loads(pickle.dumps(scene)) == scene  # noqa: S301
+
+
+def test_a_pixel_size_without_a_place_is_no_transform(make: Make) -> None:
+    path = make(np.ones((1, 8, 8), np.uint8))
+    tie_point = (33922).to_bytes(2, "little")
+    path.write_bytes(path.read_bytes().replace(tie_point + b"\x0c\0", (33923).to_bytes(2, "little") + b"\x0c\0"))
+    with pytest.raises(SceneError, match="has a CRS but no transform"):
+        describe(path)
+
+
+def test_band_names_in_an_unknown_encoding_are_left_out(make: Make) -> None:
+    path = make(np.ones((1, 8, 8), np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "nah xx")
+    path.write_bytes(path.read_bytes().replace(b"nah xx", b"n\xe4he x"))
+    assert describe(path).descriptions == (None,)
 
 
 def test_scene_id_may_be_given_but_cannot_escape(make: Make) -> None:

@@ -105,6 +105,7 @@ class Pipeline:
                     self._submit(queue.popleft())
             if self._for_hands or not self._executor.has_room(read_block):
                 return False
+            # With nothing to do but wait for blocks that have not begun, there must be one more.
             if (self._pending or self._for_models) and self._under_way >= self._executor.max_blocks:
                 return False
             found = next(blocks, None)

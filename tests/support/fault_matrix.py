@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from geoseg.config import FAULT_VARIABLE
+from geoseg.run.attempts import LOST_TRIES
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
@@ -150,6 +151,8 @@ class Bench:
         if cell.heals and not retries:
             complaints.append("nothing was tried again")
         complaints += half_published(output)
+        if (most := most_at_a_time(notes)) > IN_FLIGHT[cell.address]:
+            complaints.append(f"{most} blocks were under way at a time")
         second = self._run(cell.address, cell.polygons, output, note_rule(notes))
         if second.exit_code:
             complaints.append(f"the second run failed: {second.failed[0]['error']}")
@@ -162,7 +165,7 @@ class Bench:
         again = done.total() - len(done)
         if set(done) != blocks:
             complaints.append(f"blocks that were predicted: {set(done) ^ blocks} differ")
-        if again > IN_FLIGHT[cell.address]:
+        if again > IN_FLIGHT[cell.address] * (LOST_TRIES if cell.attempt == "*" else 1):
             complaints.append(f"{again} blocks were predicted twice, more than were in flight")
         return Played(_word(code), again, complaints, error)
 
@@ -192,14 +195,26 @@ def segment_command(
 
 
 def note_rule(notes: Path) -> str:
-    """The rule that notes every block that goes through the model."""
-    return f"predict:start:*:*:note={notes}"
+    """The rules that note every block that goes to the model, and every one that is finished after it."""
+    return f"predict:start:*:*:note={notes},finish:end:*:*:note={notes}"
 
 
 def predicted(notes: Path) -> Counter[str]:
     """How often each block went to the model."""
     lines = notes.read_text().splitlines() if notes.exists() else []
     return Counter(line.split(":")[2] for line in lines if line.startswith("predict:start:"))
+
+
+def most_at_a_time(notes: Path) -> int:
+    """How many blocks a run had under way, from the model until they were finished."""
+    under_way: set[str] = set()
+    finished: set[str] = set()
+    most = 0
+    for line in notes.read_text().splitlines() if notes.exists() else []:
+        stage, _, block, _ = line.split(":")
+        (under_way if stage == "predict" else finished).add(block)
+        most = max(most, len(under_way - finished))
+    return most
 
 
 def half_published(output: Path) -> list[str]:

@@ -33,7 +33,6 @@ OBJECT_STORE_SHARE = 0.3
 LOOK_EVERY_S = 2.0
 """How often the driver looks which nodes are alive and which units are overdue."""
 MEMORY_PRESSURE = re.compile(r"out of memory|memory pressure|running low on memory", re.IGNORECASE)
-"""Words of Ray and torch."""
 FETCH_TIMEOUT_S = 60.0
 """A unit's first value is a few numbers; if it does not come, its node is gone."""
 
@@ -106,12 +105,11 @@ class RayExecutor:
         for kind, count in ((MODEL, self.workers), (HAND, len(self._nodes))):
             for _ in range(count):
                 self._launch(kind)
-        until = monotonic() + self._settings.start_timeout_s
-        batch_sizes = []
+        limit_s = self._settings.start_timeout_s
+        batch_sizes, until = [], monotonic() + limit_s
         while starting := {worker.start: worker for worker in self._workers if worker.start}:
             ready, _ = ray.wait(list(starting), timeout=max(0.0, until - monotonic()))
             if not ready:
-                limit_s = self._settings.start_timeout_s
                 raise SettingsError(self._roster.describe_late(len(starting), len(self._workers), limit_s))
             worker, started = starting[ready[0]], _value_or_error(ready[0])
             if isinstance(started, (LostError, MemoryError)):
@@ -250,8 +248,9 @@ class RayExecutor:
     def _handshake(self) -> None:
         """Ask every node that will work whether it has the same software and sees the files."""
         asked = {self._ask(node): node for node in self._nodes}
-        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=self._settings.start_timeout_s)
-        silent = f"gave no answer within run.start_timeout_s={self._settings.start_timeout_s:g} s"
+        limit_s = self._settings.start_timeout_s
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=limit_s)
+        silent = f"gave no answer within run.start_timeout_s={limit_s:g} s: out of reach, or other jobs hold its CPUs"
         answers = {node.name: _answer(ref) if ref in ready else silent for ref, node in asked.items()}
         judge_nodes(introduce(*self._see), answers)
 
@@ -342,6 +341,6 @@ def _translate(error: Exception) -> Exception:
     if "OutOfMemory" in type(error).__name__ or MEMORY_PRESSURE.search(reason):
         return MemoryError(reason)
     if isinstance(error, ray.exceptions.ObjectLostError):
-        return InputLostError(reason)
+        return InputLostError("a node that held its input is gone")
     # After an error of CUDA nothing in that process can be trusted any more.
     return LostError(reason) if isinstance(error, ray.exceptions.RayError) or "CUDA error" in reason else error

@@ -1,8 +1,8 @@
 """Faults on demand, so that tests show what a run does when a process dies, hangs or finds no space.
 
 ``GEOSEG_FAULT`` holds rules ``stage:point:block:attempt:action``, several with commas between them; ``*`` fits all.
-An action is ``raise``, ``kill`` (SIGKILL of this process), ``hang``, ``enospc``, or ``note=FILE``, which only adds a
-line to the file. Without the variable nothing happens. The points:
+An action is ``raise``, ``kill`` (SIGKILL of this process), ``hang``, ``enospc``, ``oom``, or ``note=FILE``, which only
+adds a line to the file. Without the variable nothing happens. The points:
 
 =========  =======================  ==================================================================
 stage      point                    where
@@ -54,6 +54,7 @@ def hit(stage: str, point: str, block: str = "-") -> None:
     Raises:
         RuntimeError: If a rule says ``raise``.
         OSError: If a rule says ``enospc``.
+        MemoryError: If a rule says ``oom``.
     """
     rules = os.environ.get(FAULT_VARIABLE)
     if rules:
@@ -71,6 +72,8 @@ def _act(action: str, here: str) -> None:
             raise RuntimeError(f"fault asked for by {FAULT_VARIABLE} at {here}")
         case "enospc":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), here)
+        case "oom":
+            raise MemoryError(f"fault asked for by {FAULT_VARIABLE} at {here}")
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
@@ -81,5 +84,5 @@ def _act(action: str, here: str) -> None:
                 file.write(f"{here}\n")
         case _:
             raise ValueError(
-                f"{FAULT_VARIABLE} names the action {action!r}, which is none of raise, kill, hang, enospc, note."
+                f"{FAULT_VARIABLE} names the action {action!r}, which is none of raise, kill, hang, enospc, oom, note."
             )

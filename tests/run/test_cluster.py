@@ -65,6 +65,30 @@ def test_a_scene_that_fails_on_a_node_fails_alone(inputs: tuple[Path, Path], tmp
     assert not (tmp_path / "out/.work").exists()
 
 
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (3.5, r"2 of 3 processes did not start within 15 s; a predictor needs \{'num_cpus': 0\.9.*with 4 CPUs"),
+        (4, r"node .* gave no answer within run\.start_timeout_s=15 s: out of reach, or other jobs hold its CPUs"),
+    ],
+)
+def test_a_cluster_that_another_job_holds_is_not_waited_for(
+    inputs: tuple[Path, Path], tmp_path: Path, held: float, message: str
+) -> None:
+    class Other:
+        def ready(self) -> bool:
+            return True
+
+    other = ray.remote(Other).options(num_cpus=held).remote()
+    ray.get(other.ready.remote())
+    try:
+        with pytest.raises(SettingsError, match=message):
+            run(*inputs, tmp_path, run={"workers": 2, "start_timeout_s": 15})
+    finally:
+        ray.kill(other)
+
+
 @pytest.fixture
 def two_nodes(tmp_path: Path) -> Iterator[Cluster]:
     """A head, and a node on which Python finds another rasterio than the driver's."""

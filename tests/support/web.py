@@ -12,7 +12,10 @@ from threading import Event
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves files of a folder with ranges, and says nothing for ever under ``/silent/`` after the first range."""
+    """Serves files of a folder with ranges, and says nothing for ever under ``/silent/`` after the first range.
+
+    While ``<file>.silent`` exists, it says nothing either to who asks for bytes from the one on which is written there.
+    """
 
     root: Path
     log: Path
@@ -35,7 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if asked:
             first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
-            if first and self.path.startswith("/silent/"):
+            silent = Path(f"{file}.silent")
+            if (first and self.path.startswith("/silent/")) or (silent.exists() and last >= int(silent.read_text())):
                 Event().wait()
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")

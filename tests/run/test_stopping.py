@@ -1,0 +1,128 @@
+"""SIGINT and SIGTERM: a run stops soon, says how to go on, and leaves nothing behind that works."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.bundles import unet_bundle
+from tests.support.commands import Command, halted, segment
+from tests.support.scenes import digests, run, textured, write_scene
+
+INLINE, LOCAL = "inline", "local"
+MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:*:*"
+BOTH = [INLINE, pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow])]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    output = tmp_path_factory.mktemp("reference")
+    run(*inputs, output, tiling={"block_px": 48})
+    return digests(output)
+
+
+def descendants(command: Command) -> list[psutil.Process]:
+    return psutil.Process(command.popen.pid).children(recursive=True)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _, left = psutil.wait_procs(processes, timeout=15)
+    return left
+
+
+@pytest.mark.parametrize("address", BOTH)
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
+    inputs: tuple[Path, Path],
+    reference: dict[str, str],
+    tmp_path: Path,
+    address: str,
+    signum: signal.Signals,
+    code: int,
+) -> None:
+    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, halt):
+        others = descendants(command)
+        assert bool(others) == (address == LOCAL)
+        command.signal(signum)
+        halt.release()
+        ended = command.end()
+        assert ended.code == code, ended.text
+        assert f"Stopped by {signum.name}. What is done is kept: the same command goes on." in ended.text
+        assert "Traceback" not in ended.text
+        assert alive(others) == []
+    assert digests(output) == {}
+    assert not (output / ".work/lock.json").exists()
+    again = segment(*inputs, output, *words).end()
+    assert again.code == 0, again.text
+    assert "blocks were done by an earlier run" in again.text
+    assert digests(output) == reference
+    assert not (output / ".work").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", BOTH)
+def test_what_is_being_published_is_published_first(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, address: str
+) -> None:
+    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    with halted(tmp_path / "halt", PUBLISHING, *inputs, output, *words) as (command, halt):
+        others = descendants(command)
+        command.signal(signal.SIGTERM)
+        halt.release()
+        assert command.end().code == 143
+        assert alive(others) == []
+    assert digests(output) == reference
+    assert not (output / ".work").exists()
+    again = segment(*inputs, output, *words).end()
+    assert again.code == 0
+    assert "up to date" in again.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", BOTH)
+def test_a_second_interrupt_ends_it_at_once(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, address: str
+) -> None:
+    """The run waits for ever in a unit of work, so it could not stop of itself."""
+    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, _):
+        others = descendants(command)
+        command.signal(signal.SIGINT)
+        time.sleep(0.5)  # two that come at once are one
+        command.signal(signal.SIGINT)
+        ended = command.end(30)
+        assert ended.code == 130
+        assert "Traceback" not in ended.text
+        assert alive(others) == []
+    assert not (output / ".work/lock.json").exists()
+    assert segment(*inputs, output, *words).end().code == 0
+    assert digests(output) == reference
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_control_c_in_a_terminal_reaches_all_processes_and_is_the_same(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
+) -> None:
+    output, words = tmp_path / "out", ("--address", LOCAL, "--set", "run.workers=1")
+    with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, halt):
+        others = descendants(command)
+        os.killpg(command.popen.pid, signal.SIGINT)
+        halt.release()
+        ended = command.end()
+        assert ended.code == 130, ended.text
+        assert alive(others) == []
+    assert segment(*inputs, output, *words).end().code == 0
+    assert digests(output) == reference

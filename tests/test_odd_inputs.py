@@ -67,10 +67,20 @@ NAMED: dict[int, tuple[str, ...]] = {
     50: ("test_cli.py::test_a_scene_given_twice_is_named_and_done_once",),
     51: ("raster/test_scene.py::test_any_text_becomes_one_file_name",),
     53: ("test_cli.py::test_an_output_that_cannot_be_written_is_named",),
+    54: (
+        "run/test_full_disk.py::test_full_while_blocks_are_kept",
+        "run/test_full_disk.py::test_full_while_publishing",
+        "run/test_full_disk.py::test_full_while_committing",
+    ),
+    55: ("run/test_two_runs.py::test_the_second_is_refused_and_the_first_is_not_disturbed",),
+    56: ("run/test_resume.py::test_other_settings_are_refused_and_listed",),
+    57: ("run/test_resume.py::test_a_finished_scene_is_up_to_date",),
+    58: ("run/test_resume.py::test_an_input_replaced_during_the_run_is_refused_at_the_end",),
     59: (
         "run/test_nodes.py::test_every_node_that_lacks_something_is_named_with_what_it_lacks",
         "run/test_nodes.py::test_a_node_introduces_itself",
     ),
+    60: ("run/test_cluster.py::test_a_node_with_other_software_is_named",),
     61: ("run/test_segment.py::test_patches_run_are_the_lattices_patches_with_a_valid_pixel",),
     64: (
         "vector/test_engine.py::test_hard_maps_give_the_polygons_of_gdal_for_any_blocks",
@@ -82,25 +92,25 @@ NAMED: dict[int, tuple[str, ...]] = {
         "run/test_polygons.py::test_polygons_are_a_valid_coverage_of_the_valid_pixels",
         "run/test_segment.py::test_results_are_certified",
     ),
+    67: (
+        "run/test_roster.py::test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not",
+        "run/test_roster.py::test_a_gpu_that_is_parked_leaves_the_others_of_its_node_in_use",
+    ),
+    68: ("run/test_fault_matrix.py::test_a_sample_on_ray", "run/test_fault_matrix.py::test_a_sample_inline"),
+    69: (
+        "run/test_stopping.py::test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on",
+        "run/test_stopping.py::test_what_is_being_published_is_published_first",
+    ),
+    71: (
+        "raster/test_address.py::test_other_names_of_gdal_are_refused",
+        "raster/test_address.py::test_hosts_that_are_not_public_need_a_second_permission",
+    ),
 }
 """Tests that hold a row without bearing its number."""
 
-STORE = "A matter of the run's store and of Ray, which tests of its own hold under tests/run."
-
 WITHOUT: dict[int, str] = {
     24: "A flipped bit that still decodes is a valid pixel; only a checksum from where the file was made could tell.",
-    54: STORE,
-    55: STORE,
-    56: STORE,
-    57: STORE,
-    58: STORE,
-    60: STORE,
-    63: "A matter of scale: see the tests and benchmarks of large scenes.",
-    66: STORE,
-    67: "Needs a GPU that fails; " + STORE,
-    68: STORE,
-    69: STORE,
-    71: "See the tests of the places that scenes may come from.",
+    66: "No batch size is tuned yet: it is a setting, which the fingerprint holds. Out of memory: run/test_attempts.py.",
 }
 """Why a row has no test that bears its number or is named above."""
 

@@ -28,6 +28,7 @@ MAX_LOOKED_AT = 1 << 18
 """Internal tiles that are looked at for whether they are stored: all of 200,000 x 200,000 pixels in tiles of 512."""
 _INDEX_ENTRY_BYTES = 4
 _MAX_INTERNAL_TILES = 1 << 24
+_MOST_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +249,13 @@ def _check_index(dataset: DatasetReader, path: str) -> None:
 
     GDAL opens such a file in no time, and a run would work for years on what it claims.
     """
-    if dataset.driver != "GTiff" or _is_one_strip(dataset):
+    if dataset.driver != "GTiff":
         return
     count = math.prod(-(-side // block) for side, block in zip(dataset.shape, dataset.block_shapes[0], strict=True))
     size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
-    if count > (_MAX_INTERNAL_TILES if size_bytes is None else size_bytes // _INDEX_ENTRY_BYTES):
+    listed = _MAX_INTERNAL_TILES if size_bytes is None else size_bytes // _INDEX_ENTRY_BYTES
+    # GDAL shows one strip that holds the whole raster as many of one row.
+    if count > (listed if has_tile_index(dataset) else max(listed, _MOST_ROWS)):
         held = "" if size_bytes is None else f" in its {size_bytes} bytes"
         raise SceneError(
             f"{path} says that it has {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "

@@ -166,5 +166,5 @@ def test_a_missing_file_and_a_window_outside_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="reaches outside the scene"):
         has_data(scene, BandSelection((1,)), Window(0, 0, SIDE + 1, 1))
     path.unlink()
-    with pytest.raises(SceneError, match=r"s\.tif cannot be opened"):
+    with pytest.raises(SceneError, match=r"s\.tif can no longer be opened"):
         has_data(scene, BandSelection((1,)), Window(0, 0, 1, 1))

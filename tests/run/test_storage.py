@@ -17,7 +17,8 @@ import pytest
 
 from geoseg.errors import SettingsError
 from geoseg.run import s3
-from geoseg.run.storage import LocalStorage, Storage, open_storage, temporary_name
+from geoseg.run.local import LocalStorage
+from geoseg.run.storage import Storage, open_storage, temporary_name
 from tests.support.s3 import wait_until
 
 WEIRD = ["Zürich 50% #1", "a=b", "🛰️ Luzern", "ü" * 100, "%41", "a+b&c?d", "[x]{y}~^*'\"`<|>\\:", "-", "x.tmp", "..."]

@@ -58,7 +58,8 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
     if manifest is not None:
         lost = find_losses(storage, manifest)
         if not lost:
-            return Found(published=manifest.results, stale=tuple(f"{WORK}/{scene_id}/{name}" for name in begun))
+            # A process that was frozen while the scene was finished may have written there after its commit.
+            return Found(published=manifest.results, stale=(f"{WORK}/{scene_id}",))
         return Found(warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",))
     for facts in others.values():
         raise SceneError(

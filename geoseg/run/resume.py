@@ -52,6 +52,7 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
     if manifest is not None and manifest.fingerprint == fingerprint:
         lost = find_losses(storage, manifest)
         if not lost:
+            # A process that was frozen while the scene was finished may have written there after its commit.
             return Found(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())
         return Found(warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",))
     if overwrite:

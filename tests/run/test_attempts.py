@@ -2,14 +2,15 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from geoseg.config import Settings
-from geoseg.errors import SceneError, StoreError
+from geoseg.errors import SceneError, StoreError, UnreachableError
 from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, may_try_again
+from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import LostError
 from geoseg.run.plan import ScenePlan, make_plan, survey
 from geoseg.run.publishing import commit_scene, publish_scene
@@ -63,7 +64,7 @@ def test_only_what_is_not_the_units_fault_is_tried_again(error: Exception, expec
         (MemoryError(), ["out of memory, 3 times: no details"]),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/o"),
-            ["No space left on device (/o)", "Free the space"],
+            ["No space left on device (/o)", "Free some space, then run the same command again"],
         ),
         (KeyError("x"), ["unexpected KeyError", "please report it"]),
     ],
@@ -76,7 +77,31 @@ def test_the_message_names_file_reason_and_remedy(plan: ScenePlan, error: Except
 
 
 def test_what_geoseg_explains_itself_is_said_as_it_is(plan: ScenePlan) -> None:
-    assert describe_failure(plan, SceneError("scene.tif is odd.")) == "scene.tif is odd."
+    path = plan.scene.path
+    assert describe_failure(plan, SceneError(f"{path} is odd.")) == f"{path} is odd."
+    assert describe_failure(plan, SceneError("Its CRS is odd.")) == f"{path}: Its CRS is odd.", (
+        "a message names its file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (SceneError("truncated"), False),
+        (UnreachableError("its disk is away"), True),
+        (StoreError("a part is damaged"), True),
+        (LostError("it died"), True),
+        (OSError(errno.ENOSPC, "full"), True),
+    ],
+)
+def test_finished_blocks_are_kept_unless_the_scene_is_at_fault(error: Exception, kept: bool) -> None:
+    assert is_resumable(error) is kept
+    assert may_try_again(error, 1) is isinstance(error, LostError | UnreachableError)
+
+
+def test_no_message_holds_a_secret(plan: ScenePlan) -> None:
+    scene = replace(plan.scene, path="https://host/a.tif?X-Amz-Signature=abcdef0123456789")
+    assert "abcdef0123456789" not in describe_failure(replace(plan, scene=scene), LostError("it died"))
 
 
 @pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, publish_scene, commit_scene])

@@ -1,6 +1,6 @@
 """One run from settings to report: survey, lock, executor, plan, pipeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,8 +114,8 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     # Now that no unit writes any more.
     for scene_id in [outcome.scene_id for outcome in pipeline.outcomes if not outcome.resumable]:
         storage.delete_all(f"{WORK}/{scene_id}")
-    write_report(report, plan)
-    _warn(console, (*pipeline.warnings, *executor.warnings))
+    report = write_report(report, plan)
+    _warn(console, report.warnings[len(plan.warnings) :])
     if stopped is not None:
         raise stopped
     return report
@@ -149,6 +149,6 @@ def _inference(plan: Plan, device: str) -> Inference:
     return Inference(device, patch_px(plan.settings, plan.bundle), batch_size, run.threads, run.on_nonfinite)
 
 
-def _warn(console: Console, warnings: tuple[str, ...]) -> None:
+def _warn(console: Console, warnings: Sequence[str]) -> None:
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(redact(warning))}", soft_wrap=True, highlight=False)

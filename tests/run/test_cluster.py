@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -137,7 +138,8 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment
         family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
         for member in family:
-            member.kill()
+            with suppress(psutil.NoSuchProcess):  # it ends with its parent
+                member.kill()
         psutil.wait_procs(family, timeout=30)
         process.wait(30)
 

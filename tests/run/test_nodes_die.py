@@ -134,7 +134,7 @@ def test_a_unit_that_runs_out_of_memory_fails_its_scene_alone(inputs: tuple[Path
     assert report.exit_code == 3
     assert notes.read_text().split() == [f"predict:start:r0003c0004:{attempt}" for attempt in (1, 2, 3)]
     assert "out of memory, 3 times" in report.failed[0]["error"]
-    assert "Set tiling.block_px, run.batch_size or run.workers lower" in report.failed[0]["error"]
+    assert "Set tiling.block_px or run.workers lower" in report.failed[0]["error"]
     assert [scene["scene_id"] for scene in report.scenes if scene["status"] == "done"] == ["small"]
 
 

@@ -59,11 +59,11 @@ def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
         halt.release()
         ended = command.end()
         assert ended.code == code, ended.text
-        assert f"Stopped by {signum.name}. What is done is kept: the same command goes on." in ended.text
+        assert f"stopped: {signum.name}. What is done is kept: the same command goes on from there." in ended.text
         assert "Traceback" not in ended.text
         assert alive(others) == []
     assert digests(output) == {}
-    assert not (output / ".work/lock.json").exists()
+    assert not (output / ".lock").exists()
     again = segment(*inputs, output, *words).end()
     assert again.code == 0, again.text
     assert "blocks were done by an earlier run" in again.text
@@ -106,7 +106,7 @@ def test_a_second_interrupt_ends_it_at_once(
         assert ended.code == 130
         assert "Traceback" not in ended.text
         assert alive(others) == []
-    assert not (output / ".work/lock.json").exists()
+    assert not (output / ".lock").exists()
     assert segment(*inputs, output, *words).end().code == 0
     assert digests(output) == reference
 

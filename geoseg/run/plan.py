@@ -180,7 +180,7 @@ def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,
-                block_bytes=_block_bytes(tiling, survey.bundle, scene, selection),
+                block_bytes=_block_bytes(tiling.block_px, tiling.lattice, survey.bundle, scene, selection),
                 fingerprint=fingerprint,
                 unit_timeout_s=settings.run.unit_timeout_s,
             )
@@ -229,12 +229,12 @@ def _tile(
                 workers=workers,
             )
             earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout)) is not None]
-            fitting = [px for px in earlier if _bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
+            fitting = [px for px in earlier if _block_bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
             block = max(fitting, default=block)
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    needed = _block_bytes(tiling, bundle, scene, selection)
+    needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
     if needed > memory_bytes:
         raise SettingsError(
             f"tiling.block_px={block} needs {needed / 2**30:.2f} GiB for a block of {scene.path}, more than "
@@ -248,11 +248,7 @@ def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
     return len(selection.bands) * selection.dtype(scene).itemsize
 
 
-def _block_bytes(tiling: Tiling, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
-    return _bytes(tiling.block_px, tiling.lattice, bundle, scene, selection)
-
-
-def _bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
+def _block_bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
     return project_block_bytes(block_px, lattice, len(bundle.legend), _pixel_bytes(scene, selection))
 
 

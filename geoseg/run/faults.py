@@ -29,23 +29,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from geoseg.config import FAULT_VARIABLE
 
-_attempt = 1
+_attempt = ContextVar("attempt", default=1)
 
 
 @contextmanager
 def attempt(number: int) -> Iterator[None]:
-    """Say which attempt at its unit this process makes, for rules that name one."""
-    global _attempt  # noqa: PLW0603  a process does one unit at a time
-    before, _attempt = _attempt, number
+    """Say which attempt at its unit this thread makes, for rules that name one."""
+    token = _attempt.set(number)
     try:
         yield
     finally:
-        _attempt = before
+        _attempt.reset(token)
 
 
 def hit(stage: str, point: str, block: str = "-") -> None:
@@ -58,7 +58,7 @@ def hit(stage: str, point: str, block: str = "-") -> None:
     """
     rules = os.environ.get(FAULT_VARIABLE)
     if rules:
-        here = (stage, point, block, str(_attempt))
+        here = (stage, point, block, str(_attempt.get()))
         for rule in rules.split(","):
             *pattern, action = rule.split(":", 4)
             if len(pattern) == len(here) and all(map(fnmatchcase, here, pattern)):

@@ -35,6 +35,11 @@ class Report:
     device: str
     workers: int
     batch_size: int
+    """Patches of a forward pass."""
+    precision: str
+    """What convolutions computed in: fp32 or bf16."""
+    hardware: str
+    """What the predictors had."""
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
@@ -83,6 +88,8 @@ def make_report(
     device: str = "none",
     workers: int = 0,
     batch_size: int = 0,
+    precision: str = "none",
+    hardware: str = "none",
     warnings: Sequence[str] = (),
     stopped: GeosegError | None = None,
 ) -> Report:
@@ -120,6 +127,8 @@ def make_report(
         device=device,
         workers=workers,
         batch_size=batch_size,
+        precision=precision,
+        hardware=hardware,
         model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
         software=software(),
         scenes=scenes,

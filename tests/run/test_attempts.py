@@ -9,6 +9,7 @@ import pytest
 
 from geoseg.config import Settings
 from geoseg.errors import SceneError, StoreError, UnreachableError
+from geoseg.model.hardware import find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import LostError
@@ -26,7 +27,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> ScenePlan:
     settings = Settings.model_validate(
         {"scenes": [str(scene)], "model": str(identity_bundle(folder / "bundle")), "output": str(folder / "out")}
     )
-    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 1).scenes[0]
+    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1).scenes[0]
 
 
 def tries(error: Exception) -> int:

@@ -10,8 +10,9 @@ import pytest
 
 from geoseg.config import FAULT_VARIABLE, Settings
 from geoseg.errors import StoreError
-from geoseg.model.inference import Inference
-from geoseg.model.predictor import Predictor
+from geoseg.model.hardware import find_hardware
+from geoseg.model.inference import Inference, choose_precision
+from geoseg.model.start import start_predictor
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import ScenePlan, make_plan, survey
 from geoseg.run.publishing import commit_scene, publish_scene
@@ -36,14 +37,17 @@ class Scene:
         run(self.path, self.bundle, folder / "whole", tiling=TILING)
         self.expected = digests(folder / "whole")
         bundle = read_trusted_bundle(self.bundle)
-        self.predictor = Predictor(bundle, Inference("cpu", 32, None, 1))
+        precision = choose_precision("auto", bundle, find_hardware("cpu"))
+        self.predictor = start_predictor(bundle, Inference("cpu", 32, precision=precision))
 
     def plan(self, output: Path) -> ScenePlan:
         """A plan of which nothing is done."""
         settings = Settings.model_validate(
             {"scenes": [str(self.path)], "model": str(self.bundle), "output": str(output), "tiling": TILING}
         )
-        plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 1).scenes[0]
+        plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1).scenes[
+            0
+        ]
         begin_scene(plan.store, plan.tiling, plan.fingerprint)
         return plan
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geoseg.errors import SceneError
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows, spill_windows
-from geoseg.grid.tiling import Block, Tiling, valid_patches
+from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.lane import Lane, Stopwatch
 from geoseg.model.patches import RawBlock, Scale, cut_batch, work_groups
@@ -78,6 +78,8 @@ class Prediction(NamedTuple):
     """Patches that went through the model: those with a valid pixel."""
     forward_s: float
     """Seconds in the network."""
+    device_s: float
+    """Seconds the device worked on the block: the network, and cutting and blending around it."""
     not_finite: tuple[Window, ...] = ()
     """Patches with logits that are NaN or infinite; their pixels became nodata."""
 
@@ -93,6 +95,7 @@ class Predictor:
         self._network, self.task, self._device = network, task, device
         self._lane = Lane(device)
         self._memory = torch.empty(0, dtype=torch.int32, device=device)
+        self._weights: Weights | None = None
         self._computing = Lock()
 
     def predict(
@@ -113,13 +116,15 @@ class Predictor:
         todo = valid_patches(tiling.lattice, block, valid)
         uploaded, there = self._lane.upload((pixels,) if valid.all() else (pixels, valid))
         parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
-        with self._computing, torch.inference_mode():
-            fix_arithmetic(self.task.threads)
-            self._lane.join(uploaded, there)
-            raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
-            scores, finite, watch = self._blend(tiling, block, raw, todo)
-            decided = decide(scores[(slice(None), *block.core.slices(block.covered))], raw.valid_in(block.core))
-            strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
+        busy = Stopwatch(self._device)
+        with self._computing:
+            with torch.inference_mode(), busy.running():
+                fix_arithmetic(self.task.threads)
+                self._lane.join(uploaded, there)
+                raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
+                scores, finite, watch = self._blend(tiling, block, raw, todo)
+                decided = decide(scores[(slice(None), *block.core.slices(block.covered))], raw.valid_in(block.core))
+                strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
             done = self._lane.mark()
         finite_there, classes, confidence, *left = self._lane.download([finite, *decided, *strips], done)
         not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in np.flatnonzero(~finite_there))
@@ -133,7 +138,7 @@ class Predictor:
         bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
         spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
         own = BlockScores(ClassMap(block.core, classes, confidence), bands)
-        return Prediction(own, spill, len(todo), watch.seconds(), not_finite)
+        return Prediction(own, spill, len(todo), watch.seconds(), busy.seconds(), not_finite)
 
     def _blend(
         self, tiling: Tiling, block: Block, raw: RawBlock, todo: list[tuple[int, int]]
@@ -144,7 +149,7 @@ class Predictor:
         scores = self._blank((task.classes, *block.covered.shape))
         finite = torch.ones(len(todo), dtype=torch.bool, device=device)
         batch = torch.empty(shape, dtype=self._network.dtype, device=device, memory_format=torch.channels_last)
-        weights, watch = Weights(lattice, device), Stopwatch(device)
+        weights, watch = self._weights_of(lattice), Stopwatch(device)
         for start in range(0, len(todo), task.batch_size):
             indices = todo[start : start + task.batch_size]
             patches = [lattice.patch(i, j) for i, j in indices]
@@ -161,6 +166,11 @@ class Predictor:
                     at = (slice(None), *lattice.patch(*place).slices(block.covered))
                     add_patch(scores[at], one, weights.of(*place), sure)
         return scores, finite, watch
+
+    def _weights_of(self, lattice: Lattice) -> Weights:
+        if self._weights is None or self._weights.lattice != lattice:
+            self._weights = Weights(lattice, self._device)
+        return self._weights
 
     def _blank(self, shape: tuple[int, ...]) -> Tensor:
         """Scores of nothing, in memory that every block uses again: fresh pages cost more than zeros."""

@@ -21,12 +21,12 @@ class Weights:
     """Weights of patches on the device: one map for each way in which a patch can lie at the scene's rim."""
 
     def __init__(self, lattice: Lattice, device: torch.device) -> None:
-        self._lattice, self._device = lattice, device
+        self.lattice, self._device = lattice, device
         self._maps: dict[tuple[bool, ...], Tensor] = {}
 
     def of(self, i: int, j: int) -> Tensor:
         """Weights of patch ``(i, j)`` times `SCORE_ONE`, float32 of shape (P, P)."""
-        rows, cols = self._lattice.rows, self._lattice.cols
+        rows, cols = self.lattice.rows, self.lattice.cols
         rim = i == 0, i == rows.count - 1, j == 0, j == cols.count - 1
         if rim not in self._maps:
             weights = np.outer(axis_weights(rows, i), axis_weights(cols, j)) * SCORE_ONE

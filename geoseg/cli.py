@@ -203,7 +203,7 @@ def print_report(report: Report, output: str) -> None:
     if report.retries:
         out.print(f"{report.retries} units of work were lost and done again.")
     if report.done:
-        speed = f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
+        speed = f"{report.seconds:.1f} s, {report.rates}"
         out.print(f"{report.patches:,} patches through the model, {speed}; results in {escape(output)}")
 
 

@@ -124,6 +124,9 @@ class RunSettings(_Section):
     unit_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
 
+    price_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What all machines of the run together cost in an hour, in any currency; the report tells what 1000 km2 cost."""
+
 
 class PolygonSettings(_Section):
     """What is published as polygons."""

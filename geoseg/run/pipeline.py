@@ -20,7 +20,7 @@ from geoseg.run.plan import ScenePlan
 from geoseg.run.publishing import commit_scene, publish_scene
 from geoseg.run.resume import begin_scene
 from geoseg.run.scene_progress import Outcome, SceneProgress, Step, Then
-from geoseg.run.stages import BLANK, TODO, Cost, finish_block, finished_cost, predict_block, read_block
+from geoseg.run.stages import BLANK, TODO, Cost, finish_block, predict_block, read_block, resumed_cost
 from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED
 from geoseg.run.tracing import absorb_small, find_graph, recolour_block, trace_finished
 
@@ -179,7 +179,7 @@ class Pipeline:
             self._read(scene, block, 1)
         else:
             scene.resumed += 1
-            self._finish(scene, block, finished_cost("resumed", record.facts))
+            self._finish(scene, block, resumed_cost(record.facts))
 
     def _read(self, scene: SceneProgress, block: Block, attempt: int) -> None:
         """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""

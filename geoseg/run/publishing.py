@@ -4,7 +4,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from geoseg.errors import SceneError
@@ -18,7 +17,7 @@ from geoseg.raster.identity import identify
 from geoseg.run import faults
 from geoseg.run.commit import commit, polygons_prefix, rasters_prefix, stage
 from geoseg.run.plan import ScenePlan
-from geoseg.run.stages import Cost
+from geoseg.run.stages import Clock, Cost
 from geoseg.run.tracing import polygon_table
 from geoseg.vector.blocks import join_blocks
 from geoseg.vector.seams import concatenate_seams
@@ -38,24 +37,24 @@ def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
     scene_id = plan.scene.scene_id
     results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
     with plan.store.storage.scratch(plan.store.work) as folder:
-        started = perf_counter()
+        clock = Clock("rasters")
         files = [(file, f"{rasters_prefix(scene_id)}/{file.name}") for file in _write_rasters(plan, folder)]
-        costs = [Cost("rasters", perf_counter() - started, _bytes(file for file, _ in files))]
+        costs = [clock.cost(bytes=_bytes(file for file, _ in files))]
         if plan.scene.grid.crs:
-            started = perf_counter()
+            clock = Clock("polygons")
             parts, counts = _write_polygons(plan, folder)
             files += [(file, f"{polygons_prefix(scene_id)}/{file.name}") for file in parts]
             results |= counts
-            costs.append(Cost("polygons", perf_counter() - started, _bytes(parts)))
+            costs.append(clock.cost(bytes=_bytes(parts)))
         stage(plan.store, files, plan.fingerprint, results)
     return tuple(costs)
 
 
 def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
     """Put what is staged into its place; what it took, and the results."""
-    started = perf_counter()
+    clock = Clock("commit")
     manifest = commit(plan.store)
-    return Cost("commit", perf_counter() - started), dict(manifest.results)
+    return clock.cost(), dict(manifest.results)
 
 
 def _check_unchanged(plan: ScenePlan) -> None:

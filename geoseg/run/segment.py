@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,6 +34,7 @@ from geoseg.run.report import Report, make_report, write_report
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK
+from geoseg.run.totals import Totals
 
 
 def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
@@ -80,10 +80,9 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     storage, started_at = open_storage(found.settings.output), datetime.now(UTC)
     if not found.scenes:
         plan = make_plan(found, run_id, find_hardware("cpu"), 1)
-        return write_report(make_report(plan, [], [], started_at=started_at), plan)
+        return write_report(make_report(plan, [], Totals(0), started_at=started_at), plan)
     if found.settings.run.address != "inline":
         console.print("starting Ray, or connecting to it ...", highlight=False)
-    costs: list[Cost] = []
     stopped: GeosegError | None = None
     with ExitStack() as stack:
         executor = stack.enter_context(closing(_open_executor(found)))
@@ -96,12 +95,13 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
             predictors = executor.start(plan.bundle, _inference(plan, executor.hardware), plan.block_bytes)
             check_device_memory(plan, executor.hardware, predictors)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
-        started_at, started = datetime.now(UTC), perf_counter()
-        display = stack.enter_context(Display(console, plan.block_count))
+        started_at = datetime.now(UTC)
+        totals = Totals(executor.workers, found.settings.run.price_per_hour)
+        display = stack.enter_context(Display(console, plan.block_count, totals))
 
         def watch(scene: ScenePlan, cost: Cost) -> None:
-            costs.append(cost)
-            display.update(scene, cost)
+            totals.add(scene, cost)
+            display.update(scene)
 
         pipeline = Pipeline(executor, watch, check, order)
         try:
@@ -113,9 +113,8 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     report = make_report(
         plan,
         pipeline.outcomes,
-        costs,
+        totals,
         started_at=started_at,
-        seconds=perf_counter() - started,
         executor=executor.description,
         device=executor.device,
         workers=executor.workers,

@@ -26,6 +26,7 @@ from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.bundle import MODEL_FILE, Bundle
+from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
@@ -53,10 +54,8 @@ class Predictor:
     """A bundle on a device. One lives in each actor, and one in the process of an inline run."""
 
     def __init__(self, bundle: Bundle, inference: Inference) -> None:
-        if inference.device == "cuda" and not torch.cuda.is_available():
-            raise SettingsError("device=cuda, but torch sees no CUDA device here. Set run.device=cpu.")
         self._bundle = bundle
-        self._device = torch.device(inference.device)
+        self._device = open_device(inference.device)
         self._patch_px = inference.patch_px
         self._threads = inference.threads
         self._on_nonfinite = inference.on_nonfinite

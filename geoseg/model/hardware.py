@@ -4,8 +4,6 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import SettingsError
-
 CPU_INFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
 """Instruction sets by which torch and its libraries choose among kernels that round differently."""
@@ -41,9 +39,9 @@ def find_hardware(device: str) -> Hardware:
         return describe_cpu(platform.machine(), CPU_INFO.read_text() if CPU_INFO.exists() else "")
     import torch  # noqa: PLC0415  not in every process that says what it is
 
-    if not torch.cuda.is_available():
-        raise SettingsError("device=cuda, but torch sees no CUDA device here. Set run.device=cpu.")
-    properties = torch.cuda.get_device_properties(0)
+    from geoseg.model.device import open_device  # noqa: PLC0415
+
+    properties = torch.cuda.get_device_properties(open_device(device))
     bf16 = (properties.major, properties.minor) >= BF16_CAPABILITY
     return Hardware(device, properties.name, bf16, properties.total_memory)
 

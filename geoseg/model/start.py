@@ -6,8 +6,8 @@ import torch
 
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import MODEL_FILE, Bundle
+from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
-from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
 from geoseg.model.predictor import Network, Predictor, Task, fix_arithmetic
@@ -25,8 +25,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     Raises:
         SettingsError: If the device is missing, or the artifact cannot be loaded or does not do what its bundle says.
     """
-    find_hardware(inference.device)
-    device = torch.device(inference.device)
+    device = open_device(inference.device)
     fix_arithmetic(inference.threads)
     network = load_network(bundle, device, inference.threads, inference.precision)
     wanted = inference.batch_size or choose_batch(network, bundle, inference.patch_px, device)

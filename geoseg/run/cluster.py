@@ -7,8 +7,9 @@ ever, and can miss a frozen node for minutes.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import ceil
 from time import monotonic
 from typing import Any
 
@@ -21,41 +22,27 @@ from geoseg.config import FAULT_VARIABLE, RunSettings
 from geoseg.errors import ClusterError, GeosegError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference, Started
-from geoseg.run import faults
 from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
 from geoseg.run.interrupt import keep_sigterm
 from geoseg.run.nodes import Node, common_hardware, count_nodes, introduce, judge_nodes, probe, require_resources
+from geoseg.run.placement import BLOCKS_PER_MODEL, Held, Teams
+from geoseg.run.process import Process, in_words
 from geoseg.run.roster import HAND, HAND_CPUS, MODEL, Job, Roster, Worker
-from geoseg.run.stages import predict_block
 
-BLOCKS_PER_MODEL = 2
 OBJECT_STORE_SHARE = 0.3
 LOOK_EVERY_S = 2.0
-"""How often the driver looks which nodes are alive and which units are overdue."""
+"""How often the driver looks which nodes are alive, which units are overdue and whether hands are too few."""
 MEMORY_PRESSURE = re.compile(r"out of memory|memory pressure|running low on memory", re.IGNORECASE)
 FETCH_TIMEOUT_S = 60.0
 """A unit's first value is a few numbers; if it does not come, its node is gone."""
 
 
-class _Process:
-    """The actor: takes units one after the other."""
+class _Process(Process):
+    """The actor."""
 
     def start(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> tuple[Started, str]:
-        """Load the bundle, if it is to predict; what it says of itself, and its GPU. Errors arrive as they are."""
-        if fault is not None:
-            os.environ[FAULT_VARIABLE] = fault
-        if model is None:
-            return Started(0), ""
-        from geoseg.model.start import start_predictor  # noqa: PLC0415  torch is imported where a model is
-
-        self._predictor = start_predictor(*model)
-        started = Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
-        return started, ",".join(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
-
-    def run(self, stage: Callable[..., Any], attempt: int, *args: Any) -> Any:
-        """Run a stage."""
-        with faults.attempt(attempt):
-            return stage(self._predictor, *args) if stage is predict_block else stage(*args)
+        """Get ready; what its predictor says of itself, and its GPU."""
+        return self.load(fault, model), ",".join(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 
 class RayExecutor:
@@ -76,7 +63,10 @@ class RayExecutor:
             self._owns_ray = _connect(settings.address)
         self._workers: list[Worker] = []
         self._parked: list[Worker] = []
+        self._teams = Teams()
+        self._waited: dict[Ref, Worker] = {}
         self._values: dict[Ref, Any] = {}
+        self._too_few_hands = False
         self._asked: dict[Ref, Node] = {}
         self._looked = monotonic()
         self._settings = settings
@@ -107,16 +97,16 @@ class RayExecutor:
                 self._launch(kind)
         limit_s = self._settings.start_timeout_s
         predictors, until = list[Started](), monotonic() + limit_s
-        while starting := {worker.start: worker for worker in self._workers if worker.start}:
-            ready, _ = ray.wait(list(starting), timeout=max(0.0, until - monotonic()))
+        while self._waited:
+            ready, _ = ray.wait(list(self._waited), timeout=max(0.0, until - monotonic()))
             if not ready:
-                raise SettingsError(self._roster.describe_late(len(starting), len(self._workers), limit_s))
-            worker, started = starting[ready[0]], _value_or_error(ready[0])
+                raise SettingsError(self._roster.describe_late(len(self._waited), len(self._workers), limit_s))
+            worker, started = self._waited.pop(ready[0]), _value_or_error(ready[0])
             if isinstance(started, (LostError, MemoryError)):
                 self._replace(worker, str(started))
             else:
-                said, worker.gpu = value_or_raise(started)
-                worker.start = None
+                said, _ = value_or_raise(started)
+                self._has_started(worker, started)
                 predictors += [said] if worker.kind == MODEL else []
         store = ray.cluster_resources().get("object_store_memory", 0)
         self.max_blocks = max(1, min(self.max_blocks, int(OBJECT_STORE_SHARE * store / max(1, block_bytes))))
@@ -125,24 +115,22 @@ class RayExecutor:
             raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size={batch_sizes[0]}.")
         return Started(batch_sizes[0], max(predictor.network_bytes for predictor in predictors))
 
-    def submit(self, unit: Unit) -> tuple[Ref, ...]:
-        """Give the unit to the least busy process of its kind."""
-        worker = min(self._ready(unit.stage), key=lambda worker: len(worker.jobs))
+    def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
+        """Give the unit to a process, if one has room for it."""
+        home = unit.inputs[0].node_id if unit.inputs else None
+        worker = self._teams.choose(unit.stage, home, ceil(self.max_blocks / self.workers))
+        if worker is None:
+            self._too_few_hands = self._too_few_hands or not self._teams.has_idle_hand()
+            return None
+        if unit.plan.scene.scene_id not in worker.plans:
+            worker.actor.learn.remote(unit.plan)
+            worker.plans.append(unit.plan.scene.scene_id)
         call = worker.actor.run.options(num_returns=unit.returns)
-        refs = call.remote(unit.stage, unit.attempt, *unit.args)
-        refs = (refs,) if unit.returns == 1 else tuple(refs)
-        worker.jobs.append(Job(refs[0], unit.deadline_s, monotonic()))
-        return refs
-
-    def has_room(self, stage: Callable[..., Any]) -> bool:
-        """Tell whether a process of that kind has less to do than it may."""
-        if stage is predict_block:
-            return any(len(worker.jobs) < BLOCKS_PER_MODEL for worker in self._ready(stage))
-        if any(not worker.jobs for worker in self._ready(stage)):
-            return True
-        if not any(worker.start for worker in self._workers):
-            self._launch(HAND)  # there is more to do than these can; the new one is ready in a few seconds
-        return False
+        refs = call.remote(in_words(unit), *(held.ref for held in unit.inputs))
+        first, *large = refs if unit.returns > 1 else (refs,)
+        worker.jobs.append(Job(first, unit.stage, unit.deadline_s, monotonic()))
+        self._waited[first] = worker
+        return first, *(Held(ref, worker.node_id) for ref in large)
 
     def wait(self, timeout_s: float) -> list[Ref]:
         """Wait for at least one unit; all that have ended by then."""
@@ -165,10 +153,6 @@ class RayExecutor:
         if self._owns_ray:
             ray.shutdown()
 
-    def _ready(self, stage: Callable[..., Any]) -> list[Worker]:
-        kind = MODEL if stage is predict_block else HAND
-        return [worker for worker in self._workers if worker.kind == kind and worker.start is None]
-
     def _launch(self, kind: str, reason: str = "") -> None:
         """Start one more process where there is a place for it; with none left, go on with fewer."""
         node_id = self._roster.choose(kind, Counter(w.node_id for w in self._workers if w.kind == kind))
@@ -177,34 +161,51 @@ class RayExecutor:
                 raise ClusterError(self._roster.describe_end(kind, reason))
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        actor = ray.remote(_Process).options(**self._roster.needs(kind), scheduling_strategy=where).remote()
+        needs = {**self._roster.needs(kind), "max_concurrency": self._roster.at_a_time(kind)}
+        actor = ray.remote(_Process).options(**needs, scheduling_strategy=where).remote()
         model = self._model if kind == MODEL else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
         self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
+        self._waited[start] = self._workers[-1]
 
     def _take_in(self, timeout_s: float) -> None:
-        """Keep the values of units that have ended, and replace the processes that died."""
-        waited = [*(job.ref for w in self._workers for job in w.jobs), *(w.start for w in self._workers if w.start)]
-        if waited:
-            ray.wait(waited, timeout=timeout_s, fetch_local=False)
-        ready = set(ray.wait(waited, num_returns=len(waited), timeout=0, fetch_local=False)[0]) if waited else set()
-        for worker in list(self._workers):
-            if worker.start in ready:
-                started = _value_or_error(worker.start)
-                if isinstance(started, Exception):  # whatever keeps a process from starting, another may start
-                    self._replace(worker, str(started))
-                    continue
-                worker.start, worker.gpu = None, started[1]
-                self._park_if_bad(worker)
-            for job in [job for job in worker.jobs if job.ref in ready]:
-                worker.jobs.remove(job)
-                value = self._values[job.ref] = _value_or_error(job.ref)
-                if isinstance(value, (LostError, MemoryError)) and not isinstance(value, InputLostError):
-                    self._replace(worker, str(value))
-                    break
-                self._roster.succeed(worker.kind, worker.node_id, worker.gpu)
-                for following in worker.jobs[:1]:
-                    following.started = monotonic()
+        """Keep the value of a unit as soon as one has ended, or without a timeout those of all that have."""
+        waited = list(self._waited)
+        count = 1 if timeout_s else len(waited)
+        ready = ray.wait(waited, num_returns=count, timeout=timeout_s, fetch_local=False)[0] if waited else []
+        for ref in ready:
+            worker = self._waited.pop(ref, None)
+            if worker is None:
+                continue  # its process was given up a moment ago, for another unit's sake
+            value = _value_or_error(ref)
+            if ref != worker.start:
+                self._has_ended(worker, ref, value)
+            elif isinstance(value, Exception):  # whatever keeps a process from starting, another may start
+                self._replace(worker, str(value))
+            else:
+                self._has_started(worker, value)
+
+    def _has_started(self, worker: Worker, started: tuple[int, str]) -> None:
+        """Give a process work; but let one on a GPU that failed before hold it and do nothing."""
+        worker.start, worker.gpu = None, started[1]
+        if not self._roster.is_bad(worker.node_id, worker.gpu):
+            self._teams.join(worker)
+            return
+        self._workers.remove(worker)
+        self._parked.append(worker)
+        self._roster.park(worker.node_id)
+        self._launch(worker.kind, f"GPU {worker.gpu} failed repeatedly")
+
+    def _has_ended(self, worker: Worker, ref: Ref, value: Any) -> None:
+        """Keep a unit's value, and replace the process if it was lost with it."""
+        worker.jobs = [job for job in worker.jobs if job.ref != ref]
+        self._values[ref] = value
+        if isinstance(value, (LostError, MemoryError)) and not isinstance(value, InputLostError):
+            self._replace(worker, str(value))
+            return
+        self._roster.succeed(worker.kind, worker.node_id, worker.gpu)
+        for following in worker.jobs[:1]:
+            following.started = monotonic()
 
     def _look_around(self) -> None:
         """Notice dead nodes, overdue units and processes that do not start."""
@@ -222,14 +223,21 @@ class RayExecutor:
             elif worker.start is not None and now - worker.launched > self._settings.start_timeout_s:
                 self._replace(worker, f"its process did not start within {self._settings.start_timeout_s:g} s")
         self._welcome(nodes)
+        if self._too_few_hands and not any(worker.start for worker in self._workers):
+            for _ in nodes:
+                self._launch(HAND)
+        self._too_few_hands = False
 
     def _replace(self, worker: Worker, reason: str) -> None:
         """End a process, count what it had to do as lost, and start another."""
         if worker not in self._workers:
             return
         self._workers.remove(worker)
+        self._teams.leave(worker)
         ray.kill(worker.actor)
+        self._waited.pop(worker.start, None)
         for job in worker.jobs:
+            del self._waited[job.ref]
             self._values[job.ref] = LostError(reason)
         if self._roster.fail(worker.kind, worker.node_id, worker.gpu):
             aside = f"node {self._roster.name(worker.node_id)} was put aside: {reason}"
@@ -237,14 +245,6 @@ class RayExecutor:
             for other in [other for other in self._workers if other.node_id == worker.node_id]:
                 self._replace(other, aside)
         self._launch(worker.kind, reason)
-
-    def _park_if_bad(self, worker: Worker) -> None:
-        """Let a process on a GPU that failed before hold it and do nothing."""
-        if worker in self._workers and self._roster.is_bad(worker.node_id, worker.gpu):
-            self._workers.remove(worker)
-            self._parked.append(worker)
-            self._roster.park(worker.node_id)
-            self._launch(worker.kind, f"GPU {worker.gpu} failed repeatedly")
 
     def _handshake(self) -> None:
         """Ask every node that will work whether it has the same software and sees the files."""

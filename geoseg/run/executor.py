@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -15,10 +15,11 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
+from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import predict_block
 
 Ref = Any
-"""A result that may not exist yet. Passed as an argument to another unit, it stands for its value."""
+"""A result that may not exist yet. As an input of another unit, it stands for its value."""
 
 
 class LostError(Exception):
@@ -31,12 +32,16 @@ class InputLostError(LostError):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One piece of work."""
+    """One piece of work: ``stage(plan, *args, *inputs)``."""
 
     stage: Callable[..., Any]
-    """A plain function; `predict_block` also gets the predictor."""
+    """A plain function; `predict_block` also gets the predictor, before all else."""
+    plan: ScenePlan
+    """The scene's: the same for all its units, so it need not travel with each."""
     args: tuple[Any, ...]
-    """Its arguments; references stand for their values."""
+    """The block, unless it is work on the whole scene, and other small values."""
+    inputs: tuple[Ref, ...]
+    """What earlier units on the block have left for this one; references stand for their values."""
     deadline_s: float
     """Seconds after which it counts as lost."""
     attempt: int = 1
@@ -78,11 +83,12 @@ class Executor(Protocol):
             SettingsError: If the bundle cannot be used or a predictor does not start in time.
         """
 
-    def submit(self, unit: Unit) -> tuple[Ref, ...]:
-        """Run a unit; as many references as it returns values."""
+    def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
+        """Run a unit if it would start soon; as many references as it returns values, or None if it must wait.
 
-    def has_room(self, stage: Callable[..., Any]) -> bool:
-        """Tell whether a unit of this stage would start soon: a predictor takes two blocks at a time."""
+        A predictor takes two blocks at a time. A unit without inputs waits for no process in particular: if one must
+        wait, so must all others of its stage that have none.
+        """
 
     def wait(self, timeout_s: float) -> list[Ref]:
         """Wait until units have ended or the time is over; the first reference of each that has."""
@@ -126,11 +132,13 @@ class InlineExecutor:
         self._predictor = start_predictor(bundle, inference)
         return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
 
-    def submit(self, unit: Unit) -> tuple[Ref, ...]:
-        """Run the unit now."""
-        args: Sequence[Any] = [arg.value if isinstance(arg, _Done) else arg for arg in unit.args]
+    def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
+        """Run the unit now. One at a time, so that each is heard of before the next begins."""
+        if self._ended:
+            return None
+        args = [unit.plan, *unit.args, *(ref.value for ref in unit.inputs)]
         if unit.needs_model:
-            args = [self._predictor, *args]
+            args.insert(0, self._predictor)
         try:
             with faults.attempt(unit.attempt), _deadline(unit.deadline_s):
                 value = unit.stage(*args)
@@ -139,10 +147,6 @@ class InlineExecutor:
             refs = tuple(_Done(error=error) for _ in range(unit.returns))
         self._ended.append(refs[0])
         return refs
-
-    def has_room(self, stage: Callable[..., Any]) -> bool:  # noqa: ARG002
-        """One unit at a time, so that each is heard of before the next begins."""
-        return not self._ended
 
     def wait(self, timeout_s: float) -> list[Ref]:  # noqa: ARG002
         """Everything submitted has run."""

@@ -4,7 +4,6 @@ A block is finished once it is predicted and its west, north and north-west neig
 eight neighbours are finished. Units that an earlier run has done are passed over.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,7 @@ from geoseg.grid.tiling import Block
 from geoseg.run.attempts import deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import Executor, Ref, Unit
 from geoseg.run.gate import Place
+from geoseg.run.line import Line
 from geoseg.run.plan import ScenePlan
 from geoseg.run.publishing import commit_scene, publish_scene
 from geoseg.run.resume import begin_scene
@@ -49,8 +49,7 @@ class Pipeline:
         """
         self._executor, self._watch, self._check, self._order = executor, watch, check, order
         self._pending: dict[Ref, tuple[Step, tuple[Ref, ...]]] = {}
-        self._for_models: deque[Step] = deque()
-        self._for_hands: deque[Step] = deque()
+        self._to_predict, self._to_finish, self._to_read, self._others = Line(), Line(), Line(), Line()
         self._under_way = 0
         self.outcomes: list[Outcome] = []
         """Of the scenes that are over."""
@@ -68,7 +67,7 @@ class Pipeline:
         try:
             while True:
                 self._check()
-                if self._start_work(blocks) and not self._pending and not self._for_models:
+                if self._start_work(blocks) and not self._pending:
                     return self.outcomes
                 self._take_news()
         except Interrupted:
@@ -77,8 +76,8 @@ class Pipeline:
 
     def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[tuple[SceneProgress, Callable[[], None]]]:
         """Beginnings of blocks and their scenes, scene by scene."""
-        for plan in scenes:
-            scene = SceneProgress.of(plan)
+        for number, plan in enumerate(scenes):
+            scene = SceneProgress.of(number, plan)
             try:
                 found = begin_scene(plan.store, plan.tiling, plan.fingerprint)
             except (SceneError, OSError) as error:
@@ -95,38 +94,50 @@ class Pipeline:
                 yield scene, partial(self._begin, scene, block)
 
     def _start_work(self, blocks: Iterator[tuple[SceneProgress, Callable[[], None]]]) -> bool:
-        """Start what the executor has room for: what has begun before what is new. Tell whether all has begun.
+        """Start what the executor has room for: what has begun before what is new. Tell whether nothing is left.
 
         Without anything pending there may still be no room, until a process takes the place of one that died.
         """
         while True:
-            for queue, stage in ((self._for_models, predict_block), (self._for_hands, read_block)):
-                while queue and self._executor.has_room(stage):
-                    self._submit(queue.popleft())
-            if self._for_hands or not self._executor.has_room(read_block):
-                return False
-            # With nothing to do but wait for blocks that have not begun, there must be one more.
-            if (self._pending or self._for_models) and self._under_way >= self._executor.max_blocks:
+            for line in (self._to_predict, self._to_finish, self._to_read):
+                line.start(self._submit)
+            if not self._may_begin():
+                self._others.start(self._submit)
                 return False
             found = next(blocks, None)
             if found is None:
-                return True
+                self._others.start(self._submit)
+                return not (self._to_predict or self._to_finish or self._others)
             scene, begin = found
             try:
                 begin()
             except (SceneError, OSError) as error:  # what an earlier run has done of it shows that it must fail
                 self._fail(scene, error)
 
-    def _submit(self, step: Step) -> None:
-        if not step.scene.over:
-            plan = step.scene.plan
-            unit = Unit(step.stage, (plan, *step.args), deadline_s(plan, step.stage), step.attempt, step.returns)
-            refs = self._executor.submit(unit)
-            self._pending[refs[0]] = step, refs[1:]
+    def _may_begin(self) -> bool:
+        """Tell whether there may be one more block, before the rest of what the others leave to do."""
+        most = self._executor.max_blocks
+        if self._to_read or len(self._others) >= most:
+            return False
+        # With nothing to do but wait for blocks that have not begun, there must be one more.
+        return self._under_way < most or not (self._pending or self._to_predict or self._to_finish)
+
+    def _submit(self, step: Step) -> bool:
+        """Start a step, if there is room, or drop it with its scene."""
+        if step.scene.over:
+            return True
+        plan = step.scene.plan
+        limit_s = deadline_s(plan, step.stage)
+        unit = Unit(step.stage, plan, step.args, step.inputs, limit_s, step.attempt, step.returns)
+        refs = self._executor.submit(unit)
+        if refs is None:
+            return False
+        self._pending[refs[0]] = step, refs[1:]
+        return True
 
     def _take_news(self) -> None:
-        for ref in self._executor.wait(POLL_S):
-            self._last_news = monotonic()
+        ended = self._executor.wait(POLL_S)
+        for ref in ended:
             step, others = self._pending.pop(ref)
             try:
                 value = self._executor.get(ref)
@@ -134,9 +145,15 @@ class Pipeline:
                     step.then(value, *others)
             except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene at most, and others go on
                 self._failed(step, error)
+        if ended or not self._pending:
+            self._last_news = monotonic()
+        else:
+            self._check_quiet()
+
+    def _check_quiet(self) -> None:
         quiet_s = monotonic() - self._last_news
-        longest_s = max((deadline_s(step.scene.plan, step.stage) for step, _ in self._pending.values()), default=0.0)
-        if self._pending and quiet_s > 2 * longest_s:
+        longest_s = max(deadline_s(step.scene.plan, step.stage) for step, _ in self._pending.values())
+        if quiet_s > 2 * longest_s:
             doing = sorted({step.stage.__name__ for step, _ in self._pending.values()})
             raise ClusterError(
                 f"Nothing has moved for {quiet_s:.0f} s, twice the longest deadline; waiting for {', '.join(doing)}. "
@@ -160,7 +177,8 @@ class Pipeline:
 
     def _need(self, step: Step) -> None:
         """Let a step start as soon as there is room."""
-        (self._for_models if step.stage is predict_block else self._for_hands).append(step)
+        lines = {predict_block: self._to_predict, finish_block: self._to_finish, read_block: self._to_read}
+        lines.get(step.stage, self._others).add(step)
 
     def _need_unless_done(
         self, scene: SceneProgress, kind: str, stage: Callable[..., Any], block: Block | None, then: Then
@@ -183,7 +201,7 @@ class Pipeline:
 
     def _read(self, scene: SceneProgress, block: Block, attempt: int) -> None:
         """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""
-        self._chain(scene, block, attempt, read_block, (block,), self._was_read)
+        self._chain(scene, block, attempt, read_block, (), self._was_read)
 
     def _chain(
         self,
@@ -191,12 +209,12 @@ class Pipeline:
         block: Block,
         attempt: int,
         stage: Callable[..., Any],
-        args: tuple[Any, ...],
+        inputs: tuple[Ref, ...],
         then: Then,
     ) -> None:
         returns = 1 if stage is finish_block else 2
         follow, restart = partial(then, scene, block, attempt), partial(self._read, scene, block)
-        self._need(Step(scene, stage, args, follow, returns, attempt, restart))
+        self._need(Step(scene, stage, (block,), follow, inputs, returns, attempt, restart))
 
     def _was_read(self, scene: SceneProgress, block: Block, attempt: int, facts: tuple[Cost, str], found: Ref) -> None:
         cost, state = facts
@@ -204,7 +222,7 @@ class Pipeline:
         if state == BLANK:
             self._was_finished(scene, block, attempt, Cost("finish"))
         elif state == TODO:
-            self._chain(scene, block, attempt, predict_block, (block, found), self._was_predicted)
+            self._chain(scene, block, attempt, predict_block, (found,), self._was_predicted)
         else:
             self._scored(scene, block, attempt, found)
 
@@ -221,7 +239,7 @@ class Pipeline:
         if place in scene.scored:
             scored, attempt = scene.scored.pop(place)
             block = scene.plan.tiling.block(*place)
-            self._chain(scene, block, attempt, finish_block, (block, scored), self._was_finished)
+            self._chain(scene, block, attempt, finish_block, (scored,), self._was_finished)
 
     def _was_finished(self, scene: SceneProgress, block: Block, attempt: int, cost: Cost) -> None:  # noqa: ARG002
         scene.under_way -= 1
@@ -317,9 +335,8 @@ class Pipeline:
         until = monotonic() + GRACE_S
         last = (publish_scene, commit_scene)
         while monotonic() < until:
-            self._for_hands = deque(step for step in self._for_hands if step.stage is commit_scene)
-            while self._for_hands and self._executor.has_room(commit_scene):
-                self._submit(self._for_hands.popleft())
+            self._others.keep(lambda step: step.stage is commit_scene)
+            self._others.start(self._submit)
             if not any(step.stage in last for step, _ in self._pending.values()):
                 return
             self._take_news()

@@ -1,7 +1,7 @@
 """Which processes run on which nodes, and which nodes and GPUs are trusted. Decides; starts nothing itself."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ HAND_CPUS = 0.1
 """More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
 HANDS_PER_NODE = 16
 """More would hold memory and find nothing to do."""
+PLANS_KEPT = 8
+"""Scenes whose plan a process keeps in mind."""
 NODE_FAILURES, GPU_FAILURES, LAST_NODE_FAILURES = 3, 2, 12
 """After so many processes in turn that died or hung there, a node or a GPU is put aside."""
 
@@ -25,12 +27,13 @@ class Job:
     """A unit of work that a process was given."""
 
     ref: Ref
+    stage: Callable[..., Any]
     deadline_s: float
     started: float
     """When it became the next in its process's line."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
     """A process of the cluster."""
 
@@ -42,6 +45,8 @@ class Worker:
     launched: float
     gpu: str = ""
     jobs: list[Job] = field(default_factory=list)
+    plans: deque[str] = field(default_factory=lambda: deque(maxlen=PLANS_KEPT))
+    """Scenes whose plan it has."""
 
 
 class Roster:
@@ -74,6 +79,10 @@ class Roster:
         if kind == HAND:
             return {"num_cpus": HAND_CPUS}
         return {"num_cpus": MODEL_CPU_SHARE * self._threads, "num_gpus": int(self._device == "cuda")}
+
+    def at_a_time(self, kind: str) -> int:
+        """Units that a process of a kind works on: a GPU computes one block while another is copied."""
+        return 2 if kind == MODEL and self._device == "cuda" else 1
 
     def places(self, kind: str) -> int:
         """How many processes of a kind fit on the nodes that are left."""

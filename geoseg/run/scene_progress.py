@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from geoseg.grid.tiling import Block
 from geoseg.run.executor import Ref
 from geoseg.run.gate import AROUND, BEFORE, Gate, Place
 from geoseg.run.plan import ScenePlan
@@ -37,6 +38,8 @@ class Outcome:
 class SceneProgress:
     """One scene on its way."""
 
+    number: int
+    """Its place among the scenes of the run."""
     plan: ScenePlan
     spill: Gate
     """Opens for a block when those that spill into it are finished."""
@@ -59,10 +62,10 @@ class SceneProgress:
     """Committed or failed."""
 
     @classmethod
-    def of(cls, plan: ScenePlan) -> "SceneProgress":
+    def of(cls, number: int, plan: ScenePlan) -> "SceneProgress":
         """A scene of which nothing is done."""
         around = ((0, 0), *AROUND)
-        return cls(plan, Gate(plan.tiling, BEFORE), Gate(plan.tiling, around), Gate(plan.tiling, around))
+        return cls(number, plan, Gate(plan.tiling, BEFORE), Gate(plan.tiling, around), Gate(plan.tiling, around))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,18 @@ class Step:
     scene: SceneProgress
     stage: Callable[..., Any]
     args: tuple[Any, ...]
+    """The block, unless it is work on the whole scene, and other small values."""
     then: Then
     """Takes the unit's value, and the references to its others."""
+    inputs: tuple[Ref, ...] = ()
+    """What earlier steps of the block have left."""
     returns: int = 1
     attempt: int = 1
     restart: Callable[[int], None] | None = None
     """What to do, as the attempt of this number, if it was lost; None: the same step again."""
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The lower, the older: scene by scene, each in raster order, what works on all of it first."""
+        block = next((arg for arg in self.args if isinstance(arg, Block)), None)
+        return self.scene.number, *((-1, -1) if block is None else (block.row, block.col))

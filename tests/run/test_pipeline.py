@@ -28,15 +28,14 @@ class Replacing(InlineExecutor):
         self._stages, self._units, self._down = stages, 0, False
         self.most_read, self._read = 0, 0
 
-    def submit(self, unit: Any) -> tuple[Ref, ...]:
+    def submit(self, unit: Any) -> tuple[Ref, ...] | None:
+        if self._ended or (self._down and unit.stage in self._stages):
+            return None
         self._units += 1
         self._down |= self._units % 3 == 0
         self._read += {read_block: 1, predict_block: -1}.get(unit.stage, 0)
         self.most_read = max(self.most_read, self._read)
         return super().submit(unit)
-
-    def has_room(self, stage: Callable[..., Any]) -> bool:
-        return super().has_room(stage) and not (self._down and stage in self._stages)
 
     def wait(self, timeout_s: float) -> list[Ref]:
         ended = super().wait(timeout_s)

@@ -39,18 +39,19 @@ class Usage:
     samples: int = 0
 
 
-def measure(command: Sequence[str], log: Path) -> Usage:
+def measure(command: Sequence[str], log: Path, pause_s: float = PAUSE_S) -> Usage:
     """Run a command to its end and watch its memory.
 
     Args:
         command: What to run.
         log: Where its output goes.
+        pause_s: Between two samples.
 
     Raises:
         subprocess.CalledProcessError: If the command fails.
     """
     usage = Usage()
-    usage.seconds = watch(command, log, lambda members: _sample(usage, members))
+    usage.seconds = watch(command, log, lambda members: _sample(usage, members), pause_s)
     return usage
 
 

@@ -17,6 +17,8 @@ THREADS = 2
 TIMES_FASTER = 4
 MOST_MEMORY = 1 / 3
 ADDRESSES = ("local", "inline")
+PAUSE_S = 0.5
+"""Between two samples of memory, each of which takes a core for a twentieth of a second: they are timed as well."""
 MIB = 2**20
 
 
@@ -30,12 +32,12 @@ def run(folder: Path) -> Iterator[Figure]:
     scene, log = landscape(folder, side), folder / "usual.log"
     command = [sys.executable, "-m", "tests.benchmarks.usual_way", str(scene), str(BUNDLE)]
     command += [str(folder / "usual.parquet"), str(THREADS)]
-    usual = measure(command, log)
+    usual = measure(command, log, PAUSE_S)
     said = json.loads(log.read_text().splitlines()[-1])
     for address in ADDRESSES:
         output, name = folder / address, f"geoseg, run.address={address}"
         settings = {"run.address": address, "run.device": "cpu", "run.threads": THREADS}
-        ours = measure(segment_command(scene, BUNDLE, output, settings), folder / f"{address}.log")
+        ours = measure(segment_command(scene, BUNDLE, output, settings), folder / f"{address}.log", PAUSE_S)
         report = read_report(output)
         yield Figure(
             "usual", f"{side} x {side} px the usual way, first byte read to file written", said["seconds"], "s",

@@ -1,5 +1,6 @@
 """From a bundle to a predictor that has shown what it can do."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -10,7 +11,7 @@ from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
-from geoseg.model.predictor import Network, Predictor, Task, fix_arithmetic
+from geoseg.model.predictor import Predictor, Task, fix_arithmetic
 from geoseg.model.scaling import scale_pixels
 
 BATCH_PIXELS = 1 << 22
@@ -28,8 +29,13 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     device = open_device(inference.device)
     fix_arithmetic(inference.threads)
     network = load_network(bundle, device, inference.threads, inference.precision)
-    wanted = inference.batch_size or choose_batch(network, bundle, inference.patch_px, device)
-    batch_size = network.fixed_batch or wanted
+    measure = partial(measure_batch, network, bundle, patch_px=inference.patch_px, device=device)
+    batch_size = network.fixed_batch or inference.batch_size
+    if batch_size is None and device.type == "cpu":
+        batch_size = 1  # larger ones only leave the caches, and one keeps every patch alone
+    elif batch_size is None:
+        limit_bytes = BATCH_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
+        batch_size = choose_batch(inference.patch_px, limit_bytes, measure)
     check_output(network, bundle, batch_size, inference.patch_px, device)
     if batch_size > 1 and not keeps_patches_apart(network, bundle, batch_size, inference.patch_px, device):
         # Its logits would depend on how blocks group patches; alone in a batch they cannot.
@@ -40,7 +46,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
             )
         batch_size = 1
     weights_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-    network_bytes = weights_bytes + measure_batch(network, bundle, batch_size, inference.patch_px, device)
+    network_bytes = weights_bytes + measure(batch_size)
     task = Task(
         name=bundle.name,
         described_in=str(bundle.path / MODEL_FILE),
@@ -57,19 +63,18 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     return Predictor(network, task, device)
 
 
-def choose_batch(network: Network, bundle: Bundle, patch_px: int, device: torch.device) -> int:
-    """Patches of a forward pass: on a GPU the most, by doubling, that are of use and fit; on a CPU one.
+def choose_batch(patch_px: int, limit_bytes: float, measure: Callable[[int], int]) -> int:
+    """The most patches of a forward pass, by doubling, that are of use and fit.
 
-    It is found by memory and not by time: a clock would choose now this, now that, and another batch size may change
-    the last bit of a logit. On a CPU larger batches only leave the caches, and one keeps every patch alone.
+    They are found by memory and not by time: a clock would choose now this, now that, and another batch size may change
+    the last bit of a logit.
+
+    Args:
+        patch_px: Side of a patch.
+        limit_bytes: What a batch may take on its way through the network.
+        measure: Tells what a batch of so many patches takes.
     """
-    if device.type == "cpu" or network.fixed_batch:
-        return network.fixed_batch or 1
-    limit_bytes = BATCH_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
     count = 1
-    while (
-        2 * count * patch_px**2 <= BATCH_PIXELS
-        and measure_batch(network, bundle, 2 * count, patch_px, device) <= limit_bytes
-    ):
+    while 2 * count * patch_px**2 <= BATCH_PIXELS and measure(2 * count) <= limit_bytes:
         count *= 2
     return count

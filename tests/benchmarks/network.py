@@ -14,8 +14,9 @@ import rasterio.shutil
 import torch
 
 from geoseg.model.bundle import read_bundle
-from geoseg.model.inference import Inference
-from geoseg.model.predictor import Predictor
+from geoseg.model.hardware import find_hardware
+from geoseg.model.inference import Inference, choose_precision
+from geoseg.model.start import start_predictor
 from tests.benchmarks.commands import read_report, segment_command, warm_up
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import landscape, shrunk
@@ -83,12 +84,14 @@ def _meet(barrier: Barrier) -> None:
 def _forward(path: Path, patches: int) -> tuple[float, float, float]:
     """Begin and end of the forward passes, on a clock that all processes share, and their CPU seconds."""
     bundle = read_bundle(str(path))
-    predictor = Predictor(bundle, Inference("cpu", bundle.patch_px))
-    size = predictor.batch_size
-    batch = torch.randn((size, len(bundle.bands), bundle.patch_px, bundle.patch_px))
-    predictor._network(batch)
+    precision = choose_precision("auto", bundle, find_hardware("cpu"))
+    predictor = start_predictor(bundle, Inference("cpu", bundle.patch_px, precision=precision))
+    network, size = predictor._network, predictor.task.batch_size
+    batch = torch.randn((size, len(bundle.bands), bundle.patch_px, bundle.patch_px)).to(network.dtype)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    network(batch)
     _together.wait(START_TIMEOUT_S)
     started, cpu_s = monotonic(), process_time()
     for _ in range(-(-patches // size)):
-        predictor._network(batch)
+        network(batch)
     return started, monotonic(), process_time() - cpu_s

@@ -16,7 +16,8 @@ SIDE_PX = 8192
 THREADS = 2
 TIMES_FASTER = 4
 MOST_MEMORY = 1 / 3
-ADDRESSES = ("local", "inline")
+ADDRESSES = {"local": {"run.workers": THREADS, "run.threads": 1}, "inline": {"run.threads": THREADS}}
+"""Two workers of one thread each, or one of two."""
 PAUSE_S = 0.5
 """Between two samples of memory, each of which takes a core for a twentieth of a second: they are timed as well."""
 MIB = 2**20
@@ -34,9 +35,9 @@ def run(folder: Path) -> Iterator[Figure]:
     command += [str(folder / "usual.parquet"), str(THREADS)]
     usual = measure(command, log, PAUSE_S)
     said = json.loads(log.read_text().splitlines()[-1])
-    for address in ADDRESSES:
+    for address, threads in ADDRESSES.items():
         output, name = folder / address, f"geoseg, run.address={address}"
-        settings = {"run.address": address, "run.device": "cpu", "run.threads": THREADS}
+        settings = {"run.address": address, "run.device": "cpu", **threads}
         ours = measure(segment_command(scene, BUNDLE, output, settings), folder / f"{address}.log", PAUSE_S)
         report = read_report(output)
         yield Figure(

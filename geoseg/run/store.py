@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
-from geoseg.grid.window import Window
 from geoseg.publish.sorting import write_table
 from geoseg.run.pack import pack, unpack
 from geoseg.run.records import Record, Records
-from geoseg.run.storage import Storage
+from geoseg.run.storage import Buffer, Storage
 from geoseg.vector.blocks import Unfinished
 from geoseg.vector.components import Components
 from geoseg.vector.minimum_area import Boundaries, Changes
@@ -87,8 +87,7 @@ class SceneStore:
         self, block: Block, class_map: ClassMap, spill: Spill, rim: Rim | None, facts: Mapping[str, Any]
     ) -> int:
         """Keep a finished block, its rim, and the strips that its neighbours need; the bytes it takes."""
-        planes = np.stack([class_map.classes, class_map.confidence])
-        parts = {"classes": planes.tobytes()}
+        parts: dict[str, Buffer] = {"classes": _bytes(class_map.classes), "confidence": _bytes(class_map.confidence)}
         if rim is not None:
             parts["rim"] = pack(rim)
         if spill != Spill(None, None, None):
@@ -117,14 +116,21 @@ class SceneStore:
             strips.append({(0, -1): spill.east, (-1, 0): spill.south, (-1, -1): spill.south_east}[down, right])
         return [strip for strip in strips if strip is not None]
 
+    def classes(self, block: Block, *, merged: bool = False) -> NDArray[np.uint8]:
+        """Class ids of a finished block, shape of its core; with ``merged`` after the minimum area."""
+        return self._plane(MERGED if merged else BLOCKS, block, "classes", NODATA_CLASS)
+
+    def confidence(self, block: Block) -> NDArray[np.uint8]:
+        """Confidence of a finished block, shape of its core."""
+        return self._plane(BLOCKS, block, "confidence", NODATA_CONFIDENCE)
+
     def class_map(self, block: Block, *, merged: bool = False) -> ClassMap:
         """A finished block; with ``merged`` after the minimum area."""
-        return _class_map(self.records.get(MERGED if merged else BLOCKS, block.name, "classes"), block.core)
+        return ClassMap(block.core, self.classes(block, merged=merged), self.confidence(block))
 
-    def put_merged(self, block: Block, class_map: ClassMap, rim: Rim) -> int:
-        """Keep a block after the minimum area; the bytes it takes."""
-        planes = np.stack([class_map.classes, class_map.confidence])
-        return self.records.put(MERGED, block.name, {}, classes=planes.tobytes(), rim=pack(rim))
+    def put_merged(self, block: Block, classes: NDArray[np.uint8], rim: Rim) -> int:
+        """Keep the classes of a block after the minimum area; the bytes they take."""
+        return self.records.put(MERGED, block.name, {}, classes=_bytes(classes), rim=pack(rim))
 
     def rims(self, around: Mapping[Place, Block], *, merged: bool = False) -> dict[Place, Rim]:
         """Rims of a block's neighbours by their step from it."""
@@ -152,7 +158,7 @@ class SceneStore:
 
     def put_traced(self, block: Block, polygons: pa.Table, rest: Rest) -> int:
         """Keep the polygons inside a block, and what goes on in others; the bytes they take."""
-        parts = {"rest": pack(rest)}
+        parts: dict[str, Buffer] = {"rest": pack(rest)}
         if len(polygons):
             parts["polygons"] = write_table(polygons)
         return self.records.put(TRACED, block.name, {"polygons": len(polygons)}, **parts)
@@ -190,11 +196,13 @@ class SceneStore:
             found = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
             return [data for data in found if data is not None]
 
+    def _plane(self, kind: str, block: Block, part: str, nothing: int) -> NDArray[np.uint8]:
+        """Pixels of a block, shape of its core, read-only; ``nothing`` everywhere in one that has none."""
+        data = self.records.get(kind, block.name, part)
+        pixels = np.broadcast_to(np.uint8(nothing), block.core.shape)
+        return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
 
-def _class_map(data: bytes | None, window: Window) -> ClassMap:
-    if data is None:
-        nothing = np.full(window.shape, NODATA_CLASS, np.uint8), np.full(window.shape, NODATA_CONFIDENCE, np.uint8)
-        return ClassMap(window, *nothing)
-    # A copy can be written to: compiled functions would be compiled once more for arrays that cannot.
-    classes, confidence = np.frombuffer(data, np.uint8).reshape(2, *window.shape).copy()
-    return ClassMap(window, classes, confidence)
+
+def _bytes(pixels: NDArray[np.uint8]) -> Buffer:
+    """The bytes of an array, without a copy if they lie in order."""
+    return np.ascontiguousarray(pixels).data.cast("B")

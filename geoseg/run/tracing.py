@@ -67,7 +67,7 @@ def recolour_block(plan: ScenePlan, block: Block) -> Cost:
     finished = plan.store.class_map(block)
     changed = recolour(find_labels(plan, finished), plan.store.changes())
     merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
-    kept_bytes = plan.store.put_merged(block, merged, find_labels(plan, merged).rim)
+    kept_bytes = plan.store.put_merged(block, merged.classes, find_labels(plan, merged).rim)
     faults.hit("recolour", "end", block.name)
     return Cost("trace", perf_counter() - started, kept_bytes)
 

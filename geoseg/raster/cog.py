@@ -45,8 +45,8 @@ def write_cog(
 
     The bytes of the file depend on the pixels and what describes them alone: not on how the pieces are cut, in which
     order they come, on ``threads``, or on whether pieces of nodata are handed over. The file is read back before it is
-    published. Memory is bounded by GDAL's cache and one piece; the disk holds a compressed copy beside the result for a
-    while. GDAL makes overviews of all pixels, stored or not: about 8 seconds (``mode``) or 2 (``average``) a gigapixel.
+    published. Memory is bounded by GDAL's cache and one piece; the disk holds the pixels, a byte each, beside the result
+    for a while. GDAL makes overviews of all pixels, stored or not: about 8 seconds (``mode``) or 2 (``average``) a gigapixel.
 
     Args:
         path: The file to write or replace; its folder exists.
@@ -79,8 +79,6 @@ def write_cog(
         "blockysize": TILE_PX,
         # What is not written is nodata, and takes no room.
         "sparse_ok": True,
-        "compress": "deflate",
-        "zlevel": 1,
         "bigtiff": "IF_SAFER",
     }
     # GDAL puts files of its own beside those it writes; all of them go with the folder.
@@ -88,6 +86,8 @@ def write_cog(
         TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder,
         _naming(path),
         gdal_env(),
+        # GDAL compresses the overviews for itself before it compresses them for good.
+        rasterio.Env(ZSTD_LEVEL_OVERVIEW=1),
         quiet(),
     ):
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"

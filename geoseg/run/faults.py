@@ -16,8 +16,9 @@ absorb     start, end               small components of the scene get the class 
 recolour   start, end               a block's small components take their new class
 trace      start, end               a block is polygonized
 seams      start                    polygons that span blocks are joined
-publish    start                    rasters and polygons are written
+publish    start                    classes, confidence or polygons are written
 upload     start, end               a published file goes to its storage
+seal       start                    all files of a scene are there and are written down
 commit     start, middle, end       the results are moved to their place
 commit     cleared                  all is published, and what was kept for the scene is removed
 =========  =======================  ==================================================================

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish, unscored
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.raster.holes import describe_holes, read_around_holes
 from geoseg.raster.sparse import has_data
@@ -134,7 +133,7 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
 
 
 def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
-    """Add the neighbours' spill, decide the bands, and keep the finished block with its rim and strips in the store.
+    """Add the neighbours' spill, decide the bands, and keep the finished block, its components and strips in the store.
 
     Its west, north and north-west neighbours are finished: they left their strips there.
     """
@@ -148,11 +147,11 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
     facts: dict[str, Any] = {
-        "valid_pixels": int(np.count_nonzero(class_map.classes != NODATA_CLASS)),
+        "valid_pixels": int(np.count_nonzero(class_map.confidence)),
         "components": len(labels.components) if labels else 0,
         "notes": own.notes,
     }
-    stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels.rim if labels else None, facts)
+    stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels, facts)
     faults.hit("finish", "end", block.name)
     return clock.cost(bytes=stored_bytes, **facts)
 

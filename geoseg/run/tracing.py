@@ -33,8 +33,7 @@ def find_graph(plan: ScenePlan, block: Block) -> Cost:
     neighbours = blocks_at(plan.tiling, block, AROUND)
     if plan.store.is_blank(block, *neighbours.values()):
         return clock.cost(bytes=plan.store.put_nothing(GRAPHS, block))
-    labels = find_labels(plan, plan.store.class_map(block))
-    around = plan.store.rims(neighbours)
+    labels, around = plan.store.labels(block), plan.store.rims(neighbours)
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
     kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     faults.hit("graph", "end", block.name)
@@ -58,15 +57,15 @@ def absorb_small(plan: ScenePlan) -> Cost:
 
 
 def recolour_block(plan: ScenePlan, block: Block) -> Cost:
-    """Give small components of a block their new class; keep it beside the class map, with its new rim."""
+    """Give small components of a block their new class; keep the components that come of it."""
     faults.hit("recolour", "start", block.name)
     clock = Clock("trace")
     if plan.store.is_blank(block):
         return clock.cost(bytes=plan.store.put_nothing(MERGED, block))
-    finished = plan.store.class_map(block)
-    changed = recolour(find_labels(plan, finished), plan.store.changes())
-    merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
-    kept_bytes = plan.store.put_merged(block, merged, find_labels(plan, merged).rim)
+    changed = recolour(plan.store.labels(block), plan.store.changes())
+    classes = without_aliases(changed, plan.polygons.undissolved)
+    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
+    kept_bytes = plan.store.put_merged(block, merged)
     faults.hit("recolour", "end", block.name)
     return clock.cost(bytes=kept_bytes)
 
@@ -78,8 +77,7 @@ def trace_finished(plan: ScenePlan, block: Block) -> Cost:
     neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.min_area_px > 1
     if plan.store.is_blank(block, *neighbours.values()):
         return clock.cost(bytes=plan.store.put_nothing(TRACED, block))
-    labels = find_labels(plan, plan.store.class_map(block, merged=merged))
-    around = plan.store.rims(neighbours, merged=merged)
+    labels, around = plan.store.labels(block, merged=merged), plan.store.rims(neighbours, merged=merged)
     polygons, unfinished = trace_block(
         labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
     )

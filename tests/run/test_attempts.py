@@ -14,7 +14,7 @@ from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import LostError
 from geoseg.run.plan import ScenePlan, make_plan, survey
-from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.publishing import LAST_STAGES
 from geoseg.run.stages import finish_block, predict_block, read_block
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene
@@ -105,6 +105,6 @@ def test_no_message_holds_a_secret(plan: ScenePlan) -> None:
     assert "abcdef0123456789" not in describe_failure(replace(plan, scene=scene), LostError("it died"))
 
 
-@pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, publish_scene, commit_scene])
+@pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, *LAST_STAGES])
 def test_a_unit_of_a_small_scene_has_the_deadline_of_the_settings(plan: ScenePlan, stage: object) -> None:
     assert deadline_s(plan, stage) == plan.unit_timeout_s

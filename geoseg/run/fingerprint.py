@@ -12,7 +12,7 @@ from geoseg.raster.scene import Scene
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised with every change of geoseg that changes a byte of its results."""
 
 WITHOUT_EFFECT = frozenset(

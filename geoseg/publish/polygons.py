@@ -62,7 +62,7 @@ def build_table(
     Rows are ordered along the Hilbert curve by the lattice cell of their first pixel, then by ``polygon_id``.
 
     Args:
-        polygons: Polygons in pixel space, in any order.
+        polygons: Polygons where the scene's transform places them, shells counter-clockwise; in any order.
         grid: The scene's frame. Areas and lengths are always measured here, whatever ``crs`` says; see `measure`.
         legend: Names of the classes.
         stride_px: Side of a lattice cell, in pixels.
@@ -97,11 +97,10 @@ def build_table(
             "higher."
         )
     polygons = _sorted(polygons, grid, stride_px)
-    geometry = shapely.transform(polygons.geometry, lambda pixel: to_crs(pixel, grid))
+    geometry = polygons.geometry
     sizes = measure(geometry, polygons.pixels * np.float64(grid.pixel_area), CRS.from_wkt(grid.crs))
     if crs != NATIVE:
-        geometry = _reproject(geometry, grid, published)
-    geometry = shapely.orient_polygons(geometry)
+        geometry = shapely.orient_polygons(_reproject(geometry, grid, published))
     rows = len(polygons)
     columns = [
         polygons.first_pixel,

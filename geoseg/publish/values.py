@@ -20,7 +20,7 @@ def build_value_table(
     """Give polygons their attributes and their place on the earth.
 
     Args:
-        polygons: Polygons in pixel space, in any order.
+        polygons: Polygons where the raster's transform places them; in any order.
         grid: The raster's frame.
         values: What the class ids stand for.
         names: Names of values; a value without one is named by its digits.

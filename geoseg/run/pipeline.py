@@ -18,7 +18,7 @@ from geoseg.run.executor import Executor, Ref, Unit
 from geoseg.run.gate import Place
 from geoseg.run.line import Line
 from geoseg.run.plan import ScenePlan
-from geoseg.run.publishing import LAST_STAGES, RASTERS, Staged, commit_scene, publish_polygons, seal_scene
+from geoseg.run.publishing import RASTERS, Staged, commit_scene, publish_polygons, seal_scene
 from geoseg.run.resume import begin_scene
 from geoseg.run.scene_progress import Outcome, SceneProgress, Step, Then
 from geoseg.run.stages import BLANK, TODO, Cost, finish_block, predict_block, read_block, resumed_cost
@@ -254,7 +254,7 @@ class Pipeline:
         for place in scene.spill.arrive((block.row, block.col)):
             self._add_spill(scene, place)
         scene.decided += 1
-        if scene.decided == scene.plan.tiling.count:
+        if scene.is_decided:
             for part in RASTERS:
                 self._publish(scene, part)
         around = [scene.plan.tiling.block(*place) for place in scene.finished.arrive((block.row, block.col))]
@@ -343,8 +343,8 @@ class Pipeline:
     def _end_publishing(self) -> None:
         until = monotonic() + GRACE_S
         while monotonic() < until:
-            self._others.keep(lambda step: step.stage in LAST_STAGES)
+            self._others.keep(lambda step: step.scene.is_decided)
             self._others.start(self._submit)
-            if not any(step.stage in LAST_STAGES for step, _ in self._pending.values()):
+            if not any(step.scene.is_decided for step, _ in self._pending.values()):
                 return
             self._take_news()

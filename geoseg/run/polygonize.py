@@ -120,17 +120,19 @@ class _Work:
 
     def trace(self, folder: Path, simplify_px: float, min_area_px: int) -> list[Path]:
         """Trace all blocks and keep their polygons as Arrow files in a folder."""
-        rims = self.find_rims()
+        rims, transform = self.find_rims(), self.class_map.grid.transform
         if min_area_px > 1:
             work = replace(self, changes=self.absorb(rims, min_area_px))
             return work.trace(folder, simplify_px, 0)
         files, unfinished = [], []
         for block, labels in self.label():
             around = neighbours(rims, (block.row, block.col))
-            polygons, rest = trace_block(labels, around, self.shape, cut_px=CUT_PX, simplify_px=simplify_px)
+            polygons, rest = trace_block(
+                labels, around, self.shape, cut_px=CUT_PX, simplify_px=simplify_px, transform=transform
+            )
             unfinished.append(rest)
             files.append(self.keep(folder / f"{block.name}.arrow", polygons))
-        spanning = join_blocks(unfinished, find_seams(rims))
+        spanning = join_blocks(unfinished, find_seams(rims), transform)
         files.append(self.keep(folder / "spanning.arrow", spanning))
         return files
 

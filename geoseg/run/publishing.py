@@ -154,7 +154,8 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     """Write the parts into a folder; the files, and the counts and areas of what they hold."""
     faults.hit("seams", "start", plan.scene.scene_id)
     rests = plan.store.rests(plan.tiling.blocks())
-    spanning = join_blocks([rest.unfinished for rest in rests], concatenate_seams(rest.seams for rest in rests))
+    seams = concatenate_seams(rest.seams for rest in rests)
+    spanning = join_blocks([rest.unfinished for rest in rests], seams, plan.scene.grid.transform)
     (folder / "spanning.arrow").write_bytes(write_table(polygon_table(plan, spanning)))
     traced, parts = folder / "traced", folder / "parts"
     traced.mkdir()

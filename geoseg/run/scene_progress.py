@@ -66,6 +66,11 @@ class SceneProgress:
     over: bool = False
     """Committed or failed."""
 
+    @property
+    def is_decided(self) -> bool:
+        """Tell whether all blocks are finished, and the rest is to publish them."""
+        return self.decided == self.plan.tiling.count
+
     @classmethod
     def of(cls, number: int, plan: ScenePlan) -> "SceneProgress":
         """A scene of which nothing is done."""

@@ -79,7 +79,12 @@ def trace_finished(plan: ScenePlan, block: Block) -> Cost:
         return clock.cost(bytes=plan.store.put_nothing(TRACED, block))
     labels, around = plan.store.labels(block, merged=merged), plan.store.rims(neighbours, merged=merged)
     polygons, unfinished = trace_block(
-        labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
+        labels,
+        around,
+        _shape(plan),
+        cut_px=_cut_px(plan),
+        simplify_px=plan.polygons.simplify_px,
+        transform=plan.scene.grid.transform,
     )
     kept_bytes = plan.store.put_traced(block, polygon_table(plan, polygons), Rest(unfinished, _seams(labels, around)))
     faults.hit("trace", "end", block.name)

@@ -21,6 +21,7 @@ from geoseg.publish.geoparquet import PART_ROWS, ROW_GROUP_ROWS, read_polygons, 
 from geoseg.publish.polygons import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.vector.polygons import PixelPolygons
 from tests.support.oracle import polygonize
+from tests.support.placing import place
 
 LEGEND = Legend(tuple(LegendClass(i, name, (i, 0, 0)) for i, name in enumerate(("water", "forest", "field"))))
 UTM = CRS.from_epsg(32633).to_wkt()
@@ -34,7 +35,8 @@ def squares(side, crs="native"):
     polygons = PixelPolygons(
         shapely.box(col, row, col + 1, row + 1), (first % 3).astype(np.uint8), first, np.ones_like(first), first % 256
     )
-    return build_table(polygons, Grid(side, side, TRANSFORM, UTM), LEGEND, stride_px=16, crs=crs, model="m")
+    grid = Grid(side, side, TRANSFORM, UTM)
+    return build_table(place(polygons, grid), grid, LEGEND, stride_px=16, crs=crs, model="m")
 
 
 def traced(folder, classes):
@@ -49,7 +51,7 @@ def traced(folder, classes):
             dataset.write(pixels.astype(np.uint8), 1)
         paths.append(folder / name)
     grid = Grid(*classes.shape, TRANSFORM, UTM)
-    return build_table(polygonize(*paths), grid, LEGEND, stride_px=16, model="m")
+    return build_table(place(polygonize(*paths), grid), grid, LEGEND, stride_px=16, model="m")
 
 
 def smooth_classes(side=96, seed=0):

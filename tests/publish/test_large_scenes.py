@@ -15,6 +15,7 @@ from geoseg.publish.coverage import Outline, cancel, polygon_edges
 from geoseg.publish.polygons import build_table, publication_order
 from geoseg.publish.rasters import write_confidence
 from geoseg.vector.polygons import PixelPolygons
+from tests.support.placing import place
 
 SIDE = 200_000
 GRID = Grid(SIDE, SIDE, (0.5, 0.0, 300_000.0, 0.0, -0.5, 5_480_000.0), CRS.from_epsg(32632).to_wkt("WKT2_2019"))
@@ -60,7 +61,7 @@ def test_polygons_of_the_far_corner_and_of_the_whole_scene() -> None:
         pixels,
         pixels * 255 - np.array([1, 0]),
     )
-    table = build_table(polygons, GRID, LEGEND, stride_px=384, model="m")
+    table = build_table(place(polygons, GRID), GRID, LEGEND, stride_px=384, model="m")
     rows = {row["polygon_id"]: row for row in table.to_pylist()}
     whole, last = rows[0], rows[39_999_999_999]
     assert (whole["pixels"], whole["area_m2"], whole["confidence"]) == (39_999_999_997, 39_999_999_997 / 4, 1.0)

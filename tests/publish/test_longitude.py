@@ -12,6 +12,7 @@ from geoseg.grid.window import Grid
 from geoseg.publish.longitude import western_longitude
 from geoseg.publish.polygons import build_table
 from geoseg.vector.polygons import PixelPolygons
+from tests.support.placing import place
 
 LEGEND = Legend((LegendClass(0, "land", (0, 0, 0)), LegendClass(1, "sea", (0, 0, 9))))
 
@@ -33,7 +34,7 @@ def table_of(grid: Grid, crs: str) -> pa.Table:
     ones = np.ones(len(first), np.int64)
     squares = shapely.box(col, row, col + 1, row + 1)
     polygons = PixelPolygons(squares, ((row + col) % 2).astype(np.uint8), first, ones, 200 * ones)
-    return build_table(polygons, grid, LEGEND, stride_px=16, crs=crs, model="m")
+    return build_table(place(polygons, grid), grid, LEGEND, stride_px=16, crs=crs, model="m")
 
 
 @pytest.mark.parametrize("grid", [UTM_1N, POLAR_CROSSING], ids=["UTM", "polar"])

@@ -14,6 +14,7 @@ from geoseg.grid.window import Grid
 from geoseg.publish import polygons as polygons_module
 from geoseg.publish.polygons import POLYGON_SCHEMA, build_table
 from geoseg.vector.polygons import PixelPolygons
+from tests.support.placing import place
 
 LEGEND = Legend((LegendClass(0, "water", (0, 0, 255)), LegendClass(1, "forest", (0, 99, 0))))
 UTM = CRS.from_epsg(32633).to_wkt()
@@ -37,7 +38,7 @@ def take(polygons, order):
 
 def table_of(polygons, grid, **changes):
     arguments = {"stride_px": 4, "model": "unet-7"} | changes
-    return build_table(polygons, grid, LEGEND, **arguments)
+    return build_table(place(polygons, grid), grid, LEGEND, **arguments)
 
 
 def geometry_of(table):

@@ -16,6 +16,7 @@ from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import build_table
 from geoseg.publish.sorting import sorted_parts, write_table
 from geoseg.vector.polygons import PixelPolygons
+from tests.support.placing import place
 
 GRID = Grid(40, 50, (1.0, 0.0, 300_000.0, 0.0, -1.0, 5_480_000.0), CRS.from_epsg(32632).to_wkt("WKT2_2019"))
 LEGEND = Legend((LegendClass(0, "water", (0, 0, 255)),))
@@ -27,7 +28,7 @@ def table_of(names: np.ndarray) -> pa.Table:
     boxes, circles = shapely.box(col, row, col + 1, row + 1), shapely.buffer(shapely.points(col + 0.5, row + 0.5), 0.5)
     ones = np.ones(len(names), np.int64)
     polygons = PixelPolygons(np.where(names % 3, boxes, circles), np.zeros(len(names), np.uint8), names, ones, ones)
-    return build_table(polygons, GRID, LEGEND, stride_px=8, model="m")
+    return build_table(place(polygons, GRID), GRID, LEGEND, stride_px=8, model="m")
 
 
 def scattered(folder: Path, files: int) -> list[Path]:
@@ -68,7 +69,7 @@ def test_a_part_of_more_than_two_gibibytes(tmp_path: Path) -> None:
     circles = PixelPolygons(
         np.array([circle] * 3), np.zeros(3, np.uint8), np.arange(3), np.ones(3, int), np.ones(3, int)
     )
-    table = build_table(circles, GRID, LEGEND, stride_px=8, model="m")
+    table = build_table(place(circles, GRID), GRID, LEGEND, stride_px=8, model="m")
     (tmp_path / "spanning.arrow").write_bytes(write_table(table))
     (part,) = sorted_parts([tmp_path / "spanning.arrow"], GRID, 8)
     assert part["polygon_id"].to_pylist() == [0, 1, 2]

@@ -38,7 +38,7 @@ def publish(
 ):
     """Publish a class map and its polygons; ``change`` turns the sound table into another."""
     grid = Grid(*classes.shape, transform, CRS.from_epsg(epsg).to_wkt())
-    polygons = polygonize(classes, simplify_px=simplify_px, cut_px=16)
+    polygons = polygonize(classes, simplify_px=simplify_px, cut_px=16, transform=transform)
     table = build_table(polygons, grid, LEGEND, stride_px=4, crs=crs, model="m")
     table = change(table) if change else table
     table = table.replace_schema_metadata({**table.schema.metadata, **metadata})

@@ -90,7 +90,7 @@ def test_full_while_publishing(
 ) -> None:
     output = disk / "out"
     grow(disk)
-    with halted(tmp_path / "halt", "publish:start:*:*", *inputs, output) as (command, halt):
+    with halted(tmp_path / "halt", "publish:start:classes:*", *inputs, output) as (command, halt):
         fill(disk, leave=100_000)
         halt.release()
         check_failed(command.end(), inputs[0], output)

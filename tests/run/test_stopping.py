@@ -13,7 +13,7 @@ from tests.support.commands import Command, halted, segment
 from tests.support.scenes import digests, run, textured, write_scene
 
 INLINE, LOCAL = "inline", "local"
-MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:*:*"
+MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:classes:*"
 BOTH = [INLINE, pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow])]
 
 

@@ -8,6 +8,7 @@ import pytest
 from rasterio.transform import from_bounds
 
 from geoseg.config import Settings
+from geoseg.model.hardware import find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import ScenePlan, make_plan, survey
 from geoseg.run.stages import Cost
@@ -38,7 +39,7 @@ def plan_of(folder: Path, name: str = "scene", **where: Any) -> ScenePlan:
             "scene": {"allow_ungeoreferenced": True},
         }
     )
-    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 2).scenes[0]
+    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 2).scenes[0]
 
 
 def after_an_hour(plan: ScenePlan, price: float | None = 3.0, workers: int = 2) -> Totals:

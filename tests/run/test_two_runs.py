@@ -93,7 +93,7 @@ def test_a_run_that_died_elsewhere_is_taken_over_when_it_expires(
 
 FREEZES = [
     MID_RUN,
-    "publish:start:*:*",
+    "publish:start:classes:*",
     "upload:end:*/classes.tif:*",
     "commit:start:*:*",
     "commit:middle:*/classes.tif:*",
@@ -133,7 +133,7 @@ def test_a_frozen_run_does_not_disturb_one_that_still_works(
         frozen.signal(signal.SIGSTOP)
         change_lock(output, expires_s=0)
         time.sleep(1)
-        with halted(tmp_path / "two", "publish:start:*:*", *inputs, output) as (other, end):
+        with halted(tmp_path / "two", "publish:start:classes:*", *inputs, output) as (other, end):
             frozen.signal(signal.SIGCONT)
             time.sleep(BEAT_S)
             halt.release()

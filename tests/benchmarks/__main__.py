@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from geoseg.run.nodes import software
-from tests.benchmarks import memory, polygonize_memory, polygons, stages
+from tests.benchmarks import driver, memory, polygonize_memory, polygons, stages
 from tests.benchmarks.figure import Figure
 
 OUTPUT = Path(__file__).parents[2] / "bench-output"
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "polygons": polygons.run,
     "polygonize_memory": polygonize_memory.run,
     "memory": memory.run,
+    "driver": driver.run,
 }
 
 

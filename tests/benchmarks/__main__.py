@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 
 from geoseg.run.nodes import software
-from tests.benchmarks import memory, network, null, polygonize_memory, polygons, stages, usual
+from tests.benchmarks import driver, memory, network, null, polygonize_memory, polygons, stages, usual
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import SHRINK
 from tests.benchmarks.table import RESULT, all_figures
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "memory": memory.run,
     "polygons": polygons.run,
     "polygonize_memory": polygonize_memory.run,
+    "driver": driver.run,
 }
 
 

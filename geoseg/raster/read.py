@@ -44,7 +44,8 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
     """
     pixels, valid = read_declared(scene, selection, window)
     if pixels.dtype.kind == "f":
-        valid &= np.isfinite(pixels).all(axis=0)
+        for band in pixels:
+            valid &= np.isfinite(band)
     return pixels, valid
 
 
@@ -136,11 +137,11 @@ def _nodata(pixels: NDArray[np.number], values: list[float | None], rule: str) -
     Returns:
         Shape (H, W).
     """
-    hits = [_equals(band, value) for band, value in zip(pixels, values, strict=True) if value is not None]
-    if not hits:
-        return np.zeros(pixels.shape[1:], np.bool_)
-    combine = np.logical_or if rule == "any" else np.logical_and
-    invalid: NDArray[np.bool_] = combine.reduce(hits)
+    hits = (_equals(band, value) for band, value in zip(pixels, values, strict=True) if value is not None)
+    invalid = next(hits, np.zeros(pixels.shape[1:], np.bool_))
+    # Band by band in place: a reduction would first put all of them side by side.
+    for hit in hits:
+        (np.logical_or if rule == "any" else np.logical_and)(invalid, hit, out=invalid)
     return invalid
 
 

@@ -118,7 +118,8 @@ def _thin(
         if areas[at] != area:
             continue
         before, behind = links[0, at], links[1, at]
-        if not _is_free(line[before], line[at], line[behind], corners, row, col):
+        # One of half a pixel, as most are, holds no other pixel corner (Pick's theorem).
+        if area != 1 and not _is_free(line[before], line[at], line[behind], corners, row, col):
             continue
         areas[at] = -1
         most -= 1

@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test test-all lint audit bench clean
+.PHONY: help demo test test-all lint audit bench figures clean
 
 help:
 	@echo "make demo      segment a synthetic landscape on a local Ray and show the result"
@@ -15,7 +15,7 @@ help:
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make audit     known vulnerabilities of the versions in constraints.txt; asks pypi.org"
-	@echo "make bench     the benchmarks, one table"
+	@echo "make bench     the benchmarks, one table; figures puts what they must keep into README.md"
 	@echo "make clean     remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -47,6 +47,9 @@ audit: $(STAMP)
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+figures: $(BENCH_STAMP)
+	$(BIN)/python -m tests.benchmarks.table
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

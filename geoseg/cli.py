@@ -175,11 +175,11 @@ def check_model(
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
     from geoseg.model.inference import Inference  # noqa: PLC0415
-    from geoseg.model.predictor import Predictor  # noqa: PLC0415
+    from geoseg.model.start import start_predictor  # noqa: PLC0415
     from geoseg.model.trust import read_trusted_bundle  # noqa: PLC0415
 
     found = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
-    Predictor(found, Inference(device, found.patch_px))
+    start_predictor(found, Inference(device, found.patch_px))
     out.print(f"{found.name} runs on {device} with patches of {found.patch_px} px and {len(found.legend)} classes.")
 
 
@@ -203,7 +203,7 @@ def print_report(report: Report, output: str) -> None:
     if report.retries:
         out.print(f"{report.retries} units of work were lost and done again.")
     if report.done:
-        speed = f"{report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.1f} s"
+        speed = f"{report.seconds:.1f} s, {report.rates}"
         out.print(f"{report.patches:,} patches through the model, {speed}; results in {escape(output)}")
 
 

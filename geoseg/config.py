@@ -111,16 +111,21 @@ class RunSettings(_Section):
     """Number of actors that hold the model; auto: one for each GPU, or for each group of `threads` CPUs."""
     threads: Positive = 1
     """CPU threads of a forward pass. May change the last bit of a score."""
+    precision: Literal["fp32", "bf16"] | Auto = "auto"
+    """What convolutions compute in; auto: bf16 where all devices have it, else fp32. ONNX runs as it was exported."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
     """What becomes of pixels for which the model gives NaN or infinity: the scene fails, or they are nodata."""
     batch_size: Positive | Auto = "auto"
-    """Patches of a forward pass; auto: 1 on a CPU, 8 on a GPU. May change the last bit of a score."""
+    """Patches of a forward pass; auto: 1 on a CPU, as many as fill a GPU. May change a score's last bit."""
     memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Auto = "auto"
-    """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, 4 GiB on a GPU."""
+    """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, a quarter of a GPU's, at most 16 GiB."""
     start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     """Seconds the actors and the first answer of every node may take."""
     unit_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
+
+    price_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What all machines of the run together cost in an hour, in any currency; the report tells what 1000 km2 cost."""
 
 
 class PolygonSettings(_Section):

@@ -1,6 +1,7 @@
 """What a stranger reads when something is wrong: the file, the value, the remedy, the exit code, no traceback."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: lis
     assert printed.code == 0
     assert "done good: " in printed.out
     assert "1 of 1 scenes" in printed.out
+    assert re.search(
+        r"\d+ patches through the model, [\d.]+ s, [\d.]+ Mpx/s, [\d,]+ km2/h, network busy \d+%; ", printed.out
+    )
     report = next((tmp_path / "out/runs").iterdir())
     assert str(report) in printed.out
     assert json.loads((report / "report.json").read_text())["exit_code"] == 0

@@ -110,7 +110,6 @@ NAMED: dict[int, tuple[str, ...]] = {
 
 WITHOUT: dict[int, str] = {
     24: "A flipped bit that still decodes is a valid pixel; only a checksum from where the file was made could tell.",
-    66: "No batch size is tuned yet: it is a setting of the fingerprint. For memory see run/test_attempts.py.",
 }
 """Why a row has no test that bears its number or is named above."""
 

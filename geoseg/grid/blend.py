@@ -18,8 +18,8 @@ from geoseg.grid.window import Window
 SCORE_BITS = 20
 SCORE_ONE = 1 << SCORE_BITS
 """The score of probability 1. Four patches of at most this leave eight bits of int32 unused for the confidence."""
-NO_SCORE = -(1 << 28)
-"""Score where a patch knows nothing: whatever three others add, the sum stays negative and fits in int32."""
+NO_SCORE = -(1 << 21)
+"""Score where a patch knows nothing: whatever three others add, the sum stays negative, and fits in int32 times 256."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
-from geoseg.model.network import Network
+from geoseg.model.predictor import Network
 
 
 def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> None:
@@ -35,9 +35,26 @@ def keeps_patches_apart(network: Network, bundle: Bundle, batch_size: int, patch
     return all(torch.equal(first[place], moved[-place]) for place in range(1, batch_size))
 
 
+def measure_batch(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> int:
+    """Bytes that a CUDA device allocates for one batch on its way through the network, beside the weights; 0 on a CPU.
+
+    As many as it has and one more if that is not enough.
+    """
+    if device.type == "cpu":
+        return 0
+    total_bytes = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    try:
+        network(torch.zeros(batch_size, len(bundle.bands), patch_px, patch_px, device=device, dtype=network.dtype))
+    except torch.OutOfMemoryError:
+        return total_bytes + 1
+    return torch.cuda.max_memory_allocated(device) - before
+
+
 def _run(network: Network, bundle: Bundle, batch: Tensor, device: torch.device) -> Tensor:
     try:
-        return network(batch.to(device))
+        return network(batch.to(device, network.dtype))
     except Exception as error:  # whatever a foreign network raises here, the bundle is at fault
         reason = str(error).strip().splitlines()[0]
         raise SettingsError(

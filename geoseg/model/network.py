@@ -4,7 +4,6 @@ import io
 import warnings
 import zipfile
 from collections.abc import Callable
-from typing import Protocol
 
 import onnxruntime
 import safetensors.torch
@@ -15,9 +14,13 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
-from geoseg.model.architectures import build
+from geoseg.model.architectures import build, fold_normalisation, halve_precision
 from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
+from geoseg.model.inference import Precision
+from geoseg.model.predictor import Network
 from geoseg.model.trust import read_artifact
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _DAMAGED = (
     SafetensorError,
@@ -31,31 +34,14 @@ _DAMAGED = (
 )
 
 
-class Network(Protocol):
-    """A loaded artifact."""
-
-    @property
-    def fixed_batch(self) -> int | None:
-        """The only batch size it takes, or None for any."""
-
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Run the forward pass.
-
-        Args:
-            batch: float32 on the network's device, shape (N, C, H, W).
-
-        Returns:
-            float32 on the same device, shape (N, K, h, w): the model's own output size, not yet activated.
-        """
-
-
-def load_network(bundle: Bundle, device: torch.device, threads: int) -> Network:
+def load_network(bundle: Bundle, device: torch.device, threads: int, precision: Precision = "fp32") -> Network:
     """Load the artifact of a bundle.
 
     Args:
         bundle: The bundle.
         device: Where batches will lie.
         threads: CPU threads of the forward pass; fixed, since a sum's order may depend on it.
+        precision: What convolutions compute in; ``model.onnx`` computes as it was exported.
 
     Raises:
         SettingsError: If the artifact may not be loaded here, does not fit ``model.json`` or is damaged.
@@ -65,13 +51,13 @@ def load_network(bundle: Bundle, device: torch.device, threads: int) -> Network:
     try:
         match bundle.file.artifact:
             case "weights.safetensors":
-                return _TorchNetwork(bundle, artifact, device)
+                return _TorchNetwork(bundle, artifact, device, precision)
             case "model.onnx":
                 return _OnnxNetwork(bundle, artifact, files.get(ONNX_DATA_FILE), device, threads)
             case "model.pt2":
-                return _CodeNetwork(bundle, *_foreign(_load_program, artifact, device))
+                return _CodeNetwork(bundle, *_foreign(_load_program, artifact, device), device, precision)
             case "model.torchscript.pt":
-                return _CodeNetwork(bundle, *_foreign(_load_script, artifact, device))
+                return _CodeNetwork(bundle, *_foreign(_load_script, artifact, device), device, precision)
     except _DAMAGED as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(
@@ -82,17 +68,23 @@ def load_network(bundle: Bundle, device: torch.device, threads: int) -> Network:
 class _TorchNetwork:
     fixed_batch: int | None = None
 
-    def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
         module = build(bundle.file.architecture, bundle.file.arguments)
         module.load_state_dict(safetensors.torch.load(artifact))
-        self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = fold_normalisation(module.eval())
+        self.dtype = DTYPES[precision]
+        if precision == "bf16":
+            halve_precision(module)
+        self._module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
-            return self._module(batch.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
+            return self._module(batch.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
 class _OnnxNetwork:
+    dtype = torch.float32
+
     def __init__(self, bundle: Bundle, artifact: bytes, data: bytes | None, device: torch.device, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -125,17 +117,28 @@ class _OnnxNetwork:
 
 
 class _CodeNetwork:
-    """A module that came with its own code."""
+    """A module that came with its own code; in bf16 torch chooses which of its layers compute so."""
 
-    def __init__(self, bundle: Bundle, module: Callable[[Tensor], Tensor], fixed_batch: int | None) -> None:
+    dtype = torch.float32
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        module: Callable[[Tensor], Tensor],
+        fixed_batch: int | None,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
         self._module = module
         self.fixed_batch = fixed_batch
         self._layout = _Layout(bundle)
+        self._device, self._halved = device.type, precision == "bf16"
 
     def __call__(self, batch: Tensor) -> Tensor:
         # TorchScript would otherwise fuse operators after its first calls, and later patches get other bits.
-        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-            return self._layout.leave(self._module(self._layout.enter(batch))).float()
+        autocast = torch.autocast(self._device, torch.bfloat16, enabled=self._halved)
+        with torch.inference_mode(), torch.jit.optimized_execution(False), autocast:  # type: ignore[attr-defined]
+            return self._layout.leave(self._module(self._layout.enter(batch)))
 
 
 class _Layout:

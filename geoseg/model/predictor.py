@@ -1,40 +1,72 @@
-"""From the raw pixels of a block to its scores."""
+"""From the raw pixels of a block to its scores, on one device. Needs torch and numpy alone."""
 
-from time import perf_counter
-from typing import NamedTuple
+from dataclasses import dataclass
+from math import prod
+from threading import Lock
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.errors import SceneError, SettingsError
-from geoseg.grid.blend import (
-    NO_SCORE,
-    SCORE_BITS,
-    SCORE_ONE,
-    BlockScores,
-    ClassMap,
-    Spill,
-    Strip,
-    axis_weights,
-    band_windows,
-    reflect_indices,
-    spill_windows,
-)
-from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
+from geoseg.errors import SceneError
+from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows, spill_windows
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
-from geoseg.model.bundle import MODEL_FILE, Bundle
-from geoseg.model.device import open_device
-from geoseg.model.dry_run import check_output, keeps_patches_apart
-from geoseg.model.inference import Inference
-from geoseg.model.network import load_network
-from geoseg.model.scaling import scale_pixels
+from geoseg.model.lane import Lane, Stopwatch
+from geoseg.model.patches import RawBlock, Scale, cut_batch, work_groups
+from geoseg.model.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
 
-GPU_BATCH = 8
-CPU_BATCH = 1
-"""On a CPU larger batches only leave the caches; and a batch of one keeps every patch alone."""
+
+class Network(Protocol):
+    """A loaded model."""
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size it takes, or None for any."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the batches it takes: float32 or bfloat16."""
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run the forward pass.
+
+        Args:
+            batch: On the network's device, shape (N, C, H, W); fastest in torch's memory format `channels_last`.
+
+        Returns:
+            The model's own output, not yet activated: any float dtype, on the same device, shape (N, K, h, w).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a predictor is to do with a network."""
+
+    name: str
+    """Of the model, for messages."""
+    described_in: str
+    """Where its scaling is written down, for messages."""
+    classes: int
+    """Number of classes."""
+    activation: Activation
+    """What turns its logits into probabilities."""
+    scale: Scale
+    """What it wants done to raw values."""
+    fill: float
+    """Value after scaling of pixels that are not valid."""
+    patch_px: int
+    """Side of a patch."""
+    batch_size: int
+    """Patches of a forward pass; the last batch is filled up."""
+    threads: int = 1
+    """CPU threads."""
+    on_nonfinite: Literal["fail", "nodata"] = "fail"
+    """Whether logits that are NaN or infinite fail the scene or make their pixels nodata."""
+    network_bytes: int = 0
+    """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
 
 
 class Prediction(NamedTuple):
@@ -46,34 +78,25 @@ class Prediction(NamedTuple):
     """Patches that went through the model: those with a valid pixel."""
     forward_s: float
     """Seconds in the network."""
+    device_s: float
+    """Seconds the device worked on the block: the network, and cutting and blending around it."""
     not_finite: tuple[Window, ...] = ()
     """Patches with logits that are NaN or infinite; their pixels became nodata."""
 
 
 class Predictor:
-    """A bundle on a device. One lives in each actor, and one in the process of an inline run."""
+    """A network on a device. One lives in each actor, and one in the process of an inline run.
 
-    def __init__(self, bundle: Bundle, inference: Inference) -> None:
-        self._bundle = bundle
-        self._device = open_device(inference.device)
-        self._patch_px = inference.patch_px
-        self._threads = inference.threads
-        self._on_nonfinite = inference.on_nonfinite
-        self._fix_arithmetic()
-        self._network = load_network(bundle, self._device, inference.threads)
-        wanted = inference.batch_size or (CPU_BATCH if self._device.type == "cpu" else GPU_BATCH)
-        self.batch_size = self._network.fixed_batch or wanted
-        check_output(self._network, bundle, self.batch_size, inference.patch_px, self._device)
-        if self.batch_size > 1 and not keeps_patches_apart(
-            self._network, bundle, self.batch_size, inference.patch_px, self._device
-        ):
-            # Its logits would depend on how blocks group patches; alone in a batch they cannot.
-            if self._network.fixed_batch:
-                raise SettingsError(
-                    f"{bundle.artifact} takes batches of {self._network.fixed_batch} alone and lets patches of a batch "
-                    "change each other's logits. Export it with a batch of any size or of 1."
-                )
-            self.batch_size = 1
+    `predict` may be called from several threads: while the blocks of one are computed, those of another are copied.
+    """
+
+    def __init__(self, network: Network, task: Task, device: torch.device) -> None:
+        """Take a network that lies on the device."""
+        self._network, self.task, self._device = network, task, device
+        self._lane = Lane(device)
+        self._memory = torch.empty(0, dtype=torch.int32, device=device)
+        self._weights: Weights | None = None
+        self._computing = Lock()
 
     def predict(
         self, tiling: Tiling, block: Block, pixels: NDArray[np.generic], valid: NDArray[np.bool_], source: str
@@ -88,115 +111,78 @@ class Predictor:
             source: The file, for messages.
 
         Raises:
-            SceneError: If the logits of a patch are not finite and `Inference.on_nonfinite` says that this is an error.
+            SceneError: If the logits of a patch are not finite and `Task.on_nonfinite` says that this is an error.
         """
-        self._fix_arithmetic()
-        lattice, scene = tiling.lattice, tiling.lattice.scene
-        window, todo = block.covered, valid_patches(lattice, block, valid)
-        scores = torch.zeros((len(self._bundle.legend), *window.shape), dtype=torch.int32, device=self._device)
-        patches, forward_s, not_finite = 0, 0.0, []
-        for start in range(0, len(todo), self.batch_size):
-            batch = todo[start : start + self.batch_size]
-            cut = [self._cut(lattice.patch(i, j), scene, block.read, pixels, valid) for i, j in batch]
-            cut += [torch.zeros_like(cut[0])] * (self.batch_size - len(batch))
-            started = perf_counter()
-            logits = self._network(torch.stack(cut))
-            finite = torch.isfinite(logits[: len(batch)]).flatten(1).all(1).tolist()  # waits for the device
-            forward_s += perf_counter() - started
-            for (i, j), patch_logits, good in zip(batch, logits, finite, strict=False):
-                if not good:
-                    self._check_tolerated(source, lattice.patch(i, j))
-                    not_finite.append(lattice.patch(i, j))
-                at = (slice(None), *lattice.patch(i, j).slices(window))
-                scores[at] += self._weigh(patch_logits, lattice, i, j, finite=good)
-            patches += len(batch)
-        return Prediction(*_leave_device(scores, window, tiling, block, valid), patches, forward_s, tuple(not_finite))
-
-    def _check_tolerated(self, source: str, patch: Window) -> None:
-        if self._on_nonfinite == "fail":
+        todo = valid_patches(tiling.lattice, block, valid)
+        uploaded, there = self._lane.upload((pixels,) if valid.all() else (pixels, valid))
+        parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
+        busy = Stopwatch(self._device)
+        with self._computing:
+            with torch.inference_mode(), busy.running():
+                fix_arithmetic(self.task.threads)
+                self._lane.join(uploaded, there)
+                raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
+                scores, finite, watch = self._blend(tiling, block, raw, todo)
+                decided = decide(scores[(slice(None), *block.core.slices(block.covered))], raw.valid_in(block.core))
+                strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
+            done = self._lane.mark()
+        finite_there, classes, confidence, *left = self._lane.download([finite, *decided, *strips], done)
+        not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in np.flatnonzero(~finite_there))
+        if not_finite and self.task.on_nonfinite == "fail":
             raise SceneError(
-                f"{source}: {self._bundle.name} gives logits that are not finite (NaN or infinite) for the patch at "
-                f"{patch}. Check geoseg:scaling in {self._bundle.path / MODEL_FILE} against the values of the scene, "
+                f"{source}: {self.task.name} gives logits that are not finite (NaN or infinite) for the patch at "
+                f"{not_finite[0]}. Check geoseg:scaling in {self.task.described_in} against the values of the scene, "
                 "or set run.on_nonfinite=nodata."
             )
+        by_window = dict(zip(parts, map(Strip, parts, left), strict=True))
+        bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
+        spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
+        own = BlockScores(ClassMap(block.core, classes, confidence), bands)
+        return Prediction(own, spill, len(todo), watch.seconds(), busy.seconds(), not_finite)
 
-    def _cut(
-        self, patch: Window, scene: Window, read: Window, pixels: NDArray[np.generic], valid: NDArray[np.bool_]
-    ) -> Tensor:
-        """Scale a patch, fill what is not valid and continue it beyond the scene's rim; float32 (C, P, P).
+    def _blend(
+        self, tiling: Tiling, block: Block, raw: RawBlock, todo: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor, Stopwatch]:
+        """Scores of ``block.covered``, whether each patch's logits are finite, and the time in the network."""
+        task, lattice, device = self.task, tiling.lattice, self._device
+        shape = (task.batch_size, len(raw.pixels), task.patch_px, task.patch_px)
+        scores = self._blank((task.classes, *block.covered.shape))
+        finite = torch.ones(len(todo), dtype=torch.bool, device=device)
+        batch = torch.empty(shape, dtype=self._network.dtype, device=device, memory_format=torch.channels_last)
+        weights, watch = self._weights_of(lattice), Stopwatch(device)
+        for start in range(0, len(todo), task.batch_size):
+            indices = todo[start : start + task.batch_size]
+            patches = [lattice.patch(i, j) for i, j in indices]
+            batch[len(patches) :].zero_()
+            cut_batch(raw, patches, lattice.scene, task.scale, task.fill, batch)
+            with watch.running():
+                output = self._network(batch)
+            for group in work_groups(len(patches), device):
+                logits = enlarge(output[group], task.patch_px)
+                finite[start : start + len(patches)][group] = are_finite(logits)
+                known = torch.isfinite(logits).all(1) if task.on_nonfinite == "nodata" else [None] * len(logits)
+                probabilities = activate(logits, task.activation, task.classes)
+                for place, one, sure in zip(indices[group], probabilities, known, strict=True):
+                    at = (slice(None), *lattice.patch(*place).slices(block.covered))
+                    add_patch(scores[at], one, weights.of(*place), sure)
+        return scores, finite, watch
 
-        Each patch is scaled by itself: vectorised functions may round differently at the end of an array, so a pixel's
-        value must not depend on its place in the block.
-        """
-        inside = patch.intersect(scene)
-        if inside is None:
-            raise ValueError(f"Patch {patch} lies outside the scene {scene}.")
-        at = inside.slices(read)
-        raw = torch.from_numpy(pixels[(slice(None), *at)].astype(np.float32)).to(self._device)
-        keep = torch.from_numpy(valid[at].copy()).to(self._device)
-        scaled = torch.where(keep, scale_pixels(raw, self._bundle.file.scaling), self._bundle.file.nodata_fill)
-        if inside != patch:
-            rows = torch.from_numpy(reflect_indices(inside.height, patch.height)).to(self._device)
-            cols = torch.from_numpy(reflect_indices(inside.width, patch.width)).to(self._device)
-            scaled = scaled[:, rows][:, :, cols]
-        return scaled
+    def _weights_of(self, lattice: Lattice) -> Weights:
+        if self._weights is None or self._weights.lattice != lattice:
+            self._weights = Weights(lattice, self._device)
+        return self._weights
 
-    def _weigh(self, logits: Tensor, lattice: Lattice, i: int, j: int, *, finite: bool) -> Tensor:
-        """Quantised weight times probability of a patch; `NO_SCORE` where logits are not finite; int32 (K, P, P)."""
-        if logits.shape[1:] != (self._patch_px, self._patch_px):
-            size = (self._patch_px, self._patch_px)
-            logits = torch.nn.functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
-        match self._bundle.file.activation:
-            case "softmax":
-                probabilities = torch.softmax(logits.contiguous(), 0)
-            case "sigmoid":
-                probabilities = torch.sigmoid(logits.contiguous())
-            case "none":
-                probabilities = logits.clamp(0, 1)
-        if len(probabilities) < len(self._bundle.legend):
-            probabilities = torch.cat([1 - probabilities, probabilities])
-        weights = np.outer(axis_weights(lattice.rows, i), axis_weights(lattice.cols, j)) * SCORE_ONE
-        scaled = probabilities * torch.from_numpy(weights.astype(np.float32)).to(self._device)
-        weighed = scaled.round_().to(torch.int32)
-        return weighed if finite else torch.where(torch.isfinite(logits).all(0), weighed, NO_SCORE)
-
-    def _fix_arithmetic(self) -> None:
-        """Set what torch keeps for the whole process; all of it can change the last bit of a logit."""
-        torch.set_num_threads(self._threads)
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+    def _blank(self, shape: tuple[int, ...]) -> Tensor:
+        """Scores of nothing, in memory that every block uses again: fresh pages cost more than zeros."""
+        if self._memory.numel() < prod(shape):
+            self._memory = torch.empty(prod(shape), dtype=torch.int32, device=self._device)
+        return self._memory[: prod(shape)].view(shape).zero_()
 
 
-def _leave_device(
-    scores: Tensor, window: Window, tiling: Tiling, block: Block, valid: NDArray[np.bool_]
-) -> tuple[BlockScores, Spill]:
-    """Decide the core on the device; copy only classes, confidence, bands and spill to the host."""
-
-    def strip(part: Window) -> Strip:
-        return Strip(part, scores[(slice(None), *part.slices(window))].cpu().numpy().copy())
-
-    classes, confidence = _decide(scores[(slice(None), *block.core.slices(window))])
-    known = valid[block.core.slices(block.read)]
-    decided = ClassMap(
-        block.core,
-        np.where(known, classes.cpu().numpy(), np.uint8(NODATA_CLASS)),
-        np.where(known, confidence.cpu().numpy(), np.uint8(NODATA_CONFIDENCE)),
-    )
-    bands = tuple(strip(part) for part in band_windows(block, tiling.lattice.rows.overlap_px))
-    spill = Spill(*(None if part is None else strip(part) for part in spill_windows(tiling, block)))
-    return BlockScores(decided, bands), spill
-
-
-def _decide(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """`geoseg.grid.blend.decide` on the device: the same integers, shape (H, W), for valid pixels."""
-    best = scores[0].clone()
-    classes = torch.zeros_like(best, dtype=torch.uint8)
-    for index in range(1, len(scores)):
-        classes.masked_fill_(scores[index] > best, index)
-        torch.maximum(best, scores[index], out=best)
-    confidence = (best * 255 + SCORE_ONE // 2) >> SCORE_BITS
-    unknown = best < 0
-    classes.masked_fill_(unknown, NODATA_CLASS)
-    return classes, confidence.clamp_(1, 255).masked_fill_(unknown, NODATA_CONFIDENCE).to(torch.uint8)
+def fix_arithmetic(threads: int) -> None:
+    """Set what torch keeps for the whole process; all of it can change the last bit of a logit."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

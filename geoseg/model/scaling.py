@@ -5,11 +5,13 @@ gives one number a band.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:  # the chain is part of a bundle, which is read where no torch is loaded
+    import torch
     from torch import Tensor
 
 PerBand = float | list[float]
@@ -19,7 +21,7 @@ class _Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def apply(self, pixels: "Tensor") -> "Tensor":
-        """Return the step's value of every pixel, shape (C, H, W)."""
+        """Return the step's value of every pixel, shape (..., C, H, W)."""
         raise NotImplementedError
 
     def check(self, bands: int) -> None:
@@ -131,11 +133,11 @@ def scale_pixels(pixels: "Tensor", steps: Sequence[Step]) -> "Tensor":
     """Apply the steps in their order.
 
     Args:
-        pixels: float32, shape (C, H, W).
+        pixels: float32, shape (..., C, H, W).
         steps: The chain; lists give one number for each of the C bands.
 
     Returns:
-        float32, shape (C, H, W). Not finite where a step has no value, such as the logarithm of less than -1.
+        float32, of the same shape. Not finite where a step has no value, such as the logarithm of less than -1.
     """
     for step in steps:
         pixels = step.apply(pixels)
@@ -148,4 +150,13 @@ def _list(value: PerBand) -> list[float]:
 
 def _column(value: PerBand, pixels: "Tensor") -> "Tensor":
     """The numbers as a tensor that broadcasts over (C, H, W)."""
-    return pixels.new_tensor(_list(value))[:, None, None]
+    return _constant(tuple(_list(value)), pixels.dtype, pixels.device)
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.device") -> "Tensor":
+    """Kept, since a GPU waits for all its work before it takes a number from the host."""
+    import torch  # noqa: PLC0415  whoever has pixels has loaded it
+
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=dtype, device=device)[:, None, None]

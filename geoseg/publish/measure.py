@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
 from geoseg.errors import SceneError
+from geoseg.grid.window import Grid
 
 AREA_METHOD_KEY = "geoseg:area_method"
 """Key of a file's metadata that tells how areas were measured: ``planar`` or ``geodesic``."""
@@ -115,6 +116,23 @@ def measure_geodesic(geometry: NDArray[Any], crs: CRS) -> Sizes:
     area[np.diff(owner, prepend=-1) == 0] *= -1
     area_m2, perimeter_m = (np.bincount(owner, size, len(geometry)).astype(np.float64) for size in (area, length))
     return Sizes(area_m2, perimeter_m, "geodesic")
+
+
+def mean_pixel_m2(grid: Grid) -> float | None:
+    """Area of a pixel as `measure` has it, on the ellipsoid the mean of the middle column; None off the earth."""
+    if not grid.crs:
+        return None
+    crs = CRS.from_wkt(grid.crs)
+    if is_planar(crs):
+        return grid.pixel_area
+    a, b, c, d, e, f = grid.transform
+    col, height = grid.width // 2, grid.height
+    corners = [(col, 0), (col + 1, 0), (col + 1, height), (col, height)]
+    column = shapely.Polygon([(a * x + b * y + c, d * x + e * y + f) for x, y in corners])
+    try:
+        return float(measure_geodesic(np.array([column]), crs).area_m2[0]) / height or None
+    except SceneError:
+        return None
 
 
 def _ring_size(geod: Geod, earth: float, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[float, float]:

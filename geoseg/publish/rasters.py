@@ -12,8 +12,10 @@ from geoseg.raster.cog import write_cog
 
 AREA_OR_POINT = "AREA_OR_POINT"
 
-Pieces = Iterable[tuple[Window, NDArray[np.uint8]]]
-"""Parts of a raster with their place; together they cover it."""
+Piece = tuple[Window, NDArray[np.uint8]]
+"""A part of a raster with its place."""
+Pieces = Iterable[Piece]
+"""Parts of a raster; together they cover it."""
 
 
 def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces, area_or_point: str = "Area") -> None:

@@ -8,12 +8,12 @@ from geoseg.errors import SceneError, StoreError, UnreachableError
 from geoseg.redact import redact
 from geoseg.run.executor import LostError
 from geoseg.run.plan import ScenePlan
-from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.publishing import LAST_STAGES
 from geoseg.run.tracing import absorb_small
 
 LOST_TRIES, MEMORY_TRIES = 4, 3
 """A process may die by no fault of its unit, so that is tried again; what is wrong with the data is not."""
-SCENE_STAGES = (publish_scene, commit_scene, absorb_small)
+SCENE_STAGES = (*LAST_STAGES, absorb_small)
 """Stages that work on a whole scene: they may take as much longer as the scene is larger than `DEADLINE_PIXELS`."""
 DEADLINE_PIXELS = 1 << 30
 

@@ -21,10 +21,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from geoseg.config import FAULT_VARIABLE, RunSettings
 from geoseg.errors import ClusterError, GeosegError, SettingsError
 from geoseg.model.bundle import Bundle
-from geoseg.model.inference import Inference
+from geoseg.model.inference import Inference, Started
 from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
 from geoseg.run.interrupt import keep_sigterm
-from geoseg.run.nodes import Node, count_nodes, introduce, judge_nodes, probe, require_resources
+from geoseg.run.nodes import Node, common_hardware, count_nodes, introduce, judge_nodes, probe, require_resources
 from geoseg.run.placement import BLOCKS_PER_MODEL, Held, Teams
 from geoseg.run.process import Process, in_words
 from geoseg.run.roster import HAND, HAND_CPUS, MODEL, Job, Roster, Worker
@@ -40,8 +40,8 @@ FETCH_TIMEOUT_S = 60.0
 class _Process(Process):
     """The actor."""
 
-    def start(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> tuple[int, str]:
-        """Get ready; the batch size and the GPU."""
+    def start(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> tuple[Started, str]:
+        """Get ready; what its predictor says of itself, and its GPU."""
         return self.load(fault, model), ",".join(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 
@@ -67,7 +67,6 @@ class RayExecutor:
         self._waited: dict[Ref, Worker] = {}
         self._values: dict[Ref, Any] = {}
         self._too_few_hands = False
-        self.warnings: list[str] = []
         self._asked: dict[Ref, Node] = {}
         self._looked = monotonic()
         self._settings = settings
@@ -86,8 +85,8 @@ class RayExecutor:
         self.max_blocks = self.workers * BLOCKS_PER_MODEL + 2
         self.description = f"Ray {ray.__version__}; {count_nodes(self._nodes)}"
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
-        """Start the actors and load the bundle in each; the batch size they agreed on.
+    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+        """Start the actors and load the bundle in each; what they all say of themselves.
 
         Raises:
             SettingsError: If the bundle cannot be used or an actor does not start in time.
@@ -97,7 +96,7 @@ class RayExecutor:
             for _ in range(count):
                 self._launch(kind)
         limit_s = self._settings.start_timeout_s
-        batch_sizes, until = [], monotonic() + limit_s
+        predictors, until = list[Started](), monotonic() + limit_s
         while self._waited:
             ready, _ = ray.wait(list(self._waited), timeout=max(0.0, until - monotonic()))
             if not ready:
@@ -106,14 +105,15 @@ class RayExecutor:
             if isinstance(started, (LostError, MemoryError)):
                 self._replace(worker, str(started))
             else:
-                batch_size, _ = value_or_raise(started)
+                said, _ = value_or_raise(started)
                 self._has_started(worker, started)
-                batch_sizes += [batch_size] if worker.kind == MODEL else []
+                predictors += [said] if worker.kind == MODEL else []
         store = ray.cluster_resources().get("object_store_memory", 0)
         self.max_blocks = max(1, min(self.max_blocks, int(OBJECT_STORE_SHARE * store / max(1, block_bytes))))
-        if len(set(batch_sizes)) > 1:
-            raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size=1.")
-        return int(batch_sizes[0])
+        batch_sizes = sorted({predictor.batch_size for predictor in predictors})
+        if len(batch_sizes) > 1:
+            raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size={batch_sizes[0]}.")
+        return Started(batch_sizes[0], max(predictor.network_bytes for predictor in predictors))
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
         """Give the unit to a process, if one has room for it."""
@@ -161,7 +161,8 @@ class RayExecutor:
                 raise ClusterError(self._roster.describe_end(kind, reason))
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        actor = ray.remote(_Process).options(**self._roster.needs(kind), scheduling_strategy=where).remote()
+        needs = {**self._roster.needs(kind), "max_concurrency": self._roster.at_a_time(kind)}
+        actor = ray.remote(_Process).options(**needs, scheduling_strategy=where).remote()
         model = self._model if kind == MODEL else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
         self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
@@ -253,11 +254,14 @@ class RayExecutor:
         silent = f"gave no answer within run.start_timeout_s={limit_s:g} s: out of reach, or other jobs hold its CPUs"
         answers = {node.name: _answer(ref) if ref in ready else silent for ref, node in asked.items()}
         judge_nodes(introduce(*self._see), answers)
+        self.hardware, self.warnings = common_hardware(answers)
 
     def _ask(self, node: Node) -> Ref:
         where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-        task = ray.remote(introduce).options(num_cpus=HAND_CPUS, max_retries=0, scheduling_strategy=where)
-        return task.remote(*self._see)
+        gpus = int(self.device == "cuda" and node.gpus >= 1)
+        needs = {"num_cpus": HAND_CPUS, "num_gpus": gpus}
+        task = ray.remote(introduce).options(**needs, max_retries=0, scheduling_strategy=where)
+        return task.remote(*self._see, self.device if gpus or self.device == "cpu" else None)
 
     def _welcome(self, nodes: Sequence[Node]) -> None:
         """Use nodes that have joined, or come back under another id, once they say that they can do their part."""

@@ -66,14 +66,15 @@ def find_losses(storage: Storage, manifest: Manifest) -> list[str]:
     return [key for key, facts in manifest.files.items() if storage.size(key) != facts["bytes"]]
 
 
-def stage(store: SceneStore, files: Iterable[tuple[Path, str]], fingerprint: Facts, results: Mapping[str, Any]) -> None:
-    """Bring finished files into the storage, beside their place, and write down what is to be committed.
+def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dict[str, Any]]:
+    """Bring finished files into the storage, beside their place; they count once `seal` names them.
 
     Args:
         store: The scene's.
         files: Each with the key under which it will be published.
-        fingerprint: Of the results.
-        results: Counts and areas.
+
+    Returns:
+        Size in ``bytes`` and ``sha256`` of each, by that key.
     """
     described = {}
     for file, key in files:
@@ -85,7 +86,12 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]], fingerprint: Fac
         faults.hit("upload", "start", key)
         store.storage.upload(file, _staged_key(store, key))
         faults.hit("upload", "end", key)
-    store.storage.put(_journal_key(store), _to_json(Manifest(fingerprint, described, results)))
+    return described
+
+
+def seal(store: SceneStore, manifest: Manifest) -> None:
+    """Write down what is to be committed; all of it is staged."""
+    store.storage.put(_journal_key(store), _to_json(manifest))
 
 
 def is_staged(store: SceneStore) -> bool:

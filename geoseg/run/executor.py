@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from geoseg.config import RunSettings
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
-from geoseg.model.inference import Inference
+from geoseg.model.hardware import Hardware, find_hardware
+from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import predict_block
@@ -61,6 +62,8 @@ class Executor(Protocol):
     """Number of predictors."""
     device: str
     """``cpu`` or ``cuda``: where they predict."""
+    hardware: Hardware
+    """What they all have."""
     description: str
     """Where the work runs, in words."""
     warnings: list[str]
@@ -68,8 +71,8 @@ class Executor(Protocol):
     max_blocks: int
     """Blocks that may be under way at a time, from the start of their reading until they are finished."""
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:
-        """Load the bundle in every predictor; the batch size they agreed on.
+    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+        """Load the bundle in every predictor; what they all say of themselves.
 
         Args:
             bundle: The model.
@@ -117,16 +120,17 @@ class InlineExecutor:
             import torch  # noqa: PLC0415  only the process that predicts needs it
 
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.hardware = find_hardware(self.device)
         self.description = "this process"
         self.warnings: list[str] = []
         self._ended: list[Ref] = []
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> int:  # noqa: ARG002
+    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:  # noqa: ARG002
         """Load the bundle here."""
-        from geoseg.model.predictor import Predictor  # noqa: PLC0415  only the process that predicts needs torch
+        from geoseg.model.start import start_predictor  # noqa: PLC0415  only the process that predicts needs torch
 
-        self._predictor = Predictor(bundle, inference)
-        return self._predictor.batch_size
+        self._predictor = start_predictor(bundle, inference)
+        return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
         """Run the unit now. One at a time, so that each is heard of before the next begins."""

@@ -16,8 +16,9 @@ absorb     start, end               small components of the scene get the class 
 recolour   start, end               a block's small components take their new class
 trace      start, end               a block is polygonized
 seams      start                    polygons that span blocks are joined
-publish    start                    rasters and polygons are written
+publish    start                    classes, confidence or polygons are written
 upload     start, end               a published file goes to its storage
+seal       start                    all files of a scene are there and are written down
 commit     start, middle, end       the results are moved to their place
 commit     cleared                  all is published, and what was kept for the scene is removed
 =========  =======================  ==================================================================
@@ -29,23 +30,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from geoseg.config import FAULT_VARIABLE
 
-_attempt = 1
+_attempt = ContextVar("attempt", default=1)
 
 
 @contextmanager
 def attempt(number: int) -> Iterator[None]:
-    """Say which attempt at its unit this process makes, for rules that name one."""
-    global _attempt  # noqa: PLW0603  a process does one unit at a time
-    before, _attempt = _attempt, number
+    """Say which attempt at its unit this thread makes, for rules that name one."""
+    token = _attempt.set(number)
     try:
         yield
     finally:
-        _attempt = before
+        _attempt.reset(token)
 
 
 def hit(stage: str, point: str, block: str = "-") -> None:
@@ -58,7 +59,7 @@ def hit(stage: str, point: str, block: str = "-") -> None:
     """
     rules = os.environ.get(FAULT_VARIABLE)
     if rules:
-        here = (stage, point, block, str(_attempt))
+        here = (stage, point, block, str(_attempt.get()))
         for rule in rules.split(","):
             *pattern, action = rule.split(":", 4)
             if len(pattern) == len(here) and all(map(fnmatchcase, here, pattern)):

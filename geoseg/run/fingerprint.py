@@ -3,16 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from geoseg.config import Settings
 from geoseg.model.bundle import Bundle
+from geoseg.model.hardware import Hardware
+from geoseg.model.inference import Precision
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.scene import Scene
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised with every change of geoseg that changes a byte of its results."""
 
 WITHOUT_EFFECT = frozenset(
@@ -49,6 +52,7 @@ def take_fingerprint(
     patch_px: int,
     overlap_px: int,
     device: str,
+    precision: Precision,
 ) -> dict[str, Any]:
     """All that can change a byte of a scene's results. Not in it: workers, blocks, addresses, paths.
 
@@ -61,6 +65,7 @@ def take_fingerprint(
         patch_px: Side of a patch.
         overlap_px: Pixels that patches share.
         device: ``cpu`` or ``cuda``.
+        precision: What convolutions compute in.
     """
     chosen = {key: value for key, value in settings.scene.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
     return {
@@ -73,6 +78,7 @@ def take_fingerprint(
         "tiling.patch_px": patch_px,
         "tiling.overlap_px": overlap_px,
         "run.device": device,
+        "run.precision": precision,
         "run.threads": settings.run.threads,
         "run.batch_size": settings.run.batch_size,
         "run.on_nonfinite": settings.run.on_nonfinite,
@@ -89,19 +95,19 @@ def digest(facts: Facts) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def layout_name(block_px: int) -> str:
-    """Folder of the records of one size of blocks, made by one set of packages.
+def layout_name(block_px: int, hardware: Hardware) -> str:
+    """Folder of the records of one size of blocks, made by one set of packages on one kind of device.
 
-    Software stands here and not in the fingerprint: after an upgrade finished scenes stay valid, but half a scene made
-    with one version is not completed with another.
+    Both stand here and not in the fingerprint: after an upgrade finished scenes stay valid, but half a scene made with
+    one version, or on one kind of CPU, is not completed with another.
     """
-    return f"{block_px}px-{digest(software())[:8]}"
+    return f"{block_px}px-{digest({**software(), **asdict(hardware)})[:8]}"
 
 
-def layout_block_px(layout: str) -> int | None:
-    """Side of the blocks of a layout; None if it was made by other packages than those here."""
+def layout_block_px(layout: str, hardware: Hardware) -> int | None:
+    """Side of the blocks of a layout; None if it was made by other packages than those here, or on other hardware."""
     block_px = layout.partition("px-")[0]
-    return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px)) else None
+    return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px), hardware) else None
 
 
 def explain_changes(before: Facts, now: Facts) -> str:

@@ -1,9 +1,12 @@
 """What a run would do: `geoseg segment --dry-run`."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from geoseg.config import Settings
+from geoseg.errors import SettingsError
+from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import Plan, check_output, make_plan, survey
 from geoseg.run.sizing import strip_bytes
@@ -12,6 +15,8 @@ PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
 """Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
 OUTPUT_BYTES_PER_PIXEL = 4.0
 """Finished blocks (2), the temporary raster (1) and the COGs with their overviews before compression (1)."""
+
+COMMON_GPU = Hardware("cuda", "a common GPU", bf16=True, memory_bytes=16 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,15 @@ def forecast(settings: Settings) -> Forecast:
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
     found = survey(settings, bundle)
     check_output(found)
-    plan = make_plan(found, "", device, workers)
+    plan = make_plan(found, "", _guess_hardware(device), workers)
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
+
+
+def _guess_hardware(device: str) -> Hardware:
+    """This machine's, or a common GPU where it has none: the cluster is not asked."""
+    with suppress(SettingsError):
+        return find_hardware(device)
+    return COMMON_GPU
 
 
 def _scenes(plan: Plan, device: str, workers: int) -> list[SceneForecast]:

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 from geoseg.errors import SettingsError
 from geoseg.run import faults
-from geoseg.run.storage import checked, is_temporary, temporary_name
+from geoseg.run.storage import Buffer, checked, is_temporary, temporary_name
 
 T = TypeVar("T")
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -30,7 +30,7 @@ class LocalStorage:
         """Path of the folder."""
         return str(self.root)
 
-    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+    def put(self, key: str, data: Buffer, *, sync: bool = True) -> None:
         """Write beside the target, sync and rename."""
         target = self._path(key)
         with _naming(target), _written_beside(target, lambda file: file.write(data), sync=sync) as temporary:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SettingsError
+from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.run.lock import LOCK_KEY
 from geoseg.run.storage import open_storage
 
@@ -85,16 +86,49 @@ def software() -> dict[str, str]:
     return versions
 
 
-def introduce(paths: Sequence[str], output: str) -> dict[str, Any]:
-    """What a node says of itself: its software, and which files it does not see.
+def introduce(paths: Sequence[str], output: str, device: str | None = None) -> dict[str, Any]:
+    """What a node says of itself: its software, which files it does not see, and what it computes with.
 
     Args:
         paths: Files that every node must see.
         output: Storage that every node must see, with the lock of the run.
+        device: ``cpu`` or ``cuda`` if it is to predict.
     """
     unseen = [path for path in paths if not Path(path).exists()]
     # The lock, not the folder: a folder of the same name on another disk would do for the latter.
-    return {"software": software(), "unseen": unseen if _sees_lock(output) else [*unseen, output]}
+    return {
+        "software": software(),
+        "unseen": unseen if _sees_lock(output) else [*unseen, output],
+        "hardware": None if device is None else find_hardware(device),
+    }
+
+
+def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Hardware, list[str]]:
+    """What all nodes that predict can do, and what the operator should know of it.
+
+    Args:
+        answers: By name of the node: what `introduce` says there; `judge_nodes` has found nothing wrong with them.
+    """
+    found: dict[str, Hardware] = {
+        name: answer["hardware"]
+        for name, answer in answers.items()
+        if isinstance(answer, Mapping) and answer["hardware"]
+    }
+    kinds = sorted({hardware.name for hardware in found.values()})
+    common = Hardware(
+        device=next(iter(found.values())).device,
+        name="; ".join(kinds),
+        bf16=all(hardware.bf16 for hardware in found.values()),
+        memory_bytes=min(hardware.memory_bytes for hardware in found.values()),
+    )
+    if len(kinds) == 1:
+        return common, []
+    described = "; ".join(f"{name} has {hardware.name}" for name, hardware in sorted(found.items()))
+    differs = (
+        f"The nodes compute with different hardware ({described}), so a few pixels may get another class when another "
+        "node does them. Use nodes of one kind to get the same bytes each time."
+    )
+    return common, [differs]
 
 
 def _sees_lock(output: str) -> bool:

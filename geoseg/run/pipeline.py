@@ -1,7 +1,8 @@
 """The order of the work: which block is read, predicted, finished and traced when, on whatever executor.
 
 A block is finished once it is predicted and its west, north and north-west neighbours are finished, and traced once its
-eight neighbours are finished. Units that an earlier run has done are passed over.
+eight neighbours are finished. Rasters are published once all blocks are finished, polygons once all are traced. Units
+that an earlier run has done are passed over.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,10 @@ from geoseg.run.executor import Executor, Ref, Unit
 from geoseg.run.gate import Place
 from geoseg.run.line import Line
 from geoseg.run.plan import ScenePlan
-from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.publishing import LAST_STAGES, RASTERS, Staged, commit_scene, publish_polygons, seal_scene
 from geoseg.run.resume import begin_scene
 from geoseg.run.scene_progress import Outcome, SceneProgress, Step, Then
-from geoseg.run.stages import BLANK, TODO, Cost, finish_block, finished_cost, predict_block, read_block
+from geoseg.run.stages import BLANK, TODO, Cost, finish_block, predict_block, read_block, resumed_cost
 from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED
 from geoseg.run.tracing import absorb_small, find_graph, recolour_block, trace_finished
 
@@ -197,7 +198,7 @@ class Pipeline:
             self._read(scene, block, 1)
         else:
             scene.resumed += 1
-            self._finish(scene, block, finished_cost("resumed", record.facts))
+            self._finish(scene, block, resumed_cost(record.facts))
 
     def _read(self, scene: SceneProgress, block: Block, attempt: int) -> None:
         """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""
@@ -252,10 +253,14 @@ class Pipeline:
         scene.plan.polygons.check_count(scene.components, scene.plan.scene.path)
         for place in scene.spill.arrive((block.row, block.col)):
             self._add_spill(scene, place)
+        scene.decided += 1
+        if scene.decided == scene.plan.tiling.count:
+            for part in RASTERS:
+                self._publish(scene, part)
         around = [scene.plan.tiling.block(*place) for place in scene.finished.arrive((block.row, block.col))]
         if not scene.plan.scene.grid.crs:
-            self._pass(scene, self._publish)
-        elif scene.plan.polygons.min_area_px > 1:
+            return
+        if scene.plan.polygons.min_area_px > 1:
             for ready in around:
                 self._need_unless_done(scene, GRAPHS, find_graph, ready, partial(self._has_graph, scene))
         else:
@@ -283,7 +288,7 @@ class Pipeline:
 
     def _was_traced(self, scene: SceneProgress, cost: Cost | None) -> None:
         self._note(scene, cost)
-        self._pass(scene, self._publish)
+        self._pass(scene, partial(self._publish, part=publish_polygons))
 
     def _note(self, scene: SceneProgress, cost: Cost | None) -> None:
         """Report what a unit took; None for one that an earlier run did."""
@@ -297,12 +302,16 @@ class Pipeline:
             scene.passed = 0
             then(scene)
 
-    def _publish(self, scene: SceneProgress) -> None:
-        self._need(Step(scene, publish_scene, (), partial(self._was_staged, scene)))
+    def _publish(self, scene: SceneProgress, part: Callable[[ScenePlan], Staged]) -> None:
+        self._need(Step(scene, part, (), partial(self._was_staged, scene)))
 
-    def _was_staged(self, scene: SceneProgress, costs: Iterable[Cost]) -> None:
-        for cost in costs:
-            self._watch(scene.plan, cost)
+    def _was_staged(self, scene: SceneProgress, part: Staged) -> None:
+        self._watch(scene.plan, part.cost)
+        scene.staged.append(part)
+        if len(scene.staged) == len(RASTERS) + bool(scene.plan.scene.grid.crs):
+            self._need(Step(scene, seal_scene, (tuple(scene.staged),), partial(self._was_sealed, scene)))
+
+    def _was_sealed(self, scene: SceneProgress, _: None) -> None:
         self._commit(scene)
 
     def _commit(self, scene: SceneProgress) -> None:
@@ -333,10 +342,9 @@ class Pipeline:
 
     def _end_publishing(self) -> None:
         until = monotonic() + GRACE_S
-        last = (publish_scene, commit_scene)
         while monotonic() < until:
-            self._others.keep(lambda step: step.stage is commit_scene)
+            self._others.keep(lambda step: step.stage in LAST_STAGES)
             self._others.start(self._submit)
-            if not any(step.stage in last for step, _ in self._pending.values()):
+            if not any(step.stage in LAST_STAGES for step, _ in self._pending.values()):
                 return
             self._take_news()

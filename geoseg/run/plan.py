@@ -12,6 +12,8 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle import Bundle
+from geoseg.model.hardware import Hardware
+from geoseg.model.inference import Started, choose_precision
 from geoseg.publish.crs import check_one_crs
 from geoseg.raster.bands import BandSelection, select_bands
 from geoseg.raster.scene import Scene, describe
@@ -20,7 +22,15 @@ from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, 
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
 from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.run.resume import look_up
-from geoseg.run.sizing import BLOCK_PIXELS, MEMORY_BYTES, choose_block_px, project_block_bytes
+from geoseg.run.sizing import (
+    BLOCK_PIXELS,
+    choose_block_px,
+    default_block_bytes,
+    largest_block_px,
+    project_batch_bytes,
+    project_block_bytes,
+    require_device_memory,
+)
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK, SceneStore
 
@@ -142,21 +152,30 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
-    """Cut the scenes for a device and a number of workers, and see what the output holds of them.
+def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int) -> Plan:
+    """Cut the scenes for a kind of device and a number of workers, and see what the output holds of them.
 
     Raises:
         SettingsError: If patch, overlap and block do not go together or a block does not fit into memory.
     """
     settings = survey.settings
     storage = open_storage(settings.output)
+    precision = choose_precision(settings.run.precision, survey.bundle, hardware)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
     stale: list[str] = []
     for scene, selection in survey.scenes:
         polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
         patch, overlap = _patch_and_overlap(settings, survey.bundle)
         fingerprint = take_fingerprint(
-            settings, survey.bundle, scene, selection, polygons, patch_px=patch, overlap_px=overlap, device=device
+            settings,
+            survey.bundle,
+            scene,
+            selection,
+            polygons,
+            patch_px=patch,
+            overlap_px=overlap,
+            device=hardware.device,
+            precision=precision,
         )
         key = digest(fingerprint)
         try:
@@ -169,14 +188,14 @@ def make_plan(survey: Survey, run_id: str, device: str, workers: int) -> Plan:
         if found.published is not None:
             up_to_date.append((scene.path, scene.scene_id, found.published))
             continue
-        tiling = _tile(survey, scene, selection, device, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
+        tiling = _tile(survey, scene, selection, hardware, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
         scenes.append(
             ScenePlan(
                 scene=scene,
                 selection=selection,
                 tiling=tiling,
                 legend=survey.bundle.legend,
-                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px)),
+                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px, hardware)),
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,
@@ -195,6 +214,26 @@ def patch_px(settings: Settings, bundle: Bundle) -> int:
     return bundle.patch_px if settings.tiling.patch_px == "auto" else settings.tiling.patch_px
 
 
+def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> None:
+    """Make sure that the blocks of every scene fit on the GPU beside the network, now that its needs are known.
+
+    Raises:
+        SettingsError: If not; names the largest block that does.
+    """
+    classes = len(plan.bundle.legend)
+    for scene in plan.scenes:
+        lattice = scene.tiling.lattice
+        batch = project_batch_bytes(started.batch_size, lattice.rows.patch_px, len(plan.bundle.bands), classes)
+        require_device_memory(
+            scene.tiling.block_px,
+            lattice,
+            classes,
+            _pixel_bytes(scene.scene, scene.selection),
+            rest_bytes=batch + started.network_bytes,
+            hardware=hardware,
+        )
+
+
 def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
     patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
     if patch % multiple:
@@ -210,12 +249,12 @@ def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
 
 
 def _tile(
-    survey: Survey, scene: Scene, selection: BandSelection, device: str, workers: int, layouts: Sequence[str]
+    survey: Survey, scene: Scene, selection: BandSelection, hardware: Hardware, workers: int, layouts: Sequence[str]
 ) -> Tiling:
     """Cut a scene into blocks, the same as an unfinished run did if its blocks fit."""
     settings, bundle = survey.settings, survey.bundle
     memory = settings.run.memory_gib
-    memory_bytes = MEMORY_BYTES[device] if memory == "auto" else int(memory * 2**30)
+    memory_bytes = default_block_bytes(hardware) if memory == "auto" else int(memory * 2**30)
     try:
         lattice = Lattice.of((scene.grid.height, scene.grid.width), *_patch_and_overlap(settings, bundle))
         block = settings.tiling.block_px
@@ -225,10 +264,10 @@ def _tile(
                 len(bundle.legend),
                 _pixel_bytes(scene, selection),
                 memory_bytes=memory_bytes,
-                block_pixels=BLOCK_PIXELS[device],
+                block_pixels=BLOCK_PIXELS[hardware.device],
                 workers=workers,
             )
-            earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout)) is not None]
+            earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
             fitting = [px for px in earlier if _block_bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
             block = max(fitting, default=block)
         tiling = Tiling(lattice, int(block))
@@ -236,10 +275,11 @@ def _tile(
         raise SettingsError(str(error)) from error
     needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
     if needed > memory_bytes:
+        largest = largest_block_px(lattice, len(bundle.legend), _pixel_bytes(scene, selection), memory_bytes)
+        remedy = f"tiling.block_px={largest} or less, or" if largest else "tiling.patch_px lower or"
         raise SettingsError(
             f"tiling.block_px={block} needs {needed / 2**30:.2f} GiB for a block of {scene.path}, more than "
-            f"run.memory_gib={memory_bytes / 2**30:.3g}. Set tiling.block_px lower (auto picks the largest that fits) "
-            "or run.memory_gib higher."
+            f"run.memory_gib={memory_bytes / 2**30:.3g}. Set {remedy} run.memory_gib higher."
         )
     return tiling
 

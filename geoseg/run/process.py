@@ -2,12 +2,13 @@
 
 import os
 from pkgutil import resolve_name
+from threading import Condition
 from typing import Any
 
 from geoseg.config import FAULT_VARIABLE
 from geoseg.grid.tiling import Block
 from geoseg.model.bundle import Bundle
-from geoseg.model.inference import Inference
+from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
 from geoseg.run.executor import Unit
 from geoseg.run.plan import ScenePlan
@@ -15,35 +16,42 @@ from geoseg.run.roster import PLANS_KEPT
 from geoseg.run.stages import predict_block
 
 Words = list[Any]
+LEARN_TIMEOUT_S = 60.0
 
 
 class Process:
-    """Takes units one after the other."""
+    """Takes units one after the other, or two at a time where a GPU computes one and copies the other."""
 
     def __init__(self) -> None:
         self._plans: dict[str, ScenePlan] = {}
+        self._learning = Condition()
 
-    def load(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> int:
-        """Load the bundle, if it is to predict; the batch size. What it raises arrives as itself."""
+    def load(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> Started:
+        """Load the bundle, if it is to predict; what the predictor says of itself. What it raises arrives as itself."""
         if fault is not None:
             os.environ[FAULT_VARIABLE] = fault
         if model is None:
-            return 0
-        from geoseg.model.predictor import Predictor  # noqa: PLC0415  torch is imported where a model is
+            return Started(0)
+        from geoseg.model.start import start_predictor  # noqa: PLC0415  torch is imported where a model is
 
-        self._predictor = Predictor(*model)
-        return self._predictor.batch_size
+        self._predictor = start_predictor(*model)
+        return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
 
     def learn(self, plan: ScenePlan) -> None:
         """Keep the plan of a scene for the units that follow."""
-        while len(self._plans) >= PLANS_KEPT:
-            del self._plans[next(iter(self._plans))]
-        self._plans[plan.scene.scene_id] = plan
+        with self._learning:
+            while len(self._plans) >= PLANS_KEPT:
+                del self._plans[next(iter(self._plans))]
+            self._plans[plan.scene.scene_id] = plan
+            self._learning.notify_all()
 
     def run(self, words: Words, *inputs: Any) -> Any:
         """Run a unit, see `in_words`, on its inputs."""
         name, attempt, scene_id, place, args = words
-        stage, plan = resolve_name(name), self._plans[scene_id]
+        with self._learning:
+            # It was told before; where units overlap, a thread may still be at it.
+            self._learning.wait_for(lambda: scene_id in self._plans, LEARN_TIMEOUT_S)
+            stage, plan = resolve_name(name), self._plans[scene_id]
         args = [plan, *([] if place is None else [plan.tiling.block(*place)]), *args, *inputs]
         with faults.attempt(attempt):
             return stage(self._predictor, *args) if stage is predict_block else stage(*args)

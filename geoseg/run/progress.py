@@ -8,19 +8,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from geoseg.run.plan import ScenePlan
-from geoseg.run.stages import Cost
+from geoseg.run.totals import Totals
 
 LINE_EVERY_S = 10.0
+BAR_EVERY_S = 0.25
+"""Units may end by the hundred in a second, and the driver has better things to do."""
 
 
 class Display:
-    """Counts finished blocks, patches and pixels over all scenes of a run."""
+    """Shows the totals of a run."""
 
-    def __init__(self, console: Console, blocks: int) -> None:
+    def __init__(self, console: Console, blocks: int, totals: Totals) -> None:
         """Prepare a display of ``blocks`` blocks on ``console``."""
-        self._console, self._blocks = console, blocks
-        self._finished = self._resumed = self._patches = self._pixels = 0
-        self._started = self._last_line = monotonic()
+        self._console, self._blocks, self._totals = console, blocks, totals
+        self._every_s = BAR_EVERY_S if console.is_terminal else LINE_EVERY_S
+        self._last_shown = monotonic()
         self._bar = Progress(
             TextColumn("segment"),
             BarColumn(),
@@ -30,6 +32,7 @@ class Display:
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
             console=console,
+            refresh_per_second=1 / BAR_EVERY_S,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=blocks)
@@ -41,19 +44,19 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._bar.update(self._task, completed=self._totals.finished)
         self._bar.stop()
 
-    def update(self, plan: ScenePlan, cost: Cost) -> None:
-        """Take in what one unit of work did."""
-        self._patches += cost.patches
-        self._pixels += cost.valid_pixels if cost.stage == "finish" else 0
-        self._resumed += cost.stage == "resumed"
-        self._finished += cost.stage in {"finish", "resumed"}
-        rate = self._pixels / max(1e-9, monotonic() - self._started) / 1e6
-        publishing = "" if self._finished < self._blocks else ", writing rasters and polygons"
-        resumed = f", {self._resumed} resumed" if self._resumed else ""
-        facts = f"{self._patches} patches, {rate:.2f} Mpx/s, scene {plan.scene.scene_id}{resumed}{publishing}"
-        self._bar.update(self._task, completed=self._finished, description=facts)
-        if not self._console.is_terminal and monotonic() - self._last_line >= LINE_EVERY_S:
-            self._last_line = monotonic()
-            self._console.print(f"{self._finished} of {self._blocks} blocks, {facts}", highlight=False, soft_wrap=True)
+    def update(self, plan: ScenePlan) -> None:
+        """Show how far the run is, if it is time to; ``plan`` is the scene that a unit was just done for."""
+        if monotonic() - self._last_shown < self._every_s:
+            return
+        self._last_shown = monotonic()
+        totals = self._totals
+        publishing = "" if totals.finished < self._blocks else ", writing rasters and polygons"
+        resumed = f", {totals.resumed} resumed" if totals.resumed else ""
+        facts = f"{totals.patches} patches, {totals.rates()}, scene {plan.scene.scene_id}{resumed}{publishing}"
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=totals.finished, description=facts)
+        else:
+            self._console.print(f"{totals.finished} of {self._blocks} blocks, {facts}", highlight=False, soft_wrap=True)

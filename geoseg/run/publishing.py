@@ -1,24 +1,32 @@
-"""The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit."""
+"""The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit.
+
+Class map, confidence and polygons are units of their own, which run side by side. Each stages its files and says what
+they are; `seal_scene` writes all of it down once all three are there.
+"""
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.errors import SceneError
-from geoseg.grid.blend import ClassMap
+from geoseg.grid.tiling import Block
+from geoseg.grid.window import Window
 from geoseg.publish.facts import stamp
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
-from geoseg.publish.rasters import write_classes, write_confidence
+from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
 from geoseg.publish.sorting import sorted_parts, write_table
 from geoseg.raster.identity import identify
 from geoseg.run import faults
-from geoseg.run.commit import commit, polygons_prefix, rasters_prefix, stage
+from geoseg.run.commit import Manifest, commit, polygons_prefix, rasters_prefix, seal, stage
 from geoseg.run.plan import ScenePlan
-from geoseg.run.stages import Cost
+from geoseg.run.stages import Clock, Cost
 from geoseg.run.tracing import polygon_table
 from geoseg.vector.blocks import join_blocks
 from geoseg.vector.seams import concatenate_seams
@@ -27,35 +35,108 @@ READ_AHEAD = 1
 """Blocks that are read before they are needed."""
 
 
-def publish_scene(plan: ScenePlan) -> tuple[Cost, ...]:
-    """Assemble the finished blocks, join the polygons that span them, and stage all for `commit_scene`.
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A part of a scene's results that lies beside its place."""
+
+    cost: Cost
+    """What it took."""
+    files: Mapping[str, Mapping[str, Any]]
+    """As in `Manifest`."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """As in `Manifest`."""
+
+
+def publish_classes(plan: ScenePlan) -> Staged:
+    """Assemble the class map from the finished blocks and stage it.
 
     Raises:
-        SceneError: If the input is no longer the one that was read, or a file cannot be written.
+        OSError: If the file cannot be written.
     """
-    faults.hit("publish", "start", plan.scene.scene_id)
-    _check_unchanged(plan)
-    scene_id = plan.scene.scene_id
-    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
+
+    def write(path: Path, pieces: Pieces) -> None:
+        write_classes(path, plan.scene.grid, plan.legend, pieces, plan.scene.area_or_point)
+
+    return _publish_raster(plan, "classes", plan.store.classes, write)
+
+
+def publish_confidence(plan: ScenePlan) -> Staged:
+    """Assemble the confidence from the finished blocks and stage it; errors as of `publish_classes`."""
+
+    def write(path: Path, pieces: Pieces) -> None:
+        write_confidence(path, plan.scene.grid, pieces, plan.scene.area_or_point)
+
+    return _publish_raster(plan, "confidence", plan.store.confidence, write)
+
+
+def publish_polygons(plan: ScenePlan) -> Staged:
+    """Join the polygons that span blocks, bring all of the scene into their order, and stage them.
+
+    Raises:
+        OSError: If a file cannot be written.
+        SceneError: As `geoseg.publish.polygons.build_table`.
+    """
+    faults.hit("publish", "start", "polygons")
+    clock = Clock("polygons")
     with plan.store.storage.scratch(plan.store.work) as folder:
-        started = perf_counter()
-        files = [(file, f"{rasters_prefix(scene_id)}/{file.name}") for file in _write_rasters(plan, folder)]
-        costs = [Cost("rasters", perf_counter() - started, _bytes(file for file, _ in files))]
-        if plan.scene.grid.crs:
-            started = perf_counter()
-            parts, counts = _write_polygons(plan, folder)
-            files += [(file, f"{polygons_prefix(scene_id)}/{file.name}") for file in parts]
-            results |= counts
-            costs.append(Cost("polygons", perf_counter() - started, _bytes(parts)))
-        stage(plan.store, files, plan.fingerprint, results)
-    return tuple(costs)
+        parts, results = _write_polygons(plan, folder)
+        files = stage(plan.store, [(part, f"{polygons_prefix(plan.scene.scene_id)}/{part.name}") for part in parts])
+    return Staged(clock.cost(bytes=_bytes(files)), files, results)
+
+
+def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> None:
+    """Write down all that is staged of a scene, for `commit_scene`.
+
+    Raises:
+        SceneError: If the input is no longer the one that was read.
+    """
+    faults.hit("seal", "start", plan.scene.scene_id)
+    _check_unchanged(plan)
+    files: dict[str, Mapping[str, Any]] = {}
+    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
+    for part in parts:
+        files |= part.files
+        results |= part.results
+    seal(plan.store, Manifest(plan.fingerprint, files, results))
 
 
 def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
     """Put what is staged into its place; what it took, and the results."""
-    started = perf_counter()
+    clock = Clock("commit")
     manifest = commit(plan.store)
-    return Cost("commit", perf_counter() - started), dict(manifest.results)
+    return clock.cost(), dict(manifest.results)
+
+
+RASTERS = (publish_classes, publish_confidence)
+"""Units that need finished blocks alone."""
+LAST_STAGES = (*RASTERS, publish_polygons, seal_scene, commit_scene)
+"""Units of a scene of which nothing else is left to do."""
+
+
+def _publish_raster(
+    plan: ScenePlan, name: str, read: Callable[[Block], NDArray[np.uint8]], write: Callable[[Path, Pieces], None]
+) -> Staged:
+    """Write a raster from the finished blocks and stage it."""
+    faults.hit("publish", "start", name)
+    clock = Clock("rasters")
+    with plan.store.storage.scratch(plan.store.work) as folder:
+        file = folder / f"{name}.tif"
+        write(file, _pieces(plan, read))
+        files = stage(plan.store, [(file, f"{rasters_prefix(plan.scene.scene_id)}/{file.name}")])
+    return Staged(clock.cost(bytes=_bytes(files)), files)
+
+
+def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iterator[Piece]:
+    """The finished blocks, each read while the one before it is written."""
+    with ThreadPoolExecutor(1) as pool:
+        coming: deque[tuple[Window, Future[NDArray[np.uint8]]]] = deque()
+        for block in plan.tiling.blocks():
+            if not plan.store.is_blank(block):
+                coming.append((block.core, pool.submit(read, block)))
+            if len(coming) > READ_AHEAD:
+                window, pixels = coming.popleft()
+                yield window, pixels.result()
+        yield from ((window, pixels.result()) for window, pixels in coming)
 
 
 def _check_unchanged(plan: ScenePlan) -> None:
@@ -67,26 +148,6 @@ def _check_unchanged(plan: ScenePlan) -> None:
                 f"{file} was replaced while {plan.scene.path} was processed (was {before}, now {now}). Run the same "
                 "command again: the scene is done anew."
             )
-
-
-def _write_rasters(plan: ScenePlan, folder: Path) -> list[Path]:
-    classes, confidence = folder / "classes.tif", folder / "confidence.tif"
-
-    def blocks() -> Iterator[ClassMap]:
-        """The finished blocks, each read while the one before it is written."""
-        with ThreadPoolExecutor(1) as pool:
-            coming: deque[Future[ClassMap]] = deque()
-            for block in plan.tiling.blocks():
-                if not plan.store.is_blank(block):
-                    coming.append(pool.submit(plan.store.class_map, block))
-                if len(coming) > READ_AHEAD:
-                    yield coming.popleft().result()
-            yield from (block.result() for block in coming)
-
-    grid, sample = plan.scene.grid, plan.scene.area_or_point
-    write_classes(classes, grid, plan.legend, ((b.window, b.classes) for b in blocks()), sample)
-    write_confidence(confidence, grid, ((b.window, b.confidence) for b in blocks()), sample)
-    return [classes, confidence]
 
 
 def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:
@@ -119,5 +180,5 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     return sorted(parts.iterdir()), results
 
 
-def _bytes(files: Any) -> int:
-    return sum(file.stat().st_size for file in files)
+def _bytes(files: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(facts["bytes"] for facts in files.values())

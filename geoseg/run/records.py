@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.errors import StoreError
-from geoseg.run.storage import Storage, open_storage
+from geoseg.run.storage import Buffer, Storage, open_storage
 
 T = TypeVar("T")
 REMEMBERED = 4096
@@ -45,7 +45,7 @@ class Records:
         """The storage, opened once in each process."""
         return open_storage(self.url)
 
-    def put(self, kind: str, name: str, facts: Mapping[str, Any], **parts: bytes) -> int:
+    def put(self, kind: str, name: str, facts: Mapping[str, Any], **parts: Buffer) -> int:
         """Keep the parts, then the record; the bytes they take."""
         described = {}
         for part, data in parts.items():

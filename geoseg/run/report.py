@@ -1,7 +1,6 @@
 """What a run leaves behind to be read: report.json and config.yaml."""
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,8 +15,8 @@ from geoseg.run.commit import polygons_prefix, rasters_prefix
 from geoseg.run.nodes import software
 from geoseg.run.plan import Plan
 from geoseg.run.scene_progress import Outcome
-from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
+from geoseg.run.totals import Rates, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,18 @@ class Report:
     exit_code: int
     """0 all scenes done, 3 some failed; 1, 130 or 143 if the run was stopped before."""
     started_at: str
-    """ISO 8601, UTC, of the first block."""
+    """ISO 8601 with milliseconds, UTC, of the first block."""
     seconds: float
-    """From the first block to the last commit; without the start of the cluster."""
+    """From the first block to the last commit; without the start of the cluster and its end."""
     executor: str
     device: str
     workers: int
     batch_size: int
+    """Patches of a forward pass."""
+    precision: str
+    """What convolutions computed in: fp32 or bf16."""
+    hardware: str
+    """What the predictors had."""
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
@@ -44,17 +48,23 @@ class Report:
     retries: int
     """Units of work that were lost, with their process or node, and done again."""
     stages: dict[str, dict[str, float]]
-    """Units, seconds (summed over processes) and bytes of each stage."""
+    """Units, seconds and CPU seconds (both summed over processes) and bytes of each stage."""
     patches: int
     """Patches that went through the model, counted where they did."""
     valid_pixels: int
     forward_s: float
     """Seconds in the network, summed over workers."""
     px_per_s: float
-    """Valid pixels over ``seconds``, of this run alone."""
+    """This and the next three are those of `geoseg.run.totals.Rates`."""
     km2_per_h: float | None
-    """Published area over ``seconds``; None without polygons, and if an earlier run did a part."""
+    device_share: float | None
+    cost_per_1000_km2: float | None
     warnings: list[str]
+
+    @property
+    def rates(self) -> Rates:
+        """How fast the run was."""
+        return Rates(self.px_per_s, self.km2_per_h, self.device_share, self.cost_per_1000_km2)
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -75,31 +85,19 @@ class Report:
 def make_report(
     plan: Plan,
     outcomes: Sequence[Outcome],
-    costs: Iterable[Cost],
+    totals: Totals,
     *,
     started_at: datetime,
-    seconds: float = 0.0,
     executor: str = "none",
     device: str = "none",
     workers: int = 0,
     batch_size: int = 0,
+    precision: str = "none",
+    hardware: str = "none",
     warnings: Sequence[str] = (),
     stopped: GeosegError | None = None,
 ) -> Report:
     """Sum up a run, also one that was stopped before its scenes were done."""
-    stages: dict[str, Counter[str]] = defaultdict(Counter)
-    patches = valid_pixels = 0
-    forward_s = 0.0
-    notes: list[str] = []
-    for cost in costs:
-        notes += cost.notes
-        if cost.stage == "resumed":
-            continue
-        stages[cost.stage].update({"units": 1, "bytes": cost.bytes})
-        stages[cost.stage]["seconds"] += cost.seconds  # type: ignore[assignment]
-        patches += cost.patches
-        valid_pixels += cost.valid_pixels
-        forward_s += cost.forward_s
     given = {str(Path(path).absolute()): place for place, path in enumerate(plan.settings.scenes)}
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
     scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
@@ -109,29 +107,29 @@ def make_report(
     missing = [scene.scene for scene in plan.scenes if scene.scene.scene_id not in known]
     scenes += [_failed(scene.path, scene.scene_id, reason, "unfinished" if stopped else "failed") for scene in missing]
     scenes.sort(key=lambda scene: given.get(str(Path(scene["path"]).absolute()), len(given)))
-    area_m2 = sum(scene.get("area_m2") or 0.0 for scene in scenes if scene["status"] == "done")
-    resumed = sum(outcome.resumed for outcome in outcomes)
+    rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,
         exit_code=int(stopped.exit_code if stopped else _exit_code(scenes)),
-        started_at=started_at.astimezone(UTC).isoformat(timespec="seconds"),
-        seconds=round(seconds, 3),
+        started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        seconds=round(totals.seconds, 3),
         executor=executor,
         device=device,
         workers=workers,
         batch_size=batch_size,
+        precision=precision,
+        hardware=hardware,
         model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
         software=software(),
         scenes=scenes,
-        resumed_blocks=resumed,
+        resumed_blocks=totals.resumed,
         retries=sum(outcome.retries for outcome in outcomes),
-        stages={name: {key: round(value, 3) for key, value in sums.items()} for name, sums in sorted(stages.items())},
-        patches=patches,
-        valid_pixels=valid_pixels,
-        forward_s=round(forward_s, 3),
-        px_per_s=round(valid_pixels / max(seconds, 1e-9), 1),
-        km2_per_h=round(area_m2 / 1e6 / max(seconds, 1e-9) * 3600, 1) if area_m2 and not resumed else None,
-        warnings=[*plan.warnings, *warnings, *sorted(notes)],
+        stages={name: _rounded(asdict(stage), 3) for name, stage in sorted(totals.stages.items())},
+        patches=totals.patches,
+        valid_pixels=totals.valid_pixels,
+        forward_s=round(totals.forward_s, 3),
+        **_rounded(asdict(rates), 6),
+        warnings=[*plan.warnings, *warnings, *sorted(totals.notes)],
     )
 
 
@@ -173,6 +171,10 @@ def _published(plan: Plan, path: str, scene_id: str, status: str, results: Mappi
 
 def _failed(path: str, scene_id: str, message: str, status: str = "failed") -> dict[str, Any]:
     return {"scene_id": scene_id, "path": path, "status": status, "error": message}
+
+
+def _rounded(numbers: Mapping[str, float | None], digits: int) -> dict[str, Any]:
+    return {key: None if number is None else round(number, digits) for key, number in numbers.items()}
 
 
 def _exit_code(scenes: Iterable[Mapping[str, Any]]) -> ExitCode:

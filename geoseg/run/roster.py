@@ -80,6 +80,10 @@ class Roster:
             return {"num_cpus": HAND_CPUS}
         return {"num_cpus": MODEL_CPU_SHARE * self._threads, "num_gpus": int(self._device == "cuda")}
 
+    def at_a_time(self, kind: str) -> int:
+        """Units that a process of a kind works on: a GPU computes one block while another is copied."""
+        return 2 if kind == MODEL and self._device == "cuda" else 1
+
     def places(self, kind: str) -> int:
         """How many processes of a kind fit on the nodes that are left."""
         return sum(self._places[kind].values())

@@ -23,7 +23,7 @@ from obstore.store import S3Store
 
 from geoseg.errors import SettingsError
 from geoseg.run import faults
-from geoseg.run.storage import checked, is_temporary, temporary_name
+from geoseg.run.storage import Buffer, checked, is_temporary, temporary_name
 
 # Requests are kept small, so that one which takes long is one that hangs.
 PART_BYTES = 16 << 20
@@ -82,7 +82,7 @@ class S3Storage:
         """The folder as s3://bucket/prefix."""
         return "/".join(filter(None, (f"s3://{self.bucket}", self.prefix)))
 
-    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:  # noqa: ARG002 -- S3 always does
+    def put(self, key: str, data: Buffer, *, sync: bool = True) -> None:  # noqa: ARG002 -- S3 always does
         """Send the object in one request, or in parts that appear together."""
         faults.hit("put", "before-rename", key)
         with self._explaining(checked(key)) as store:

@@ -8,6 +8,7 @@ from geoseg.grid.tiling import Block
 from geoseg.run.executor import Ref
 from geoseg.run.gate import AROUND, BEFORE, Gate, Place
 from geoseg.run.plan import ScenePlan
+from geoseg.run.publishing import Staged
 from geoseg.run.records import Record
 
 Then = Callable[..., None]
@@ -53,8 +54,12 @@ class SceneProgress:
     """Predicted blocks that wait to be finished, and the attempt they are."""
     under_way: int = 0
     """Blocks from the start of their reading until they are finished."""
+    decided: int = 0
+    """Blocks that are finished."""
     passed: int = 0
     """Blocks that are through the present pass over the scene."""
+    staged: list[Staged] = field(default_factory=list)
+    """Parts of the results that await the others."""
     components: int = 0
     resumed: int = 0
     retries: int = 0

@@ -4,26 +4,37 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 
 from rich.console import Console
 from rich.markup import escape
 
 from geoseg.config import Settings
 from geoseg.errors import GeosegError, LockLostError, OutputError
-from geoseg.model.inference import Inference
+from geoseg.model.hardware import Hardware, find_hardware
+from geoseg.model.inference import Inference, Started, choose_precision
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.redact import redact
 from geoseg.run.executor import Executor, InlineExecutor
 from geoseg.run.interrupt import Stop, stop_on_signals
 from geoseg.run.lock import Lock
 from geoseg.run.pipeline import Order, Pipeline
-from geoseg.run.plan import Plan, ScenePlan, Survey, check_output, make_plan, new_run_id, patch_px, survey
+from geoseg.run.plan import (
+    Plan,
+    ScenePlan,
+    Survey,
+    check_device_memory,
+    check_output,
+    make_plan,
+    new_run_id,
+    patch_px,
+    survey,
+)
 from geoseg.run.progress import Display
 from geoseg.run.report import Report, make_report, write_report
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK
+from geoseg.run.totals import Totals
 
 
 def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
@@ -68,28 +79,29 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     _warn(console, found.warnings)
     storage, started_at = open_storage(found.settings.output), datetime.now(UTC)
     if not found.scenes:
-        plan = make_plan(found, run_id, "cpu", 1)
-        return write_report(make_report(plan, [], [], started_at=started_at), plan)
+        plan = make_plan(found, run_id, find_hardware("cpu"), 1)
+        return write_report(make_report(plan, [], Totals(0), started_at=started_at), plan)
     if found.settings.run.address != "inline":
         console.print("starting Ray, or connecting to it ...", highlight=False)
-    costs: list[Cost] = []
     stopped: GeosegError | None = None
     with ExitStack() as stack:
         executor = stack.enter_context(closing(_open_executor(found)))
-        plan = make_plan(found, run_id, executor.device, executor.workers)
+        plan = make_plan(found, run_id, executor.hardware, executor.workers)
         _warn(console, plan.warnings[len(found.warnings) :])
         for folder in plan.stale:
             storage.delete_all(folder)
-        batch_size = 0
+        predictors = Started(0)
         if plan.scenes:
-            batch_size = executor.start(plan.bundle, _inference(plan, executor.device), plan.block_bytes)
+            predictors = executor.start(plan.bundle, _inference(plan, executor.hardware), plan.block_bytes)
+            check_device_memory(plan, executor.hardware, predictors)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
-        started_at, started = datetime.now(UTC), perf_counter()
-        display = stack.enter_context(Display(console, plan.block_count))
+        started_at = datetime.now(UTC)
+        totals = Totals(executor.workers, found.settings.run.price_per_hour)
+        display = stack.enter_context(Display(console, plan.block_count, totals))
 
         def watch(scene: ScenePlan, cost: Cost) -> None:
-            costs.append(cost)
-            display.update(scene, cost)
+            totals.add(scene, cost)
+            display.update(scene)
 
         pipeline = Pipeline(executor, watch, check, order)
         try:
@@ -101,13 +113,14 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     report = make_report(
         plan,
         pipeline.outcomes,
-        costs,
+        totals,
         started_at=started_at,
-        seconds=perf_counter() - started,
         executor=executor.description,
         device=executor.device,
         workers=executor.workers,
-        batch_size=batch_size,
+        batch_size=predictors.batch_size,
+        precision=choose_precision(plan.settings.run.precision, plan.bundle, executor.hardware),
+        hardware=executor.hardware.name,
         warnings=(*pipeline.warnings, *executor.warnings),
         stopped=stopped,
     )
@@ -143,10 +156,16 @@ def _open_executor(found: Survey) -> Executor:
     return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(found.settings.output).url)
 
 
-def _inference(plan: Plan, device: str) -> Inference:
+def _inference(plan: Plan, hardware: Hardware) -> Inference:
     run = plan.settings.run
-    batch_size = None if run.batch_size == "auto" else run.batch_size
-    return Inference(device, patch_px(plan.settings, plan.bundle), batch_size, run.threads, run.on_nonfinite)
+    return Inference(
+        device=hardware.device,
+        patch_px=patch_px(plan.settings, plan.bundle),
+        batch_size=None if run.batch_size == "auto" else run.batch_size,
+        threads=run.threads,
+        on_nonfinite=run.on_nonfinite,
+        precision=choose_precision(run.precision, plan.bundle, hardware),
+    )
 
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:

@@ -1,14 +1,29 @@
 """How large a block may be: pure functions that project bytes and work."""
 
+from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
+from geoseg.model.hardware import Hardware
 
 SCORE_BYTES = 4
 BLOCKS_PER_WORKER = 4
 """A scene is cut into at least this many blocks for each worker where the stride allows, so that all have work."""
-MEMORY_BYTES = {"cpu": 1 << 30, "cuda": 4 << 30}
-"""What one block may take by default."""
+CPU_BLOCK_BYTES = 1 << 30
+"""What one block may take by default in a machine's memory."""
+GPU_BLOCK_SHARE, MOST_GPU_BLOCK_BYTES = 0.25, 16 << 30
+"""What one block may take by default of a GPU's memory."""
+GPU_USABLE_SHARE = 0.9
+"""Of a GPU's memory: the rest is CUDA's own, and what the allocator cannot give away."""
+BLOCKS_ON_GPU = 1.5
+"""One at work and the pixels of the next, which are less than half of it."""
 BLOCK_PIXELS = {"cpu": 1 << 22, "cuda": 1 << 26}
 """Pixels a common U-Net does in about a minute: a unit of work that is cheap to lose and dear to schedule."""
+
+
+def default_block_bytes(hardware: Hardware) -> int:
+    """What one block may take where nothing is said."""
+    if hardware.device == "cpu":
+        return CPU_BLOCK_BYTES
+    return min(MOST_GPU_BLOCK_BYTES, int(GPU_BLOCK_SHARE * hardware.memory_bytes))
 
 
 def strip_bytes(block_px: int, lattice: Lattice, classes: int) -> int:
@@ -34,6 +49,58 @@ def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_byt
     strips = 2 * overlap * (rows + cols + overlap)
     # Raw pixels, mask and the int32 scores; best score, class and confidence of the core; bands and spill.
     return covered * (pixel_bytes + 1 + SCORE_BYTES * classes) + rows * cols * 8 + strips * SCORE_BYTES * classes
+
+
+def project_batch_bytes(batch_size: int, patch_px: int, bands: int, classes: int) -> int:
+    """Bytes of a batch beside what the network itself takes: raw and scaled values, logits, probabilities, scores.
+
+    Args:
+        batch_size: Patches of a forward pass.
+        patch_px: Side of a patch.
+        bands: Bands of the input.
+        classes: Number of classes.
+    """
+    # Raw, a step of the scaling and its result; and of the output as it comes, in float32, activated and quantised.
+    return batch_size * patch_px**2 * 4 * (4 * bands + 4 * classes)
+
+
+def require_device_memory(
+    block_px: int, lattice: Lattice, classes: int, pixel_bytes: int, *, rest_bytes: int, hardware: Hardware
+) -> None:
+    """Refuse blocks that cannot fit on the GPU beside the network; on a CPU everything passes.
+
+    Args:
+        block_px: Side of the blocks.
+        lattice: The scene's patches.
+        classes: Number of classes.
+        pixel_bytes: Bytes of a pixel's raw bands.
+        rest_bytes: What a batch and the network take.
+        hardware: The GPU.
+
+    Raises:
+        SettingsError: Names the largest block that would fit.
+    """
+    room_bytes = int((GPU_USABLE_SHARE * hardware.memory_bytes - rest_bytes) / BLOCKS_ON_GPU)
+    needed_bytes = project_block_bytes(block_px, lattice, classes, pixel_bytes)
+    if hardware.device == "cpu" or needed_bytes <= room_bytes:
+        return
+    largest = largest_block_px(lattice, classes, pixel_bytes, room_bytes)
+    raise SettingsError(
+        f"tiling.block_px={block_px} needs {needed_bytes * BLOCKS_ON_GPU / 2**30:.2f} GiB on the GPU beside "
+        f"{rest_bytes / 2**30:.2f} GiB of a batch in the network, and {hardware.name} has "
+        f"{hardware.memory_bytes / 2**30:.3g} GiB. "
+        + (f"Set tiling.block_px={largest}." if largest else "Set run.batch_size or tiling.patch_px lower.")
+    )
+
+
+def largest_block_px(lattice: Lattice, classes: int, pixel_bytes: int, memory_bytes: int) -> int | None:
+    """The largest block that a memory holds, a multiple of the stride; None if not even one of a stride fits."""
+    stride = lattice.rows.stride_px
+    strides = -(-max(lattice.rows.size_px, lattice.cols.size_px) // stride)
+    sides = (count * stride for count in range(strides, 0, -1))
+    return next(
+        (side for side in sides if project_block_bytes(side, lattice, classes, pixel_bytes) <= memory_bytes), None
+    )
 
 
 def choose_block_px(

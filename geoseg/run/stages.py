@@ -6,14 +6,13 @@ finished block has to say to others lies in the store.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish, unscored
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.raster.holes import describe_holes, read_around_holes
 from geoseg.raster.sparse import has_data
@@ -37,6 +36,9 @@ class Cost:
     """Wall time of the unit."""
     bytes: int = 0
     """Pixels read or files written."""
+    cpu_seconds: float = 0.0
+    """CPU time of its process meanwhile, all threads. A process does one unit at a time, so this is the unit's own;
+    in an inline run the driver's threads, for lock and progress, are in it too."""
     patches: int = 0
     """Patches that went through the model."""
     forward_s: float = 0.0
@@ -47,6 +49,18 @@ class Cost:
     """Regions of one class in a finished block."""
     notes: tuple[str, ...] = ()
     """What the report should tell of it: pixels that could not be decoded, logits that are not finite."""
+
+
+class Clock:
+    """Tells what a unit took since the clock was made."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._wall_s, self._cpu_s = stage, perf_counter(), process_time()
+
+    def cost(self, **more: Any) -> Cost:
+        """What the unit took until now; with the values of other fields of `Cost`."""
+        seconds, cpu_seconds = perf_counter() - self._wall_s, process_time() - self._cpu_s
+        return Cost(self._stage, seconds, cpu_seconds=cpu_seconds, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +100,9 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPi
         SceneError: If the file cannot be read there.
     """
     faults.hit("read", "start", block.name)
-    started = perf_counter()
+    clock = Clock("read")
     if not has_data(plan.scene, plan.selection, block.read):
-        return (_keep_blank(plan, block, started), BLANK), None
+        return (_keep_blank(plan, block, clock), BLANK), None
     pixels, valid, holes = read_around_holes(plan.scene, plan.selection, block.read)
     core_valid = valid[block.core.slices(block.read)]
     notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
@@ -98,9 +112,9 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPi
     elif core_valid.any():
         found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes)
     else:
-        return (_keep_blank(plan, block, started, notes), BLANK), None
+        return (_keep_blank(plan, block, clock, notes), BLANK), None
     faults.hit("read", "end", block.name)
-    return (Cost("read", perf_counter() - started, pixels.nbytes + valid.nbytes), found[0]), found[1]
+    return (clock.cost(bytes=pixels.nbytes + valid.nbytes), found[0]), found[1]
 
 
 def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: BlockPixels) -> tuple[Cost, Scored]:
@@ -110,21 +124,21 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
         SceneError: If the logits of a patch are not finite.
     """
     faults.hit("predict", "start", block.name)
-    started = perf_counter()
+    clock = Clock("predict")
     result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
     faults.hit("predict", "end", block.name)
     notes = tuple(f"{plan.scene.path}: logits are not finite in {patch}, nodata there." for patch in result.not_finite)
-    cost = Cost("predict", perf_counter() - started, patches=result.patches, forward_s=result.forward_s)
+    cost = clock.cost(patches=result.patches, forward_s=result.forward_s)
     return cost, Scored(result.scores, result.spill, (*read.notes, *notes))
 
 
 def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
-    """Add the neighbours' spill, decide the bands, and keep the finished block with its rim and strips in the store.
+    """Add the neighbours' spill, decide the bands, and keep the finished block, its components and strips in the store.
 
     Its west, north and north-west neighbours are finished: they left their strips there.
     """
     faults.hit("finish", "start", block.name)
-    started = perf_counter()
+    clock = Clock("finish")
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     class_map = finish(
         own.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, BEFORE)), len(plan.legend)
@@ -132,26 +146,26 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
     labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
-    facts = {
-        "valid_pixels": int(np.count_nonzero(class_map.classes != NODATA_CLASS)),
+    facts: dict[str, Any] = {
+        "valid_pixels": int(np.count_nonzero(class_map.confidence)),
         "components": len(labels.components) if labels else 0,
         "notes": own.notes,
     }
-    stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels.rim if labels else None, facts)
+    stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels, facts)
     faults.hit("finish", "end", block.name)
-    return finished_cost("finish", facts, perf_counter() - started, stored_bytes)
+    return clock.cost(bytes=stored_bytes, **facts)
 
 
-def _keep_blank(plan: ScenePlan, block: Block, started: float, notes: tuple[str, ...] = ()) -> Cost:
+def _keep_blank(plan: ScenePlan, block: Block, clock: Clock, notes: tuple[str, ...] = ()) -> Cost:
     """Finish a block without a valid pixel; no neighbour's spill can change that."""
     plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes})
     faults.hit("read", "end", block.name)
-    return Cost("read", perf_counter() - started, notes=notes)
+    return clock.cost(notes=notes)
 
 
-def finished_cost(stage: str, facts: Mapping[str, Any], seconds: float = 0.0, stored_bytes: int = 0) -> Cost:
-    """What a finished block took, with the facts of its record."""
-    return Cost(stage, seconds, stored_bytes, **{**facts, "notes": tuple(facts["notes"])})
+def resumed_cost(facts: Mapping[str, Any]) -> Cost:
+    """What a block took that an earlier run finished: nothing; with the facts of its record."""
+    return Cost("resumed", **{**facts, "notes": tuple(facts["notes"])})
 
 
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from geoseg.errors import SettingsError
 
+Buffer = bytes | memoryview
+"""Bytes to be written; a view of them saves a copy."""
+
 
 class Storage(Protocol):
     """What a run needs of the place its output lies in. A value: cheap to make, to compare and to send to a worker.
@@ -25,7 +28,7 @@ class Storage(Protocol):
     def url(self) -> str:
         """The place, for messages; holds no credentials."""
 
-    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+    def put(self, key: str, data: Buffer, *, sync: bool = True) -> None:
         """Write an object, replacing an earlier one.
 
         With ``sync`` it survives a power cut from then on. Without, such a cut may take it, or leave another content.

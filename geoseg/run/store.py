@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
-from geoseg.grid.window import Window
 from geoseg.publish.sorting import write_table
 from geoseg.run.pack import pack, unpack
 from geoseg.run.records import Record, Records
-from geoseg.run.storage import Storage
-from geoseg.vector.blocks import Unfinished
+from geoseg.run.storage import Buffer, Storage
+from geoseg.vector.blocks import BlockLabels, Unfinished, blank_labels
 from geoseg.vector.components import Components
 from geoseg.vector.minimum_area import Boundaries, Changes
 from geoseg.vector.seams import Place, Rim, blank_rim
@@ -30,6 +30,8 @@ WORK = ".work"
 """Folder of the output that holds what is not committed yet."""
 BLOCKS, MERGED, GRAPHS, CHANGES, TRACED = "blocks", "merged", "graphs", "changes", "traced"
 """Kinds of records: finished blocks; their classes after the minimum area; graph; changes of class; polygons."""
+STRIPS = {(0, -1): "east", (-1, 0): "south", (-1, -1): "south_east"}
+"""The strip of a neighbour that reaches into a block, by the step to the neighbour."""
 READERS = 16
 """Records that are read at a time: each is small, and may come from far away."""
 SCENE = "scene"
@@ -84,15 +86,14 @@ class SceneStore:
         return self.records.storage
 
     def put_finished(
-        self, block: Block, class_map: ClassMap, spill: Spill, rim: Rim | None, facts: Mapping[str, Any]
+        self, block: Block, class_map: ClassMap, spill: Spill, labels: BlockLabels | None, facts: Mapping[str, Any]
     ) -> int:
-        """Keep a finished block, its rim, and the strips that its neighbours need; the bytes it takes."""
-        planes = np.stack([class_map.classes, class_map.confidence])
-        parts = {"classes": planes.tobytes()}
-        if rim is not None:
-            parts["rim"] = pack(rim)
-        if spill != Spill(None, None, None):
-            parts["strips"] = pack(spill)
+        """Keep a finished block, its components, and the strips that its neighbours need; the bytes it takes."""
+        parts: dict[str, Buffer] = {"classes": _bytes(class_map.classes), "confidence": _bytes(class_map.confidence)}
+        if labels is not None:
+            parts |= _labels(labels)
+        strips = {name: getattr(spill, name) for name in STRIPS.values()}
+        parts |= {name: pack(strip) for name, strip in strips.items() if strip is not None}
         return self.records.put(BLOCKS, block.name, facts, **parts)
 
     def put_blank(self, block: Block, facts: Mapping[str, Any]) -> int:
@@ -110,21 +111,25 @@ class SceneStore:
 
     def take_spill(self, before: Mapping[Place, Block]) -> list[Strip]:
         """The strips that reach into a block, of its west, north and north-west neighbours by their step to it."""
-        strips = []
-        for (down, right), block in before.items():
-            data = self.records.get(BLOCKS, block.name, "strips")
-            spill = Spill(None, None, None) if data is None else unpack(Spill, data)
-            strips.append({(0, -1): spill.east, (-1, 0): spill.south, (-1, -1): spill.south_east}[down, right])
-        return [strip for strip in strips if strip is not None]
+        found = (self.records.get(BLOCKS, block.name, STRIPS[step]) for step, block in before.items())
+        return [unpack(Strip, data) for data in found if data is not None]
 
-    def class_map(self, block: Block, *, merged: bool = False) -> ClassMap:
-        """A finished block; with ``merged`` after the minimum area."""
-        return _class_map(self.records.get(MERGED if merged else BLOCKS, block.name, "classes"), block.core)
+    def classes(self, block: Block) -> NDArray[np.uint8]:
+        """Class ids of a finished block, shape of its core."""
+        return self._plane(block, "classes", NODATA_CLASS)
 
-    def put_merged(self, block: Block, class_map: ClassMap, rim: Rim) -> int:
-        """Keep a block after the minimum area; the bytes it takes."""
-        planes = np.stack([class_map.classes, class_map.confidence])
-        return self.records.put(MERGED, block.name, {}, classes=planes.tobytes(), rim=pack(rim))
+    def confidence(self, block: Block) -> NDArray[np.uint8]:
+        """Confidence of a finished block, shape of its core."""
+        return self._plane(block, "confidence", NODATA_CONFIDENCE)
+
+    def labels(self, block: Block, *, merged: bool = False) -> BlockLabels:
+        """The components of a finished block; with ``merged`` after the minimum area."""
+        data = self.records.get(MERGED if merged else BLOCKS, block.name, "labels")
+        return blank_labels(block.core) if data is None else unpack(BlockLabels, data)
+
+    def put_merged(self, block: Block, labels: BlockLabels) -> int:
+        """Keep the components of a block after the minimum area; the bytes they take."""
+        return self.records.put(MERGED, block.name, {}, **_labels(labels))
 
     def rims(self, around: Mapping[Place, Block], *, merged: bool = False) -> dict[Place, Rim]:
         """Rims of a block's neighbours by their step from it."""
@@ -152,7 +157,7 @@ class SceneStore:
 
     def put_traced(self, block: Block, polygons: pa.Table, rest: Rest) -> int:
         """Keep the polygons inside a block, and what goes on in others; the bytes they take."""
-        parts = {"rest": pack(rest)}
+        parts: dict[str, Buffer] = {"rest": pack(rest)}
         if len(polygons):
             parts["polygons"] = write_table(polygons)
         return self.records.put(TRACED, block.name, {"polygons": len(polygons)}, **parts)
@@ -190,11 +195,18 @@ class SceneStore:
             found = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
             return [data for data in found if data is not None]
 
+    def _plane(self, block: Block, part: str, nothing: int) -> NDArray[np.uint8]:
+        """Pixels of a block, shape of its core, read-only; ``nothing`` everywhere in one that has none."""
+        data = self.records.get(BLOCKS, block.name, part)
+        pixels = np.broadcast_to(np.uint8(nothing), block.core.shape)
+        return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
 
-def _class_map(data: bytes | None, window: Window) -> ClassMap:
-    if data is None:
-        nothing = np.full(window.shape, NODATA_CLASS, np.uint8), np.full(window.shape, NODATA_CONFIDENCE, np.uint8)
-        return ClassMap(window, *nothing)
-    # A copy can be written to: compiled functions would be compiled once more for arrays that cannot.
-    classes, confidence = np.frombuffer(data, np.uint8).reshape(2, *window.shape).copy()
-    return ClassMap(window, classes, confidence)
+
+def _labels(labels: BlockLabels) -> dict[str, Buffer]:
+    """The components of a block for itself, and what its neighbours need to know of them."""
+    return {"labels": pack(labels), "rim": pack(labels.rim)}
+
+
+def _bytes(pixels: NDArray[np.uint8]) -> Buffer:
+    """The bytes of an array, without a copy if they lie in order."""
+    return np.ascontiguousarray(pixels).data.cast("B")

@@ -5,7 +5,6 @@ first for the graph of components, which decides who takes whose class, then for
 """
 
 from dataclasses import replace
-from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from geoseg.publish.polygons import build_table
 from geoseg.run import faults
 from geoseg.run.gate import AROUND, blocks_at
 from geoseg.run.plan import ScenePlan
-from geoseg.run.stages import Cost, find_labels
+from geoseg.run.stages import Clock, Cost, find_labels
 from geoseg.run.store import GRAPHS, MERGED, TRACED, Graph, Rest
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, recolour, trace_block
@@ -30,22 +29,21 @@ from geoseg.vector.undissolved import without_aliases
 def find_graph(plan: ScenePlan, block: Block) -> Cost:
     """Find a block's components, their common boundaries and what goes on beyond its borders."""
     faults.hit("graph", "start", block.name)
-    started = perf_counter()
+    clock = Clock("trace")
     neighbours = blocks_at(plan.tiling, block, AROUND)
     if plan.store.is_blank(block, *neighbours.values()):
-        return Cost("trace", perf_counter() - started, plan.store.put_nothing(GRAPHS, block))
-    labels = find_labels(plan, plan.store.class_map(block))
-    around = plan.store.rims(neighbours)
+        return clock.cost(bytes=plan.store.put_nothing(GRAPHS, block))
+    labels, around = plan.store.labels(block), plan.store.rims(neighbours)
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
     kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     faults.hit("graph", "end", block.name)
-    return Cost("trace", perf_counter() - started, kept_bytes)
+    return clock.cost(bytes=kept_bytes)
 
 
 def absorb_small(plan: ScenePlan) -> Cost:
     """Decide on the whole scene's graph which components are too small and whose class they take."""
     faults.hit("absorb", "start", plan.scene.scene_id)
-    started = perf_counter()
+    clock = Clock("trace")
     graphs = plan.store.graphs(plan.tiling.blocks())
     changes = absorb(
         concatenate([graph.components for graph in graphs]),
@@ -55,38 +53,37 @@ def absorb_small(plan: ScenePlan) -> Cost:
     )
     kept_bytes = plan.store.put_changes(changes)
     faults.hit("absorb", "end", plan.scene.scene_id)
-    return Cost("trace", perf_counter() - started, kept_bytes)
+    return clock.cost(bytes=kept_bytes)
 
 
 def recolour_block(plan: ScenePlan, block: Block) -> Cost:
-    """Give small components of a block their new class; keep it beside the class map, with its new rim."""
+    """Give small components of a block their new class; keep the components that come of it."""
     faults.hit("recolour", "start", block.name)
-    started = perf_counter()
+    clock = Clock("trace")
     if plan.store.is_blank(block):
-        return Cost("trace", perf_counter() - started, plan.store.put_nothing(MERGED, block))
-    finished = plan.store.class_map(block)
-    changed = recolour(find_labels(plan, finished), plan.store.changes())
-    merged = ClassMap(block.core, without_aliases(changed, plan.polygons.undissolved), finished.confidence)
-    kept_bytes = plan.store.put_merged(block, merged, find_labels(plan, merged).rim)
+        return clock.cost(bytes=plan.store.put_nothing(MERGED, block))
+    changed = recolour(plan.store.labels(block), plan.store.changes())
+    classes = without_aliases(changed, plan.polygons.undissolved)
+    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
+    kept_bytes = plan.store.put_merged(block, merged)
     faults.hit("recolour", "end", block.name)
-    return Cost("trace", perf_counter() - started, kept_bytes)
+    return clock.cost(bytes=kept_bytes)
 
 
 def trace_finished(plan: ScenePlan, block: Block) -> Cost:
     """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the rest."""
     faults.hit("trace", "start", block.name)
-    started = perf_counter()
+    clock = Clock("trace")
     neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.min_area_px > 1
     if plan.store.is_blank(block, *neighbours.values()):
-        return Cost("trace", perf_counter() - started, plan.store.put_nothing(TRACED, block))
-    labels = find_labels(plan, plan.store.class_map(block, merged=merged))
-    around = plan.store.rims(neighbours, merged=merged)
+        return clock.cost(bytes=plan.store.put_nothing(TRACED, block))
+    labels, around = plan.store.labels(block, merged=merged), plan.store.rims(neighbours, merged=merged)
     polygons, unfinished = trace_block(
         labels, around, _shape(plan), cut_px=_cut_px(plan), simplify_px=plan.polygons.simplify_px
     )
     kept_bytes = plan.store.put_traced(block, polygon_table(plan, polygons), Rest(unfinished, _seams(labels, around)))
     faults.hit("trace", "end", block.name)
-    return Cost("trace", perf_counter() - started, kept_bytes)
+    return clock.cost(bytes=kept_bytes)
 
 
 def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
 from geoseg.vector.compiled import compiled
-from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.components import NO_COMPONENT, Runs
 from geoseg.vector.names import is_among
 
 UP, RIGHT, DOWN, LEFT = range(4)
@@ -25,6 +25,16 @@ TURN, NODE, SEEN = 16, 32, 64
 
 VERTEX = TURN | NODE
 """A corner that is a vertex of some arc of some block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """The pixel corners of a block."""
+
+    bits: NDArray[np.uint8]
+    """`TURN`, `NODE` and 1 << heading of each vertex, 0 of all other corners; shape (H + 1, W + 1)."""
+    vertices: NDArray[np.int64]
+    """Index of each vertex in ``bits.ravel()``, ascending; shape (V,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +78,17 @@ NO_ARCS = Arcs(
 )
 
 
-def find_corners(classes: NDArray[np.uint8], core: Window, shape: tuple[int, int], cut_px: int) -> NDArray[np.uint8]:
-    """Tell which cracks meet in each pixel corner of a block, and whether it is a vertex.
+def find_corners(classes: Runs, core: Window, shape: tuple[int, int], cut_px: int) -> Corners:
+    """Find the vertices of a block and which cracks meet in each. Only where a run begins there can be one.
 
     Args:
-        classes: Class ids of the core and one pixel around it, shape (H + 2, W + 2); 255 outside the scene.
+        classes: Class ids of the core and one pixel around it, (H + 2, W + 2) in all; 255 outside the scene.
         core: The block's window in the scene; its borders lie on the cut lattice or the scene's rim.
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
 
     Returns:
-        Bits as `TURN`, `NODE` and 1 << heading, shape (H + 1, W + 1). A crack between two blocks belongs to the one
-        south or east of it; the vertices are those of all arcs.
+        The vertices of all arcs. A crack between two blocks belongs to the one south or east of it.
 
     Raises:
         ValueError: If the core does not start on the cut lattice, or ends neither there nor at the scene's rim.
@@ -87,16 +96,20 @@ def find_corners(classes: NDArray[np.uint8], core: Window, shape: tuple[int, int
     borders = (core.row, core.col, core.row_stop % shape[0], core.col_stop % shape[1])
     if any(border % cut_px for border in borders):
         raise ValueError(f"The block {core} does not lie on the cut lattice of {cut_px} pixels of a scene of {shape}.")
-    corners = np.empty((core.height + 1, core.width + 1), np.uint8)
+    bits = np.zeros((core.height + 1, core.width + 1), np.uint8)
+    # A corner has a run that begins at it in the row above or below, or lies on the lattice.
+    vertices = np.empty(2 * len(classes.starts) + bits.shape[0] * (bits.shape[1] // cut_px + 1), np.int64)
     # Cracks on the last row and column of corners belong to the next block, if there is one.
     last_row = core.height + (core.row_stop == shape[0])
     last_col = core.width + (core.col_stop == shape[1])
-    _mark(classes, core.row, core.col, last_row, last_col, cut_px, corners)
-    return corners
+    count = _mark(
+        classes.offsets, classes.starts, classes.values, core.row, core.col, last_row, last_col, cut_px, bits, vertices
+    )
+    return Corners(bits, vertices[:count].copy())
 
 
 def trace_arcs(
-    corners: NDArray[np.uint8], core: Window, labels: NDArray[np.int32], names: NDArray[np.int64],
+    corners: Corners, core: Window, labels: Runs, names: NDArray[np.int64],
     north: NDArray[np.int64], west: NDArray[np.int64],
 ) -> Arcs:  # fmt: skip
     """Follow the cracks that a block owns.
@@ -106,7 +119,7 @@ def trace_arcs(
     Args:
         corners: What `find_corners` returned. Its cracks are used up; its vertices stay.
         core: The block's window in the scene.
-        labels: Component of each pixel of the core, shape (H, W), -1 for none.
+        labels: Component of each pixel of the core, -1 for none.
         names: First pixel of each component.
         north: First pixel of the component of each pixel of the row above the core, shape (W,), -1 for none.
         west: The same for the column on the left of the core, shape (H,).
@@ -114,16 +127,19 @@ def trace_arcs(
     Returns:
         The arcs, in scene pixels.
     """
-    nodes, turns = _count(corners)
+    kinds = corners.bits.ravel()[corners.vertices]
+    nodes, turns = (int(np.count_nonzero(kinds & kind)) for kind in (NODE, TURN))
     # A node ends up to four arcs, a turn lies on one and may start it.
     xy = np.empty((4 * nodes + 2 * turns, 2), np.int32)
     offsets = np.zeros(2 * nodes + turns + 1, np.int64)
     headings = np.empty((2, 2 * nodes + turns), np.uint8)
-    count = _trace(corners, xy, offsets, headings)
+    count = _trace(corners.bits, corners.vertices, xy, offsets, headings)
     offsets, headings = offsets[: count + 1].copy(), headings[:, :count].copy()
     xy = xy[: offsets[-1]].copy()
     sides = np.empty((2, count), np.int64)
-    _name_sides(xy, offsets, headings[0], labels, names, north, west, sides)
+    # Not the bare arrays: those from a store cannot be written to, and would be compiled for once more.
+    runs = labels.offsets.copy(), labels.starts.copy(), labels.values.copy()
+    _name_sides(xy, offsets, headings[0], *runs, core.width, names.copy(), north.copy(), west.copy(), sides)
     xy += np.array([core.col, core.row], np.int32)
     return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1])
 
@@ -153,57 +169,72 @@ def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
 
 @compiled
 def _mark(
-    classes: NDArray[np.uint8], row: int, col: int, last_row: int, last_col: int, cut_px: int,
-    corners: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Fill ``corners``; cracks from ``last_row`` and ``last_col`` on along these lines are another block's."""
-    for r in range(corners.shape[0]):
-        cut_row = (row + r) % cut_px == 0
-        for c in range(corners.shape[1]):
-            nw, ne = classes[r, c], classes[r, c + 1]
-            sw, se = classes[r + 1, c], classes[r + 1, c + 1]
-            if nw == ne and nw == sw and nw == se:
-                corners[r, c] = 0
-                continue
-            up, right, down, left = nw != ne, ne != se, se != sw, sw != nw
-            vertical, horizontal = up or down, right or left
-            degree = int(up) + int(right) + int(down) + int(left)
-            bits = 0
-            if degree > 2 or (cut_row and vertical) or ((col + c) % cut_px == 0 and horizontal):
-                bits = NODE
-            elif vertical and horizontal:
-                bits = TURN
-            if c < last_col:
-                bits |= (int(up and r > 0) << UP) | (int(down and r < corners.shape[0] - 1) << DOWN)
-            if r < last_row:
-                bits |= (int(left and c > 0) << LEFT) | (int(right and c < corners.shape[1] - 1) << RIGHT)
-            corners[r, c] = bits
+    offsets: NDArray[np.int64], starts: NDArray[np.int32], values: NDArray[np.uint8], row: int, col: int,
+    last_row: int, last_col: int, cut_px: int, corners: NDArray[np.uint8], vertices: NDArray[np.int64],
+) -> int:  # fmt: skip
+    """Write the bits and indices of the vertices; return their number.
+
+    Cracks from ``last_row`` and ``last_col`` on along these lines are another block's.
+    """
+    height, width = corners.shape
+    count = 0
+    for r in range(height):
+        above, above_stop, below, below_stop = offsets[r], offsets[r + 1], offsets[r + 1], offsets[r + 2]
+        on_row = (row + r) % cut_px == 0
+        c = 0
+        while c < width:
+            nw, sw = values[above], values[below]
+            above += _end(starts, above, above_stop, width) == c
+            below += _end(starts, below, below_stop, width) == c
+            ne, se = values[above], values[below]
+            bits = _kind(nw, ne, se, sw, on_row, (col + c) % cut_px == 0)
+            if bits:
+                if c < last_col:
+                    bits |= (int(nw != ne and r > 0) << UP) | (int(sw != se and r < height - 1) << DOWN)
+                if r < last_row:
+                    bits |= (int(nw != sw and c > 0) << LEFT) | (int(ne != se and c < width - 1) << RIGHT)
+                corners[r, c] = bits
+                vertices[count] = r * width + c
+                count += 1
+            # On to where a run ends; along a crack no farther than to the next line of the lattice.
+            line = c + cut_px - (col + c) % cut_px if ne != se else width
+            c = min(_end(starts, above, above_stop, width), _end(starts, below, below_stop, width), line)
+    return count
 
 
 @compiled
-def _count(corners: NDArray[np.uint8]) -> tuple[int, int]:
-    nodes = turns = 0
-    for corner in corners.flat:
-        nodes += (corner & NODE) != 0
-        turns += (corner & TURN) != 0
-    return nodes, turns
+def _end(starts: NDArray[np.int32], run: int, stop: int, width: int) -> int:
+    """Column of the corner at which a run ends; the pixels, unlike the corners, have a halo. ``width`` for the last."""
+    return starts[run + 1] - 1 if run + 1 < stop else width
+
+
+@compiled
+def _kind(nw: int, ne: int, se: int, sw: int, on_row: bool, on_col: bool) -> int:
+    """Tell what the corner of four pixels is: `NODE`, `TURN` or 0."""
+    up, right, down, left = nw != ne, ne != se, se != sw, sw != nw
+    vertical, horizontal = up or down, right or left
+    if int(up) + int(right) + int(down) + int(left) > 2 or (on_row and vertical) or (on_col and horizontal):
+        return NODE
+    return TURN if vertical and horizontal else 0
 
 
 @compiled
 def _trace(
-    corners: NDArray[np.uint8], xy: NDArray[np.int32], offsets: NDArray[np.int64], headings: NDArray[np.uint8]
-) -> int:
+    corners: NDArray[np.uint8], vertices: NDArray[np.int64], xy: NDArray[np.int32], offsets: NDArray[np.int64],
+    headings: NDArray[np.uint8],
+) -> int:  # fmt: skip
     """Trace arcs from all nodes, then from the turns that no arc has passed; return their number."""
     count = 0
+    width = corners.shape[1]
     for kind in (NODE, TURN):
-        for r in range(corners.shape[0]):
-            for c in range(corners.shape[1]):
-                if corners[r, c] & (VERTEX | SEEN) != kind:
-                    continue
-                for heading in range(4):
-                    if corners[r, c] & (1 << heading):
-                        offsets[count + 1] = _follow(corners, r, c, heading, xy, offsets[count], headings[:, count])
-                        count += 1
+        for vertex in vertices:
+            r, c = vertex // width, vertex % width
+            if corners[r, c] & (VERTEX | SEEN) != kind:
+                continue
+            for heading in range(4):
+                if corners[r, c] & (1 << heading):
+                    offsets[count + 1] = _follow(corners, r, c, heading, xy, offsets[count], headings[:, count])
+                    count += 1
     return count
 
 
@@ -237,9 +268,24 @@ def _follow(
 
 
 @compiled
+def _run_at(offsets: NDArray[np.int64], starts: NDArray[np.int32], row: int, col: int) -> int:
+    """Find the run that holds a pixel."""
+    run: int = offsets[row]
+    stop = offsets[row + 1]
+    while stop - run > 1:
+        middle = (run + stop) // 2
+        if starts[middle] <= col:
+            run = middle
+        else:
+            stop = middle
+    return run
+
+
+@compiled
 def _name_sides(
-    xy: NDArray[np.int32], offsets: NDArray[np.int64], leaving: NDArray[np.uint8], labels: NDArray[np.int32],
-    names: NDArray[np.int64], north: NDArray[np.int64], west: NDArray[np.int64], sides: NDArray[np.int64],
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], leaving: NDArray[np.uint8], rows: NDArray[np.int64],
+    starts: NDArray[np.int32], labels: NDArray[np.int32], width: int, names: NDArray[np.int64],
+    north: NDArray[np.int64], west: NDArray[np.int64], sides: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Write the component on the left and on the right of the first crack of each arc."""
     for arc in range(sides.shape[1]):
@@ -254,6 +300,8 @@ def _name_sides(
                 name = north[x]
             elif x < 0:
                 name = west[y]
-            elif y < labels.shape[0] and x < labels.shape[1] and labels[y, x] != NO_COMPONENT:
-                name = names[labels[y, x]]
+            elif y < len(rows) - 1 and x < width:
+                label = labels[_run_at(rows, starts, y, x)]
+                if label != NO_COMPONENT:
+                    name = names[label]
             sides[side, arc] = name

@@ -12,27 +12,25 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import Arcs, arcs_beside, concatenate_arcs, find_corners, trace_arcs
+from geoseg.vector.arcs import Arcs, Corners, arcs_beside, concatenate_arcs, find_corners, trace_arcs
 from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.components import NO_COMPONENT, Components, find_components
+from geoseg.vector.components import NO_COMPONENT, Components, Runs, find_components
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
 from geoseg.vector.names import is_among, rename
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.seams import Place, Rim, find_rim, surround, unite
+from geoseg.vector.seams import Place, Rim, blank_rim, find_rim, surround, unite
 from geoseg.vector.simplify import simplify_arcs
 
 
 @dataclass(frozen=True, slots=True)
 class BlockLabels:
-    """A block and its components."""
+    """The components of a block, and where they lie."""
 
     core: Window
     """The block's window in the scene."""
-    classes: NDArray[np.uint8]
-    """Class ids, shape (H, W); 255 is nodata."""
-    labels: NDArray[np.int32]
-    """Row in ``components`` of each pixel, shape (H, W); -1 for nodata."""
+    labels: Runs
+    """Row in ``components`` of each pixel, int32; -1 for nodata."""
     components: Components
     """The components as this block sees them, by first pixel."""
     rim: Rim
@@ -60,8 +58,14 @@ def label_block(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core:
     """
     classes, confidence = np.ascontiguousarray(classes), np.ascontiguousarray(confidence)
     labels, components = find_components(classes, confidence, core, width)
-    rim = find_rim(classes, labels, components.first_pixel)
-    return BlockLabels(core, classes, labels, components, rim)
+    return BlockLabels(core, labels, components, find_rim(labels, components, core.width))
+
+
+def blank_labels(core: Window) -> BlockLabels:
+    """A block that holds nodata alone."""
+    offsets, starts = np.arange(core.height + 1), np.zeros(core.height, np.int32)
+    labels = Runs(offsets, starts, np.full(core.height, NO_COMPONENT, np.int32))
+    return BlockLabels(core, labels, concatenate([]), blank_rim(core.shape))
 
 
 def bound_block(block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], *, cut_px: int) -> Boundaries:
@@ -74,10 +78,9 @@ def recolour(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
     """Class map of a block after `absorb` has changed classes, shape (H, W)."""
     components = block.components
     found = is_among(components.first_pixel, changes.names)
-    class_id = np.append(components.class_id, np.uint8(NODATA_CLASS))
-    class_id[:-1][found] = changes.class_id[np.searchsorted(changes.names, components.first_pixel[found])]
-    # The label -1, nodata, finds the last entry.
-    return class_id[block.labels]
+    class_id = components.class_id.copy()
+    class_id[found] = changes.class_id[np.searchsorted(changes.names, components.first_pixel[found])]
+    return np.asarray(block.labels.spread(_classes(block.labels, class_id), block.core.width))
 
 
 def trace_block(
@@ -150,11 +153,18 @@ def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:
 
 def _trace(
     block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], cut_px: int
-) -> tuple[NDArray[np.uint8], Arcs]:
+) -> tuple[Corners, Arcs]:
     """Corners and unsimplified arcs of a block."""
-    corners = find_corners(surround(block.classes, around), block.core, shape, cut_px)
+    classes = replace(block.labels, values=_classes(block.labels, block.components.class_id))
+    corners = find_corners(surround(classes, block.core.width, around), block.core, shape, cut_px)
     north, west = _names_before(around, block.core)
     return corners, trace_arcs(corners, block.core, block.labels, block.components.first_pixel, north, west)
+
+
+def _classes(labels: Runs, class_id: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class of each run, given that of each component; shape (R,)."""
+    # The label -1, nodata, finds the last entry.
+    return np.asarray(np.append(class_id, np.uint8(NODATA_CLASS))[labels.values])
 
 
 def _names_before(around: Mapping[Place, Rim], core: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

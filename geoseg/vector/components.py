@@ -1,6 +1,7 @@
 """The 4-connected components of a class map, each named by its first pixel."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,31 @@ class Components:
         return Components(self.first_pixel[rows], self.class_id[rows], self.pixels[rows], self.confidence_sum[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """An array of pixels as the runs of equal values in its rows, R in all. A run never goes on in the next row."""
+
+    offsets: NDArray[np.int64]
+    """Row ``r`` has the runs ``offsets[r]:offsets[r + 1]``, at least one; shape (H + 1,)."""
+    starts: NDArray[np.int32]
+    """First column of each run, 0 for the first one of a row; shape (R,)."""
+    values: NDArray[Any]
+    """What each run holds, shape (R,). Neighbours may hold the same."""
+
+    def spread(self, values: NDArray[Any], width: int) -> NDArray[Any]:
+        """Give each pixel the value of its run: ``values`` has shape (R,), the result (H, W)."""
+        height = len(self.offsets) - 1
+        first = np.repeat(np.arange(height) * width, np.diff(self.offsets)) + self.starts
+        return np.repeat(values, np.diff(first, append=height * width)).reshape(height, width)
+
+
 def find_components(
     classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core: Window, width: int
-) -> tuple[NDArray[np.int32], Components]:
+) -> tuple[Runs, Components]:
     """Label the components of a block, with no regard to what lies around it.
 
-    Two passes with a union-find between them (Rosenfeld and Pfaltz, 1966): the smaller label becomes the root, so the
-    labels come out in raster order of the first pixels.
+    Union-find over the runs of its rows (Rosenfeld and Pfaltz, 1966): the smaller run becomes the root, so the labels
+    come out in raster order of the first pixels.
 
     Args:
         classes: Class ids of the block, shape (H, W); 255 is nodata.
@@ -49,77 +68,106 @@ def find_components(
         width: Columns of the scene.
 
     Returns:
-        The row in the components of each pixel, shape (H, W), -1 where nodata is; the components, by first pixel.
+        The row in the components of each pixel, int32, -1 where nodata is; the components, by first pixel.
     """
-    labels = np.empty(classes.shape, np.int32)
-    parent = np.empty(classes.size, np.int32)
-    count = _label(classes, labels, parent)
+    offsets = np.zeros(len(classes) + 1, np.int64)
+    _count_runs(classes, offsets)
+    starts, value, labels = (np.empty(offsets[-1], dtype) for dtype in (np.int32, np.uint8, np.int32))
+    _find_runs(classes, offsets, starts, value)
+    count = _label(offsets, starts, value, core.width, labels)
     first, class_id = np.empty(count, np.int64), np.empty(count, np.uint8)
     pixels, total = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    _sum(classes, confidence, labels, parent, first, class_id, pixels, total)
+    _sum(confidence, offsets, starts, value, labels, first, class_id, pixels, total)
     row, col = np.divmod(first, core.width)
-    return labels, Components((core.row + row) * width + core.col + col, class_id, pixels, total)
+    components = Components((core.row + row) * width + core.col + col, class_id, pixels, total)
+    return Runs(offsets, starts, labels), components
 
 
 @compiled
-def _root(parent: NDArray[np.int32], label: int) -> int:
-    while parent[label] != label:
-        parent[label] = parent[parent[label]]
-        label = parent[label]
-    return label
-
-
-@compiled
-def _label(classes: NDArray[np.uint8], labels: NDArray[np.int32], parent: NDArray[np.int32]) -> int:
-    """Give provisional labels, and let ``parent`` map each to its final one; return the number of those."""
-    count = 0
+def _count_runs(classes: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+    """Write where the runs of each row begin and end."""
     for r in range(classes.shape[0]):
-        for c in range(classes.shape[1]):
-            value = classes[r, c]
-            if value == NODATA_CLASS:
-                labels[r, c] = NO_COMPONENT
-                continue
-            north = r > 0 and classes[r - 1, c] == value
-            if c > 0 and classes[r, c - 1] == value:
-                label = labels[r, c - 1]
-                # Where the north-west pixel is of this class too, it has joined its neighbours already.
-                if north and classes[r - 1, c - 1] != value:
-                    one, other = _root(parent, label), _root(parent, labels[r - 1, c])
-                    label = np.int32(min(one, other))
-                    parent[max(one, other)] = label
-            elif north:
-                label = labels[r - 1, c]
-            else:
-                label = np.int32(count)
-                parent[count] = label
-                count += 1
-            labels[r, c] = label
-    final = 0
-    for label in range(count):
-        # A parent is smaller than its child, so it has its final label already.
-        if parent[label] == label:
-            parent[label] = final
-            final += 1
+        line = classes[r]
+        count = 1
+        for c in range(1, len(line)):
+            count += line[c] != line[c - 1]
+        offsets[r + 1] = offsets[r] + count
+
+
+@compiled
+def _find_runs(
+    classes: NDArray[np.uint8], offsets: NDArray[np.int64], starts: NDArray[np.int32], value: NDArray[np.uint8]
+) -> None:
+    """Write first column and class of each run."""
+    for r in range(classes.shape[0]):
+        line = classes[r]
+        run = offsets[r]
+        starts[run], value[run] = 0, line[0]
+        for c in range(1, len(line)):
+            if line[c] != line[c - 1]:
+                run += 1
+                starts[run], value[run] = c, line[c]
+
+
+@compiled
+def _root(parent: NDArray[np.int32], run: int) -> int:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@compiled
+def _label(
+    offsets: NDArray[np.int64], starts: NDArray[np.int32], value: NDArray[np.uint8], width: int,
+    labels: NDArray[np.int32],
+) -> int:  # fmt: skip
+    """Write the label of each run; return their number."""
+    parent = np.arange(len(starts)).astype(np.int32)
+    for r in range(1, len(offsets) - 1):
+        above, below = offsets[r - 1], offsets[r]
+        while above < offsets[r] and below < offsets[r + 1]:
+            if value[above] == value[below]:
+                one, other = _root(parent, above), _root(parent, below)
+                parent[max(one, other)] = min(one, other)
+            above_stop = starts[above + 1] if above + 1 < offsets[r] else width
+            below_stop = starts[below + 1] if below + 1 < offsets[r + 1] else width
+            above += above_stop <= below_stop
+            below += below_stop <= above_stop
+    count = 0
+    for run in range(len(starts)):
+        if value[run] == NODATA_CLASS:
+            labels[run] = NO_COMPONENT
+        elif parent[run] == run:
+            labels[run] = count
+            count += 1
         else:
-            parent[label] = parent[parent[label]]
-    return final
+            # A parent is smaller than its child, so it has its label already.
+            labels[run] = labels[parent[run]]
+    return count
 
 
 @compiled
 def _sum(
-    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], labels: NDArray[np.int32], parent: NDArray[np.int32],
-    first: NDArray[np.int64], class_id: NDArray[np.uint8], pixels: NDArray[np.int64], total: NDArray[np.int64],
+    confidence: NDArray[np.uint8], offsets: NDArray[np.int64], starts: NDArray[np.int32], value: NDArray[np.uint8],
+    labels: NDArray[np.int32], first: NDArray[np.int64], class_id: NDArray[np.uint8], pixels: NDArray[np.int64],
+    total: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Replace provisional labels by final ones, in place, and sum over the pixels of each."""
-    height, width = labels.shape
+    """Sum over the pixels of each component."""
+    height, width = confidence.shape
     for r in range(height):
-        for c in range(width):
-            if labels[r, c] == NO_COMPONENT:
+        line = confidence[r]
+        for run in range(offsets[r], offsets[r + 1]):
+            label = labels[run]
+            if label == NO_COMPONENT:
                 continue
-            label = parent[labels[r, c]]
-            labels[r, c] = label
+            start = starts[run]
+            stop = starts[run + 1] if run + 1 < offsets[r + 1] else width
             if pixels[label] == 0:
-                first[label] = r * width + c
-                class_id[label] = classes[r, c]
-            pixels[label] += 1
-            total[label] += confidence[r, c]
+                first[label] = r * width + start
+                class_id[label] = value[run]
+            pixels[label] += stop - start
+            here = 0
+            for c in range(start, stop):
+                here += line[c]
+            total[label] += here

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.vector.compiled import compiled
-from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.components import NO_COMPONENT, Components, Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,21 @@ def neighbours(rims: Mapping[Place, Rim], place: Place) -> dict[Place, Rim]:
     return {step: rim for step, rim in found.items() if rim is not None}
 
 
-def find_rim(classes: NDArray[np.uint8], labels: NDArray[np.int32], names: NDArray[np.int64]) -> Rim:
-    """Copy the rim of a block.
+def find_rim(labels: Runs, components: Components, width: int) -> Rim:
+    """Find the rim of a block.
 
     Args:
-        classes: Class ids of the block, shape (H, W).
-        labels: Component of each pixel, shape (H, W), -1 for none.
-        names: First pixel of each component.
+        labels: Row in ``components`` of each pixel, -1 for none.
+        components: The components of the block.
+        width: Its columns.
     """
-    # One name more: the label -1 finds it.
-    named = np.append(names, NO_COMPONENT)
-    lines = ((0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1))
-    return Rim(*(Edge(classes[line].copy(), named[labels[line]]) for line in lines))
+    # One entry more: the label -1 finds it.
+    names = np.append(components.first_pixel, NO_COMPONENT)
+    classes = np.append(components.class_id, np.uint8(NODATA_CLASS))
+    rows = (slice(*labels.offsets[:2]), slice(*labels.offsets[-2:]))
+    north, south = (np.repeat(labels.values[row], np.diff(labels.starts[row], append=width)) for row in rows)
+    west, east = labels.values[labels.offsets[:-1]], labels.values[labels.offsets[1:] - 1]
+    return Rim(*(Edge(classes[line], names[line]) for line in (north, south, west, east)))
 
 
 def blank_rim(shape: tuple[int, int]) -> Rim:
@@ -73,27 +76,41 @@ def blank_rim(shape: tuple[int, int]) -> Rim:
     return Rim(*edges)
 
 
-def surround(classes: NDArray[np.uint8], around: Mapping[Place, Rim]) -> NDArray[np.uint8]:
+def surround(classes: Runs, width: int, around: Mapping[Place, Rim]) -> Runs:
     """Put a block's neighbours around it, one pixel wide.
 
     Args:
-        classes: Class ids of the block, shape (H, W).
+        classes: Class ids of the block, (H, W) in all.
+        width: Its columns.
         around: Rims of its neighbours, up to eight, by their distance in blocks: (-1, 0) is north of it.
 
     Returns:
-        Class ids, shape (H + 2, W + 2); 255 where no neighbour is.
+        Class ids, (H + 2, W + 2) in all; 255 where no neighbour is.
     """
-    wide = np.pad(classes, 1, constant_values=NODATA_CLASS)
+    height = len(classes.offsets) - 1
+    rows = {down: np.full(width + 2, NODATA_CLASS, np.uint8) for down in (-1, 1)}
+    cols = {across: np.full(height, NODATA_CLASS, np.uint8) for across in (-1, 1)}
     for (down, across), rim in around.items():
         if not down:
-            wide[1:-1, _FAR[across]] = (rim.east if across < 0 else rim.west).classes
+            cols[across] = (rim.east if across < 0 else rim.west).classes
             continue
         line = (rim.south if down < 0 else rim.north).classes
         if across:
-            wide[_FAR[down], _FAR[across]] = line[_FAR[-across]]
+            rows[down][_FAR[across]] = line[_FAR[-across]]
         else:
-            wide[_FAR[down], 1:-1] = line
-    return wide
+            rows[down][1:-1] = line
+    # Every pixel around is a run of its own: two rows, and two more runs in each row of the block.
+    every = np.arange(width + 2, dtype=np.int32)
+    offsets = width + 2 + classes.offsets + 2 * np.arange(height + 1)
+    starts, values = (np.empty(offsets[-1] + width + 2, dtype) for dtype in (np.int32, np.uint8))
+    moved = offsets[:-1] + 1 - classes.offsets[:-1]
+    inside = np.arange(len(classes.starts)) + np.repeat(moved, np.diff(classes.offsets))
+    starts[inside], values[inside] = classes.starts + 1, classes.values
+    starts[offsets[:-1]], values[offsets[:-1]] = 0, cols[-1]
+    starts[offsets[1:] - 1], values[offsets[1:] - 1] = width + 1, cols[1]
+    starts[: width + 2], values[: width + 2] = every, rows[-1]
+    starts[-width - 2 :], values[-width - 2 :] = every, rows[1]
+    return Runs(np.concatenate([[0], offsets, [len(starts)]]), starts, values)
 
 
 def find_seams(rims: Mapping[Place, Rim]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import VERTEX, Arcs
+from geoseg.vector.arcs import VERTEX, Arcs, Corners
 from geoseg.vector.compiled import compiled
 from geoseg.vector.components import NO_COMPONENT
 
@@ -22,14 +22,14 @@ MAX_TOLERANCE_PX = 1000.0
 _EVERY_VERTEX = -1
 
 
-def simplify_arcs(arcs: Arcs, corners: NDArray[np.uint8], core: Window, cut_px: int, tolerance_px: float) -> Arcs:
+def simplify_arcs(arcs: Arcs, corners: Corners, core: Window, cut_px: int, tolerance_px: float) -> Arcs:
     """Take away vertices whose triangle has at most the area of a square of side ``tolerance_px``.
 
     Ends stay, and so do all vertices of an arc beside nodata: what has been seen is neither lost nor invented.
 
     Args:
         arcs: The unsimplified arcs of a block.
-        corners: The block's corners with all vertices, shape (H + 1, W + 1), as `find_corners` returned them.
+        corners: The block's corners, as `find_corners` returned them.
         core: The block's window in the scene.
         cut_px: Period of the cut lattice.
         tolerance_px: Square root of the largest area taken away at one time, above 0. Stairs of one by one pixel go
@@ -43,7 +43,7 @@ def simplify_arcs(arcs: Arcs, corners: NDArray[np.uint8], core: Window, cut_px: 
         raise ValueError(f"tolerance_px={tolerance_px} must be above 0 and at most {MAX_TOLERANCE_PX}.")
     xy, offsets = arcs.xy.copy(), np.empty_like(arcs.offsets)
     limit = floor(2 * tolerance_px**2)
-    _simplify(arcs.xy, arcs.offsets, _least(arcs, cut_px), corners, core.row, core.col, limit, xy, offsets)
+    _simplify(arcs.xy, arcs.offsets, _least(arcs, cut_px), corners.bits, core.row, core.col, limit, xy, offsets)
     return Arcs(xy[: offsets[-1]].copy(), offsets, arcs.left, arcs.right, arcs.leaving, arcs.arriving)
 
 

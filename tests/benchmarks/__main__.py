@@ -10,24 +10,33 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from geoseg.run.nodes import software
-from tests.benchmarks import driver, memory, polygonize_memory, polygons, stages
+from tests.benchmarks import driver, memory, network, null, polygonize_memory, polygons, stages, usual
 from tests.benchmarks.figure import Figure
+from tests.benchmarks.scenes import SHRINK
+from tests.benchmarks.table import RESULT, all_figures
 
-OUTPUT = Path(__file__).parents[2] / "bench-output"
-LOG_WIDTH = 140
+LOG_WIDTH = 150
+MORE_SOFTWARE = {"ray": "ray", "monai": "monai", "xarray-spatial": "xrspatial"}
+"""Packages, and their modules, that decide figures and not results."""
 BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "network": network.run,
     "stages": stages.run,
+    "usual": usual.run,
+    "null": null.run,
+    "memory": memory.run,
     "polygons": polygons.run,
     "polygonize_memory": polygonize_memory.run,
-    "memory": memory.run,
     "driver": driver.run,
 }
 
@@ -37,51 +46,45 @@ def main(names: Sequence[str]) -> int:
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(f"Unknown benchmarks: {', '.join(sorted(unknown))}. Known: {', '.join(BENCHMARKS)}.")
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-    OUTPUT.mkdir(exist_ok=True)
+    target = RESULT if SHRINK == 1 else RESULT.with_stem("shrunk")
+    target.parent.mkdir(exist_ok=True)
     figures: list[Figure] = []
-    for name in names or BENCHMARKS:
-        console.print(f"{name} ...")
-        # Scenes of gigabytes: beside the output, for /tmp may be memory.
-        with TemporaryDirectory(prefix=f"{name}-", dir=OUTPUT) as folder:
-            figures += BENCHMARKS[name](Path(folder))
-    console.print(_table(figures))
-    result = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": len(os.sched_getaffinity(0)),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "platform": platform.platform(),
-        },
-        "software": software(),
-        "figures": [{**asdict(figure), "ratio": figure.ratio} for figure in figures],
-    }
-    target = OUTPUT / "benchmarks.json"
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    # Scenes of gigabytes: beside the result, for /tmp may be memory.
+    with TemporaryDirectory(prefix="run-", dir=target.parent) as shared:
+        for name in names or BENCHMARKS:
+            started = perf_counter()
+            with TemporaryDirectory(prefix=f"{name}-", dir=shared) as folder:
+                figures += BENCHMARKS[name](Path(folder))
+            console.print(f"{name}: {perf_counter() - started:.0f} s")
+            target.write_text(json.dumps(_result(figures), indent=2) + "\n")
+    console.print(all_figures(figures))
     console.print(f"written to {target}")
     return int(any(figure.missed for figure in figures))
 
 
-def _table(figures: Sequence[Figure]) -> Table:
-    table = Table("benchmark", "what", box=None)
-    for heading in ("value", "ratio", "limit"):
-        table.add_column(heading, justify="right")
-    table.add_column("ratio to")
-    for figure in figures:
-        table.add_row(
-            figure.benchmark,
-            figure.what,
-            "" if figure.value is None else f"{figure.value:,.2f} {figure.unit}",
-            "" if figure.ratio is None else f"{figure.ratio:.2f}",
-            _limit(figure),
-            figure.compared_with,
-        )
-    return table
+def _result(figures: Sequence[Figure]) -> dict[str, Any]:
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpu": _cpu(),
+            "cpus": len(os.sched_getaffinity(0)),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "platform": platform.platform(),
+        },
+        "software": {
+            **software(),
+            **{name: version(name) for name, module in MORE_SOFTWARE.items() if find_spec(module)},
+        },
+        "shrink": SHRINK,
+        "figures": [{**asdict(figure), "ratio": figure.ratio} for figure in figures],
+    }
 
 
-def _limit(figure: Figure) -> str:
-    bounds = [f"< {figure.limit:g}"] if figure.limit is not None else []
-    bounds += [f">= {figure.least:g}"] if figure.least is not None else []
-    return " ".join([*bounds, "missed" if figure.missed else "kept"]) if bounds else ""
+def _cpu() -> str:
+    """Name of the processor, and whether it multiplies matrices of bfloat16."""
+    facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    name = " ".join(next((value for key, value in facts.items() if key.strip() == "model name"), "unknown CPU").split())
+    return f"{name} with AMX" if "amx_bf16" in str(facts) else name
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class Figure:
     compared_with: str = ""
     """What the baseline is."""
     limit: float | None = None
-    """What the ratio must stay below."""
+    """What the ratio may be at most."""
     least: float | None = None
     """What the ratio must reach."""
 
@@ -29,9 +29,14 @@ class Figure:
         return self.value / self.baseline if self.value is not None and self.baseline else None
 
     @property
+    def judged(self) -> bool:
+        """Tell whether there is something that it must keep."""
+        return self.limit is not None or self.least is not None
+
+    @property
     def missed(self) -> bool:
         """Tell whether the ratio is not on its side of the limit."""
         ratio = self.ratio
-        below = self.limit is None or (ratio is not None and ratio < self.limit)
+        below = self.limit is None or (ratio is not None and ratio <= self.limit)
         reached = self.least is None or (ratio is not None and ratio >= self.least)
         return not (below and reached)

@@ -1,4 +1,4 @@
-"""Memory of a command and of everything it starts, Ray's daemons included.
+"""Run a command and watch it and everything it starts, Ray's daemons included; its memory.
 
 A process belongs to the command if the mark that was put into the command's environment stands in its own, which
 children inherit whoever adopts them later. Counted are the proportional set size (PSS) of each process without shared
@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import psutil
 PAUSE_S = 0.05
 """Between two samples, each of which takes about as long itself."""
 MARK = "BENCHMARK_RUN"
-OBJECT_STORE = "object store"
+OBJECT_STORE, DRIVER = "object store", "driver"
 
 
 @dataclass(slots=True)
@@ -39,29 +39,57 @@ class Usage:
     samples: int = 0
 
 
-def measure(command: Sequence[str], log: Path) -> Usage:
+def measure(command: Sequence[str], log: Path, pause_s: float = PAUSE_S) -> Usage:
     """Run a command to its end and watch its memory.
 
     Args:
         command: What to run.
         log: Where its output goes.
+        pause_s: Between two samples.
 
     Raises:
         subprocess.CalledProcessError: If the command fails.
     """
-    mark = uuid.uuid4().hex
-    usage, known = Usage(), dict[psutil.Process, bool]()
+    usage = Usage()
+    usage.seconds = watch(command, log, lambda members: _sample(usage, members), pause_s)
+    return usage
+
+
+def watch(
+    command: Sequence[str], log: Path, look: Callable[[Sequence[psutil.Process]], None], pause_s: float = PAUSE_S
+) -> float:
+    """Run a command to its end and look at its processes now and then; the seconds it took.
+
+    Args:
+        command: What to run.
+        log: Where its output goes.
+        look: Called with all of its living processes.
+        pause_s: Between two looks.
+
+    Raises:
+        subprocess.CalledProcessError: If the command fails.
+    """
+    mark, known = uuid.uuid4().hex, dict[psutil.Process, bool]()
     started = time.perf_counter()
     with log.open("w") as output:
         environment = {**os.environ, MARK: mark, "RAY_USAGE_STATS_ENABLED": "0"}
         child = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         while child.poll() is None:
-            _sample(usage, list(_members(mark, known)))
-            time.sleep(PAUSE_S)
-    usage.seconds = time.perf_counter() - started
+            look(list(_members(mark, known)))
+            time.sleep(pause_s)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, log.read_text())
-    return usage
+    return time.perf_counter() - started
+
+
+def kind_of(process: psutil.Process) -> str:
+    """Name of a process; Ray's workers call themselves by what they do."""
+    line = process.cmdline()
+    if line and line[0].startswith("ray::"):
+        return line[0].split("(")[0].strip()
+    if any(part.endswith("/geoseg") for part in line):
+        return DRIVER
+    return next((Path(part).stem for part in line if part.endswith(".py")), process.name())
 
 
 def _members(mark: str, known: dict[psutil.Process, bool]) -> Iterator[psutil.Process]:
@@ -82,7 +110,7 @@ def _sample(usage: Usage, members: Sequence[psutil.Process]) -> None:
     shared: dict[tuple[int, int], int] = {}
     for process in members:
         try:
-            sizes[_kind(process)] += _private_bytes(process.pid)
+            sizes[kind_of(process)] += _private_bytes(process.pid)
             shared.update(_shared_files(process.pid))
         except (psutil.Error, OSError):  # it ended while it was looked at
             continue
@@ -93,16 +121,6 @@ def _sample(usage: Usage, members: Sequence[psutil.Process]) -> None:
         usage.peaks[kind] = max(size, usage.peaks.get(kind, 0))
     if sizes.total() > usage.peak_bytes:
         usage.peak_bytes, usage.at_peak = sizes.total(), dict(sizes)
-
-
-def _kind(process: psutil.Process) -> str:
-    """Name of a process; Ray's workers call themselves by what they do."""
-    line = process.cmdline()
-    if line and line[0].startswith("ray::"):
-        return line[0].split("(")[0].strip()
-    if any(part.endswith("/geoseg") for part in line):
-        return "driver"
-    return next((Path(part).stem for part in line if part.endswith(".py")), process.name())
 
 
 def _private_bytes(pid: int) -> int:

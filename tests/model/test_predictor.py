@@ -16,7 +16,9 @@ from geoseg.grid.window import Window
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
-from geoseg.model.predictor import Prediction, Predictor, _decide
+from geoseg.model.predictor import Prediction
+from geoseg.model.scores import decide as decide_on_device
+from geoseg.model.start import start_predictor
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.onnx_models import linear_onnx, save_onnx
 
@@ -30,7 +32,7 @@ def predict_whole(
     valid = np.ones(pixels.shape[1:], bool) if valid is None else valid
     lattice = Lattice.of(pixels.shape[1:], patch, 8)
     tiling = Tiling(lattice, lattice.rows.stride_px * max(lattice.rows.count, lattice.cols.count, 3))
-    predictor = Predictor(read_bundle(bundle), Inference("cpu", patch, **how))
+    predictor = start_predictor(read_bundle(bundle), Inference("cpu", patch, **how))
     return predictor.predict(tiling, tiling.block(0, 0), pixels, valid, "scene.tif")
 
 
@@ -112,7 +114,7 @@ def test_blended_scores_are_within_the_quantisation_of_exact_probabilities(tmp_p
     reference = float64_scores(load_network(read_bundle(bundle), CPU, 1)._module.double(), scene, 32, 8)
     lattice = Lattice.of(scene.shape[1:], 32, 8)
     tiling = Tiling(lattice, 24)
-    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32))
+    predictor = start_predictor(read_bundle(bundle), Inference("cpu", 32))
     block = tiling.block(1, 1)
     valid = np.ones(block.read.shape, bool)
     pixels = scene[(slice(None), *block.read.slices(lattice.scene))]
@@ -142,7 +144,7 @@ def test_the_device_decides_like_numpy() -> None:
     rng = np.random.default_rng(2)
     scores = (rng.integers(0, 5, (6, 40, 50)) * 2**17).astype(np.int32)
     classes, confidence = decide(scores, np.ones((40, 50), bool))
-    on_device = _decide(torch.from_numpy(scores))
+    on_device = decide_on_device(torch.from_numpy(scores), torch.ones(40, 50, dtype=torch.bool))
     np.testing.assert_array_equal(on_device[0].numpy(), classes)
     np.testing.assert_array_equal(on_device[1].numpy(), confidence)
 
@@ -163,7 +165,7 @@ def test_onnx_is_what_onnxruntime_says(tmp_path: Path, channels_last: bool) -> N
 
 def test_a_fixed_batch_is_respected(tmp_path: Path) -> None:
     bundle = linear_onnx(tmp_path, np.eye(2), batch=1)
-    assert Predictor(read_bundle(bundle), Inference("cpu", 32, batch_size=4)).batch_size == 1
+    assert start_predictor(read_bundle(bundle), Inference("cpu", 32, batch_size=4)).task.batch_size == 1
 
 
 def mixing_onnx(folder: Path, batch: int | str) -> Path:
@@ -176,12 +178,15 @@ def mixing_onnx(folder: Path, batch: int | str) -> Path:
 
 
 def test_a_network_that_mixes_patches_gets_them_one_by_one(tmp_path: Path) -> None:
-    assert Predictor(read_bundle(mixing_onnx(tmp_path, "n")), Inference("cpu", 32, batch_size=4)).batch_size == 1
+    assert (
+        start_predictor(read_bundle(mixing_onnx(tmp_path, "n")), Inference("cpu", 32, batch_size=4)).task.batch_size
+        == 1
+    )
 
 
 def test_a_network_that_mixes_patches_of_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"takes batches of 4 alone .* Export it with a batch of any size or of 1"):
-        Predictor(read_bundle(mixing_onnx(tmp_path, 4)), Inference("cpu", 32))
+        start_predictor(read_bundle(mixing_onnx(tmp_path, 4)), Inference("cpu", 32))
 
 
 def test_a_smaller_map_is_upsampled(tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_row36_an_output_of_another_rank_is_refused_before_any_work(tmp_path: Pa
     node = onnx.helper.make_node("ReduceMean", ["pixels"], ["classes"], axes=[2, 3], keepdims=0)
     bundle = save_onnx(tmp_path, [node], [], 2, 2, channels_last=False, batch="n")
     with pytest.raises(SettingsError, match=r"returns shape \(1, 2\) for 1 patches of 32 px.*model\.json"):
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 @pytest.mark.parametrize("first", ["aux", "classes"])
@@ -263,7 +268,7 @@ def test_row36_several_outputs_none_of_which_is_named_are_refused_before_any_wor
     model = (bundle / "model.json").read_text().replace('"name": "classes"', '"name": "logits"')
     (bundle / "model.json").write_text(model)
     with pytest.raises(SettingsError, match=r"model\.onnx cannot be loaded: it has the outputs aux, classes.*logits"):
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 def two_outputs(folder: Path, first: str) -> Path:
@@ -281,13 +286,13 @@ def two_outputs(folder: Path, first: str) -> Path:
 def test_a_model_with_other_classes_than_its_list_is_refused_before_any_work(tmp_path: Path) -> None:
     bundle = linear_onnx(tmp_path, np.ones((3, 2)), class_count=4)
     with pytest.raises(SettingsError, match=r"returns shape \(1, 3, 32, 32\).*names 4 classes"):
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 def test_a_model_that_cannot_take_the_patch_is_refused_before_any_work(tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path, size_multiple=1)
     with pytest.raises(SettingsError, match=r"weights\.safetensors fails on \(1, 4, 30, 30\) patches"):
-        Predictor(read_bundle(bundle), Inference("cpu", 30))
+        start_predictor(read_bundle(bundle), Inference("cpu", 30))
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a model", b"\x08" * 400])
@@ -296,14 +301,14 @@ def test_a_damaged_artifact_is_named(tmp_path: Path, artifact: str, damage: byte
     bundle = unet_bundle(tmp_path) if artifact == "weights.safetensors" else linear_onnx(tmp_path, np.eye(2))
     (bundle / artifact).write_bytes(damage)
     with pytest.raises(SettingsError, match=f"{artifact} cannot be loaded"):
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     bundle, other = unet_bundle(tmp_path / "a"), unet_bundle(tmp_path / "b", classes=3)
     (bundle / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
     with pytest.raises(SettingsError, match=r"weights\.safetensors cannot be loaded"):
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 def test_blocks_give_the_whole(tmp_path: Path, scene: np.ndarray) -> None:
@@ -322,7 +327,7 @@ def predict_in_blocks(
 ) -> tuple[np.ndarray, np.ndarray, list[Window]]:
     """Classes, confidence and the patches whose logits were not finite, from blocks of so many strides."""
     lattice = Lattice.of(scene.shape[1:], 32, 8)
-    predictor = Predictor(read_bundle(bundle), Inference("cpu", 32, **how))
+    predictor = start_predictor(read_bundle(bundle), Inference("cpu", 32, **how))
     tiling = Tiling(lattice, 24 * strides)
     classes, confidence = np.full(scene.shape[1:], 77, np.uint8), np.zeros(scene.shape[1:], np.uint8)
     done = {}
@@ -338,7 +343,7 @@ def predict_in_blocks(
             for key, side in (((r, c - 1), "east"), ((r - 1, c), "south"), ((r - 1, c - 1), "south_east"))
             if key in done and (strip := getattr(done[key].spill, side)) is not None
         ]
-        result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=len(predictor._bundle.legend))
+        result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=predictor.task.classes)
         at = block.core.slices(lattice.scene)
         classes[at], confidence[at] = result.classes, result.confidence
     return classes, confidence, [patch for p in done.values() for patch in p.not_finite]

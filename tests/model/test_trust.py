@@ -15,7 +15,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.bundle import CODE_BEARING, read_bundle
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
-from geoseg.model.predictor import Predictor
+from geoseg.model.start import start_predictor
 from geoseg.model.trust import read_trusted_bundle
 from tests.support.bundles import describe_model, unet_bundle
 from tests.support.onnx_models import linear_onnx
@@ -50,17 +50,20 @@ def test_a_program_gives_what_the_network_gives(tmp_path: Path, artifact: str) -
 @pytest.mark.parametrize("artifact", CODE_BEARING)
 def test_a_program_passes_the_dry_run(tmp_path: Path, artifact: str) -> None:
     bundle = with_code(unet_bundle(tmp_path), artifact)
-    assert Predictor(read_trusted_bundle(bundle, trust_code=True), Inference("cpu", 32, 4)).batch_size in (1, 4)
+    assert start_predictor(read_trusted_bundle(bundle, trust_code=True), Inference("cpu", 32, 4)).task.batch_size in (
+        1,
+        4,
+    )
     model = json.loads((bundle / "model.json").read_text())
     model["mlm:output"][0]["classification:classes"].pop()
     (bundle / "model.json").write_text(json.dumps(model))
     with pytest.raises(SettingsError, match=r"returns shape \(4, 5, 32, 32\).* names 4 classes"):
-        Predictor(read_trusted_bundle(bundle, trust_code=True), Inference("cpu", 32, 4))
+        start_predictor(read_trusted_bundle(bundle, trust_code=True), Inference("cpu", 32, 4))
 
 
 def test_a_batch_fixed_at_export_is_respected(tmp_path: Path) -> None:
     bundle = read_trusted_bundle(with_code(unet_bundle(tmp_path), "model.pt2", batch=2), trust_code=True)
-    assert Predictor(bundle, Inference("cpu", 32, 8)).batch_size == 2
+    assert start_predictor(bundle, Inference("cpu", 32, 8)).task.batch_size == 2
 
 
 @pytest.mark.parametrize("artifact", CODE_BEARING)
@@ -68,7 +71,7 @@ def test_a_batch_fixed_at_export_is_respected(tmp_path: Path) -> None:
 def test_a_damaged_program_is_named(tmp_path: Path, artifact: str, damage: bytes) -> None:
     (with_code(unet_bundle(tmp_path), artifact) / artifact).write_bytes(damage)
     with pytest.raises(SettingsError, match=f"{artifact} cannot be loaded"):
-        Predictor(read_trusted_bundle(tmp_path, trust_code=True), Inference("cpu", 32))
+        start_predictor(read_trusted_bundle(tmp_path, trust_code=True), Inference("cpu", 32))
 
 
 def poisoned(folder: Path, artifact: str, witness: Path) -> Path:
@@ -96,7 +99,7 @@ def test_a_poisoned_artifact_runs_nothing(tmp_path: Path, artifact: str) -> None
     witness = tmp_path / "witness"
     bundle = poisoned(tmp_path / "bundle", artifact, witness)
     with pytest.raises(SettingsError) as caught:
-        Predictor(read_bundle(bundle), Inference("cpu", 32))
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
     assert not witness.exists()
     assert str(bundle / artifact) in str(caught.value)
 

@@ -4,7 +4,8 @@ import shapely
 from pyproj import CRS, Geod, Transformer
 
 from geoseg.errors import SceneError
-from geoseg.publish.measure import measure
+from geoseg.grid.window import Grid
+from geoseg.publish.measure import mean_pixel_m2, measure
 
 WGS84 = Geod(ellps="WGS84")
 EARTH_M2 = 510_065_621_724_088.5
@@ -115,3 +116,16 @@ def test_a_crs_without_a_place_is_refused():
 def test_vertices_off_the_earth_are_refused():
     with pytest.raises(SceneError, match="no longitude and latitude"):
         sizes(shapely.box(1e9, 1e9, 2e9, 2e9), crs="+proj=ortho +lat_0=40 +datum=WGS84 +units=ft")
+
+
+def grid(crs, west, north, pixel, height, width=8):
+    return Grid(height, width, (pixel, 0, west, 0, -pixel, north), CRS(crs).to_wkt())
+
+
+def test_the_mean_pixel_of_a_scene():
+    assert mean_pixel_m2(grid("EPSG:32632", 480_000, 5_480_000, 10, 100)) == 100
+    assert mean_pixel_m2(grid("EPSG:2263", 980_000, 200_000, 10, 100)) == pytest.approx((10 * 0.3048) ** 2, rel=1e-3)
+    world = mean_pixel_m2(grid("EPSG:4326", -180, 90, 1, 180, width=360))
+    assert world == pytest.approx(EARTH_M2 / 180 / 360, rel=1e-6)
+    assert mean_pixel_m2(grid("EPSG:4326", 0, 120, 1, 50)) is None, "it begins beyond the pole"
+    assert mean_pixel_m2(Grid(9, 9, (1, 0, 0, 0, -1, 0), "")) is None

@@ -233,7 +233,7 @@ def limited(path: Path, side: int, limit_bytes: int) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("limit_bytes", [5_000, 20_000, 80_000])
+@pytest.mark.parametrize("limit_bytes", [2_000, 5_000, 20_000, 40_000, 70_000])
 def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, limit_bytes: int) -> None:
     """A limit on the size of files fails as a full disk does, at the intermediate or at the result."""
     done = limited(tmp_path / "classes.tif", 3000, limit_bytes)

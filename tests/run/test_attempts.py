@@ -9,11 +9,12 @@ import pytest
 
 from geoseg.config import Settings
 from geoseg.errors import SceneError, StoreError, UnreachableError
+from geoseg.model.hardware import find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import LostError
 from geoseg.run.plan import ScenePlan, make_plan, survey
-from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.publishing import LAST_STAGES
 from geoseg.run.stages import finish_block, predict_block, read_block
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene
@@ -26,7 +27,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> ScenePlan:
     settings = Settings.model_validate(
         {"scenes": [str(scene)], "model": str(identity_bundle(folder / "bundle")), "output": str(folder / "out")}
     )
-    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 1).scenes[0]
+    return make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1).scenes[0]
 
 
 def tries(error: Exception) -> int:
@@ -104,6 +105,6 @@ def test_no_message_holds_a_secret(plan: ScenePlan) -> None:
     assert "abcdef0123456789" not in describe_failure(replace(plan, scene=scene), LostError("it died"))
 
 
-@pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, publish_scene, commit_scene])
+@pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, *LAST_STAGES])
 def test_a_unit_of_a_small_scene_has_the_deadline_of_the_settings(plan: ScenePlan, stage: object) -> None:
     assert deadline_s(plan, stage) == plan.unit_timeout_s

@@ -88,13 +88,13 @@ def test_a_run_gives_the_bytes_of_a_local_run_and_is_up_to_date(
 def test_requests_of_a_block_are_few(inputs: tuple[Path, Path], s3_url: str, proxy: Proxy) -> None:
     """One of a block's parts each time it is needed, one of its records a process, and no question before an answer.
 
-    Read are: its classes three times (for classes and confidence, and to trace them), its rim by eight neighbours, its
-    strips by three, what is left of it for the scene, its polygons, two records, and once in vain its own record.
+    Read are: its classes, its confidence and its components, its rim by eight neighbours, a strip by each of three,
+    what is left of it for the scene, its polygons, two records, and once in vain its own record.
     """
     run(*inputs, s3_url, tiling=TILING)
     kinds = proxy.count(lambda r: r.method if "/blocks/" in r.key or "/traced/" in r.key else "else")
     assert kinds["GET"] <= BLOCKS * (3 + 8 + 3 + 1 + 1 + 2 + 1)
-    assert kinds["PUT"] <= BLOCKS * 7
+    assert kinds["PUT"] <= BLOCKS * (3 + 1 + 3 + 1 + 1 + 2)
     assert kinds["HEAD"] == 0
     assert sum("list-type" in request.query for request in proxy.requests) < 20, "listings do not grow with the blocks"
 

@@ -10,11 +10,12 @@ import pytest
 
 from geoseg.config import FAULT_VARIABLE, Settings
 from geoseg.errors import StoreError
-from geoseg.model.inference import Inference
-from geoseg.model.predictor import Predictor
+from geoseg.model.hardware import find_hardware
+from geoseg.model.inference import Inference, choose_precision
+from geoseg.model.start import start_predictor
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import ScenePlan, make_plan, survey
-from geoseg.run.publishing import commit_scene, publish_scene
+from geoseg.run.publishing import RASTERS, commit_scene, publish_polygons, seal_scene
 from geoseg.run.resume import begin_scene
 from geoseg.run.stages import Scored, finish_block, predict_block, read_block
 from geoseg.run.store import BLOCKS, TRACED
@@ -36,14 +37,17 @@ class Scene:
         run(self.path, self.bundle, folder / "whole", tiling=TILING)
         self.expected = digests(folder / "whole")
         bundle = read_trusted_bundle(self.bundle)
-        self.predictor = Predictor(bundle, Inference("cpu", 32, None, 1))
+        precision = choose_precision("auto", bundle, find_hardware("cpu"))
+        self.predictor = start_predictor(bundle, Inference("cpu", 32, precision=precision))
 
     def plan(self, output: Path) -> ScenePlan:
         """A plan of which nothing is done."""
         settings = Settings.model_validate(
             {"scenes": [str(self.path)], "model": str(self.bundle), "output": str(output), "tiling": TILING}
         )
-        plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 1).scenes[0]
+        plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1).scenes[
+            0
+        ]
         begin_scene(plan.store, plan.tiling, plan.fingerprint)
         return plan
 
@@ -86,7 +90,10 @@ def test_two_attempts_at_every_unit_give_one_result(scene: Scene, tmp_path: Path
         at_once(lambda block=block: trace_finished(twice, block))
         trace_finished(once, block)
     assert files(twice, TRACED) == files(once, TRACED)
-    at_once(lambda: publish_scene(twice))
+    parts = [at_once(lambda unit=unit: unit(twice)) for unit in (*RASTERS, publish_polygons)]
+    for one, other in parts:
+        assert (one.files, one.results) == (other.files, other.results)
+    at_once(lambda: seal_scene(twice, [one for one, _ in parts]))
     results = at_once(lambda: commit_scene(twice))
     assert results[0][1] == results[1][1]
     assert digests(tmp_path / "twice") == scene.expected
@@ -112,7 +119,7 @@ def test_a_commit_that_nobody_heard_of_counts(scene: Scene, tmp_path: Path) -> N
         finish_block(plan, block, own)
     for block in plan.tiling.blocks():
         trace_finished(plan, block)
-    publish_scene(plan)
+    seal_scene(plan, [unit(plan) for unit in (*RASTERS, publish_polygons)])
     first = commit_scene(plan)[1]
     (tmp_path / plan.store.work / "left").mkdir(parents=True)  # its process died while it removed the work
     assert commit_scene(plan)[1] == first

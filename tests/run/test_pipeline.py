@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from geoseg.config import Settings
-from geoseg.model.inference import Inference
+from geoseg.model.hardware import find_hardware
+from geoseg.model.inference import Inference, choose_precision
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.executor import InlineExecutor, Ref
 from geoseg.run.pipeline import Pipeline
@@ -48,9 +49,10 @@ def test_a_run_waits_while_processes_are_replaced(stages: set[Callable[..., Any]
     run(scene, bundle, tmp_path / "whole", tiling=TILING)
     where = {"scenes": [str(scene)], "model": str(bundle), "output": str(tmp_path / "out")}
     settings = Settings.model_validate({**where, "tiling": TILING, "run": {"address": "inline", "device": "cpu"}})
-    plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", "cpu", 1)
+    plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1)
     executor = Replacing(stages, settings)
-    executor.start(plan.bundle, Inference("cpu", 32), 0)
+    precision = choose_precision("auto", plan.bundle, find_hardware("cpu"))
+    executor.start(plan.bundle, Inference("cpu", 32, precision=precision), 0)
     outcomes = Pipeline(executor, lambda *_: None).run(plan.scenes)
     assert [outcome.error for outcome in outcomes] == [None]
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")

@@ -47,6 +47,8 @@ def test_a_second_run_does_only_what_is_left(
     assert digests(tmp_path) == {}
     again = run(*inputs, tmp_path, tiling=TILING)
     assert again.resumed_blocks == 3 * 6 + 2
+    assert again.stages["read"]["units"] == BLOCKS - again.resumed_blocks
+    assert failed.valid_pixels + again.valid_pixels == reference[1].valid_pixels, "each run tells of its own work"
     assert failed.patches + again.patches == reference[1].patches, "no patch went through the model twice"
     assert digests(tmp_path) == reference[0]
     assert not (tmp_path / ".work").exists()

@@ -107,12 +107,21 @@ def test_not_finite_logits_fail_the_scene_with_the_place(tmp_path: Path) -> None
 
 def test_the_report_and_the_settings_can_be_read_back(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", textured(100, 100), nodata=0)
-    report = run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out")
+    priced = {"address": "inline", "price_per_hour": 4.5}
+    report = run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", run=priced)
     folder = tmp_path / "out/runs" / report.run_id
     saved = json.loads((folder / "report.json").read_text())
     assert saved["scenes"][0]["status"] == "done"
     assert set(saved["stages"]) == {"read", "predict", "finish", "trace", "rasters", "polygons", "commit"}
     assert saved["stages"]["read"]["bytes"] > 100 * 100 * 8
+    for stage in saved["stages"].values():
+        assert set(stage) == {"units", "seconds", "cpu_seconds", "bytes"}
+    assert saved["stages"]["predict"]["cpu_seconds"] > 0
+    assert saved["seconds"] >= max(stage["seconds"] for stage in saved["stages"].values())
+    assert 0 < saved["device_share"] < 1
+    assert saved["px_per_s"] == pytest.approx(saved["valid_pixels"] / saved["seconds"], rel=0.01)
+    assert saved["km2_per_h"] == pytest.approx(saved["px_per_s"] * 100 / 1e6 * 3600)
+    assert saved["cost_per_1000_km2"] == pytest.approx(1000 * 4.5 / saved["km2_per_h"], rel=1e-3)
     assert saved["software"]["torch"].startswith("2.")
     by_class = saved["scenes"][0]["area_m2_by_class"]
     assert sum(by_class.values()) == pytest.approx(saved["valid_pixels"] * 100)

@@ -12,7 +12,7 @@ from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.run.pack import pack, unpack
 from geoseg.run.store import BLOCKS, Graph, Rest, SceneStore
-from geoseg.vector.blocks import bound_block, label_block, trace_block
+from geoseg.vector.blocks import BlockLabels, blank_labels, bound_block, label_block, trace_block
 from geoseg.vector.minimum_area import Changes
 from geoseg.vector.seams import Rim, blank_rim
 
@@ -25,7 +25,7 @@ def same(one: object, other: object) -> bool:
     return pack(one) == pack(other)
 
 
-def labelled(seed: int = 0) -> tuple[ClassMap, Rim, Graph, Rest]:
+def labelled(seed: int = 0) -> tuple[ClassMap, BlockLabels, Graph, Rest]:
     classes = np.random.default_rng(seed).integers(0, 3, BLOCK.core.shape).astype(np.uint8)
     class_map = ClassMap(BLOCK.core, classes, np.full_like(classes, 200))
     labels = label_block(classes, class_map.confidence, BLOCK.core, 40)
@@ -33,7 +33,7 @@ def labelled(seed: int = 0) -> tuple[ClassMap, Rim, Graph, Rest]:
     boundaries = bound_block(labels, around, (40, 40), cut_px=12)
     _, unfinished = trace_block(labels, around, (40, 40), cut_px=12, simplify_px=1.0)
     seams = np.array([[3, 7], [5, 9]])
-    return class_map, labels.rim, Graph(labels.components, boundaries, seams), Rest(unfinished, seams)
+    return class_map, labels, Graph(labels.components, boundaries, seams), Rest(unfinished, seams)
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def strip(value: int, window: Window) -> Strip:
 @given(st.integers(0, 50))
 @settings(deadline=None, max_examples=30)
 def test_packed_values_come_back(seed: int) -> None:
-    _, rim, graph, rest = labelled(seed)
+    _, labels, graph, rest = labelled(seed)
     spill = Spill(strip(seed, Window(0, 24, 24, 4)), None, strip(-seed, Window(24, 24, 4, 4)))
     changes = Changes(np.arange(seed), np.full(seed, 7, np.uint8))
-    for value in (rim, graph, rest, spill, changes):
+    for value in (labels, labels.rim, graph, rest, spill, changes):
         back = unpack(type(value), pack(value))
         assert isinstance(back, type(value))
         assert same(back, value)
@@ -65,21 +65,25 @@ def test_other_values_are_not_taken_for_it() -> None:
 
 
 def test_a_finished_block_comes_back(store: SceneStore) -> None:
-    class_map, rim, _, _ = labelled()
+    class_map, labels, _, _ = labelled()
     west, spill = TILING.block(1, 0), Spill(strip(5, Window(24, 24, 16, 4)), None, None)
-    store.put_finished(west, class_map, spill, rim, {"valid_pixels": 12})
+    store.put_finished(west, class_map, spill, labels, {"valid_pixels": 12})
     assert store.find(BLOCKS, [west.name, BLOCK.name])[west.name].facts == {"valid_pixels": 12}
     assert [s.scores.max() for s in store.take_spill({(0, -1): west})] == [5]
-    assert same(store.rims({(0, -1): west})[0, -1], rim)
-    found = store.class_map(Block(1, 0, BLOCK.core, BLOCK.covered, BLOCK.read, range(1), range(1)))
-    np.testing.assert_array_equal(found.classes, class_map.classes)
-    np.testing.assert_array_equal(found.confidence, class_map.confidence)
+    assert same(store.rims({(0, -1): west})[0, -1], labels.rim)
+    assert same(store.labels(west), labels)
+    kept = Block(1, 0, BLOCK.core, BLOCK.covered, BLOCK.read, range(1), range(1))
+    np.testing.assert_array_equal(store.classes(kept), class_map.classes)
+    np.testing.assert_array_equal(store.confidence(kept), class_map.confidence)
 
 
 def test_a_blank_block_takes_no_room_and_reads_as_nodata(store: SceneStore) -> None:
     assert store.put_blank(BLOCK, {"valid_pixels": 0}) < 100
-    assert (store.class_map(BLOCK).classes == 255).all()
-    assert (store.class_map(BLOCK).confidence == 0).all()
+    assert (store.classes(BLOCK) == 255).all()
+    assert (store.confidence(BLOCK) == 0).all()
+    nothing = np.full(BLOCK.core.shape, 255, np.uint8)
+    assert same(store.labels(BLOCK), label_block(nothing, nothing, BLOCK.core, 40))
+    assert same(store.labels(BLOCK), blank_labels(BLOCK.core))
     assert store.take_spill({(0, -1): BLOCK}) == []
     assert (store.rims({(0, 1): BLOCK})[0, 1].west.names == -1).all()
 
@@ -99,8 +103,8 @@ def test_traced_blocks_and_graphs_come_back(store: SceneStore, tmp_path: object)
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "lose"])
 def test_damage_is_noticed_and_the_block_is_undone(store: SceneStore, damage: str) -> None:
-    class_map, rim, _, _ = labelled()
-    store.put_finished(BLOCK, class_map, Spill(None, None, None), rim, {})
+    class_map, labels, _, _ = labelled()
+    store.put_finished(BLOCK, class_map, Spill(None, None, None), labels, {})
     key = f"{store.records.prefix}/{BLOCKS}/{BLOCK.name}.classes"
     content = store.storage.get(key)
     match damage:
@@ -111,7 +115,7 @@ def test_damage_is_noticed_and_the_block_is_undone(store: SceneStore, damage: st
         case "lose":
             store.storage.delete(key)
     with pytest.raises(StoreError, match=r"r0001c0001\.classes in .* is lost or damaged.*run the same command again"):
-        store.class_map(BLOCK)
+        store.classes(BLOCK)
     assert store.find(BLOCKS, [BLOCK.name]) == {}
 
 

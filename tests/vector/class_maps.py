@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio import features
 
+from geoseg.vector.components import Runs
+
 NODATA = 255
 
 random_maps = hnp.array_shapes(min_dims=2, max_dims=2, max_side=18).flatmap(
@@ -18,6 +20,13 @@ def draw(picture):
     """A class map from a picture: one character a pixel, digits are classes and dots nodata."""
     rows = picture.split()
     return np.array([[NODATA if pixel == "." else int(pixel) for pixel in row] for row in rows], np.uint8)
+
+
+def as_runs(pixels):
+    """An array as runs, each as long as it can be."""
+    begins = np.diff(pixels.astype(np.int64), axis=1, prepend=-2) != 0
+    offsets = np.concatenate([[0], np.cumsum(begins.sum(axis=1))])
+    return Runs(offsets, np.nonzero(begins)[1].astype(np.int32), pixels[begins])
 
 
 def spiral(size):

@@ -13,7 +13,8 @@ CORE, WIDTH = (30, 20), 1000
 def assert_as_scipy(classes):
     confidence = np.random.default_rng(1).integers(0, 256, classes.shape, dtype=np.uint8)
     core = Window(*CORE, *classes.shape)
-    labels, components = find_components(classes, confidence, core, WIDTH)
+    runs, components = find_components(classes, confidence, core, WIDTH)
+    labels = runs.spread(runs.values, core.width)
     assert (labels.dtype, len(components)) == (np.int32, labels.max() + 1)
     assert np.array_equal(labels == -1, classes == NODATA)
     expected = []

@@ -1,6 +1,8 @@
 import numpy as np
 
+from geoseg.vector.components import Components
 from geoseg.vector.seams import find_rim, find_seams, neighbours, surround, unite
+from tests.vector.class_maps import as_runs
 
 SIDE = 3
 
@@ -14,7 +16,9 @@ def cut(scene, step=SIDE):
             window = np.s_[row : row + step, col : col + step]
             blocks[row // step, col // step] = scene[window]
             labels = np.arange(scene.size, dtype=np.int32).reshape(scene.shape)[window]
-            rims[row // step, col // step] = find_rim(scene[window], labels, names)
+            components = Components(names, scene.ravel(), names, names)
+            labels = np.where(scene[window] == 255, -1, labels)
+            rims[row // step, col // step] = find_rim(as_runs(labels), components, labels.shape[1])
     return blocks, rims
 
 
@@ -23,8 +27,9 @@ def test_a_surrounded_block_is_the_window_of_the_scene():
     wide = np.pad(scene, 1, constant_values=255)
     blocks, rims = cut(scene)
     for (row, col), block in blocks.items():
-        found = surround(block, neighbours(rims, (row, col)))
         height, width = block.shape
+        found = surround(as_runs(block), width, neighbours(rims, (row, col)))
+        found = found.spread(found.values, width + 2)
         assert np.array_equal(found, wide[row * SIDE :, col * SIDE :][: height + 2, : width + 2])
 
 
@@ -46,7 +51,8 @@ def test_seams_are_the_pairs_of_equal_pixels_across_borders():
 
 def test_names_of_nodata():
     labels = np.array([[0, -1], [-1, -1]], np.int32)
-    rim = find_rim(np.array([[4, 255], [255, 255]], np.uint8), labels, np.array([77]))
+    rim = find_rim(as_runs(labels), Components(np.array([77]), np.array([4], np.uint8), *[np.array([1])] * 2), 2)
+    assert rim.north.classes.tolist() == [4, 255]
     assert rim.north.names.tolist() == [77, -1]
     assert rim.west.names.tolist() == [77, -1]
     assert rim.south.names.tolist() == rim.east.names.tolist() == [-1, -1]

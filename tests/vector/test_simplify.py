@@ -8,14 +8,14 @@ from geoseg.vector.arcs import VERTEX, find_corners, trace_arcs
 from geoseg.vector.blocks import label_block
 from geoseg.vector.engine import polygonize
 from geoseg.vector.simplify import simplify_arcs
-from tests.vector.class_maps import draw, landscape_like
+from tests.vector.class_maps import as_runs, draw, landscape_like
 
 
 def trace(classes, cut_px):
     """Corners and arcs of a scene in one block."""
     core = Window(0, 0, *classes.shape)
     block = label_block(classes, classes, core, core.width)
-    corners = find_corners(np.pad(classes, 1, constant_values=255), core, classes.shape, cut_px)
+    corners = find_corners(as_runs(np.pad(classes, 1, constant_values=255)), core, classes.shape, cut_px)
     nothing = np.full(max(classes.shape), -1)
     names = block.components.first_pixel
     return core, corners, trace_arcs(corners, core, block.labels, names, nothing[: core.width], nothing[: core.height])
@@ -61,7 +61,7 @@ def test_arcs_are_those_of_a_plain_search(seed, tolerance_px):
     cut_px = 11
     core, corners, arcs = trace(landscape_like(seed, (33, 30), classes=3, nodata=0.05 * (seed % 2)), cut_px)
     simple = simplify_arcs(arcs, corners, core, cut_px, tolerance_px)
-    row, col = np.nonzero(corners & VERTEX)
+    row, col = np.nonzero(corners.bits & VERTEX)
     vertices = list(zip(col.tolist(), row.tolist(), strict=True))
     ends = [{points(arcs, arc)[0], points(arcs, arc)[-1]} for arc in range(len(arcs))]
     for arc, (left, right) in enumerate(zip(arcs.left, arcs.right, strict=True)):
@@ -87,4 +87,4 @@ def test_a_diagonal_staircase_becomes_a_line():
 
 def test_blocks_off_the_cut_lattice_are_refused():
     with pytest.raises(ValueError, match=r"rows 3:6.*cut lattice of 2 pixels"):
-        find_corners(np.zeros((5, 5), np.uint8), Window(3, 0, 3, 3), (9, 3), 2)
+        find_corners(as_runs(np.zeros((5, 5), np.uint8)), Window(3, 0, 3, 3), (9, 3), 2)

@@ -1,0 +1,77 @@
+"""Cut a block that lies on the device into the batches a network takes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geoseg.grid.blend import reflect_indices
+from geoseg.grid.window import Window
+
+Scale = Callable[[Tensor], Tensor]
+"""From raw values as float32 to what the network was trained on, shape (N, C, H, W), pixel by pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A block as it was read, on the device."""
+
+    window: Window
+    """Pixels of the scene."""
+    pixels: Tensor
+    """In the file's dtype, shape (C, H, W) of ``window``."""
+    valid: Tensor | None
+    """True where the scene is valid, shape (H, W); None if it is everywhere."""
+
+    def valid_in(self, window: Window) -> Tensor | None:
+        """``valid`` of a part of it."""
+        return None if self.valid is None else self.valid[window.slices(self.window)]
+
+
+def cut_batch(
+    block: RawBlock, patches: Sequence[Window], scene: Window, scale: Scale, fill: float, batch: Tensor
+) -> None:
+    """Scale patches, fill what is not valid, continue them beyond the scene's rim, into the first places of a batch.
+
+    Args:
+        block: The block that holds them.
+        patches: Their windows, at most N.
+        scene: The whole scene; a patch that reaches beyond it is continued by reflection of its own pixels.
+        scale: What the network wants done to raw values.
+        fill: Value after scaling of pixels that are not valid.
+        batch: What the network takes, shape (N, C, P, P), any float dtype and memory format; written to.
+    """
+    raw = torch.empty((len(patches), *batch.shape[1:]), device=batch.device)
+    keep = [_cut(block, patch, scene, raw[place]) for place, patch in enumerate(patches)]
+    for group in work_groups(len(patches), batch.device):
+        batch[: len(patches)][group].copy_(scale(raw[group]))
+    for place, valid in enumerate(keep):
+        if valid is not None:
+            batch[place].masked_fill_(~valid, fill)
+
+
+def work_groups(count: int, device: torch.device) -> list[slice]:
+    """Parts of a batch that go through a function together.
+
+    On a CPU each patch alone: vectorised functions may round differently at the end of an array, and a pixel's value
+    must not depend on its place in a batch.
+    """
+    return [slice(0, count)] if device.type == "cuda" else [slice(place, place + 1) for place in range(count)]
+
+
+def _cut(block: RawBlock, patch: Window, scene: Window, raw: Tensor) -> Tensor | None:
+    """Copy one patch out of a block, to float32 of shape (C, P, P); its validity, or None if all is valid."""
+    inside = patch.intersect(scene)
+    if inside is None:
+        raise ValueError(f"Patch {patch} lies outside the scene {scene}.")
+    pixels, valid = block.pixels[(slice(None), *inside.slices(block.window))], block.valid_in(inside)
+    if inside == patch:
+        raw.copy_(pixels)
+        return valid
+    rows, cols = (
+        torch.from_numpy(reflect_indices(size, length)).to(raw.device)
+        for size, length in ((inside.height, patch.height), (inside.width, patch.width))
+    )
+    raw.copy_(pixels.to(torch.float32)[:, rows][:, :, cols])
+    return None if valid is None else valid[rows][:, cols]

@@ -1,0 +1,113 @@
+"""Blend the logits of patches on the device: the same integers as `geoseg.grid.blend`, wherever they are computed."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.grid.blend import NO_SCORE, SCORE_BITS, SCORE_ONE, axis_weights
+from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
+from geoseg.grid.tiling import Lattice
+
+Activation = Literal["softmax", "sigmoid", "none"]
+STRIP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}
+"""Pixels that are decided at a time: what stays in a CPU's cache, and what keeps a GPU busy."""
+CLASS_BITS, HIGHEST = 8, 255
+"""Room for a class beside a score, and the largest value of it and of a confidence."""
+
+
+class Weights:
+    """Weights of patches on the device: one map for each way in which a patch can lie at the scene's rim."""
+
+    def __init__(self, lattice: Lattice, device: torch.device) -> None:
+        self.lattice, self._device = lattice, device
+        self._maps: dict[tuple[bool, ...], Tensor] = {}
+
+    def of(self, i: int, j: int) -> Tensor:
+        """Weights of patch ``(i, j)`` times `SCORE_ONE`, float32 of shape (P, P)."""
+        rows, cols = self.lattice.rows, self.lattice.cols
+        rim = i == 0, i == rows.count - 1, j == 0, j == cols.count - 1
+        if rim not in self._maps:
+            weights = np.outer(axis_weights(rows, i), axis_weights(cols, j)) * SCORE_ONE
+            self._maps[rim] = torch.from_numpy(weights.astype(np.float32)).to(self._device)
+        return self._maps[rim]
+
+
+def enlarge(logits: Tensor, patch_px: int) -> Tensor:
+    """Logits of every pixel of a patch: float32, contiguous, shape (N, K, P, P).
+
+    Args:
+        logits: What the network gives, shape (N, K, h, w) with h and w of at most P, any float dtype and memory format.
+        patch_px: Side P of a patch.
+    """
+    logits = logits.contiguous().float()
+    if logits.shape[2:] == (patch_px, patch_px):
+        return logits
+    return torch.nn.functional.interpolate(logits, (patch_px, patch_px), mode="bilinear", align_corners=False)
+
+
+def are_finite(logits: Tensor) -> Tensor:
+    """Tell for each patch whether all its logits are finite, shape (N,)."""
+    # NaN is contagious in both extremes, infinity is one of them; looking at every logit takes seven times as long.
+    every = logits.flatten(1)
+    return torch.isfinite(every.amin(1)) & torch.isfinite(every.amax(1))
+
+
+def activate(logits: Tensor, activation: Activation, classes: int) -> Tensor:
+    """Turn logits into probabilities, float32 of shape (N, classes, P, P).
+
+    Args:
+        logits: float32, shape (N, K, P, P); K is ``classes``, or 1 for the second of two.
+        activation: What the bundle says the logits want.
+        classes: Number of classes.
+    """
+    match activation:
+        case "softmax":
+            probabilities = torch.softmax(logits, 1)
+        case "sigmoid":
+            probabilities = torch.sigmoid(logits)
+        case "none":
+            probabilities = logits.clamp(0, 1)
+    return torch.cat([1 - probabilities, probabilities], 1) if probabilities.shape[1] < classes else probabilities
+
+
+def add_patch(scores: Tensor, probabilities: Tensor, weights: Tensor, known: Tensor | None) -> None:
+    """Add the quantised weight times probability of a patch to the scores there, in place.
+
+    Args:
+        scores: Fixed point, int32 of shape (C, P, P).
+        probabilities: float32 of the same shape; overwritten.
+        weights: As `Weights.of` gives them, shape (P, P).
+        known: False where the patch knows nothing, shape (P, P); None if it knows all.
+    """
+    quantised = probabilities.mul_(weights).round_().to(torch.int32)
+    scores.add_(quantised if known is None else torch.where(known, quantised, NO_SCORE))
+
+
+def decide(scores: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`geoseg.grid.blend.decide` on the device: classes and confidence, uint8 of shape (H, W).
+
+    Args:
+        scores: Fixed point, int32 of shape (C, H, W).
+        valid: True where the scene is valid, shape (H, W); None if it is everywhere.
+    """
+    shape = scores.shape[1:]
+    classes, confidence = (torch.empty(shape, dtype=torch.uint8, device=scores.device) for _ in range(2))
+    rows = max(1, STRIP_PIXELS[scores.device.type] // max(1, shape[1]))
+    for start in range(0, shape[0], rows):
+        part = slice(start, start + rows)
+        best = _best(scores[:, part])
+        unknown = best < 0 if valid is None else (best < 0) | ~valid[part]
+        classes[part] = (HIGHEST - (best & HIGHEST)).masked_fill_(unknown, NODATA_CLASS)
+        best = (best >> CLASS_BITS).mul_(HIGHEST).add_(SCORE_ONE // 2).bitwise_right_shift_(SCORE_BITS)
+        confidence[part] = best.clamp_(1, HIGHEST).masked_fill_(unknown, NODATA_CONFIDENCE)
+    return classes, confidence
+
+
+def _best(scores: Tensor) -> Tensor:
+    """The highest score with its class in the lowest bits, larger for lower ids: one maximum decides ties as well."""
+    best = (scores[0] << CLASS_BITS).add_(HIGHEST)
+    for index in range(1, len(scores)):
+        torch.maximum(best, (scores[index] << CLASS_BITS).add_(HIGHEST - index), out=best)
+    return best

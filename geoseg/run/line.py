@@ -11,7 +11,7 @@ class Line:
     """A line in which older blocks stand before newer ones, whenever they came."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[tuple[int, int, int], int, Step]] = []
+        self._steps: list[tuple[tuple[int, bool, int, int], int, Step]] = []
         self._tickets = count()
 
     def __len__(self) -> int:

@@ -96,7 +96,7 @@ class Step:
     """What to do, as the attempt of this number, if it was lost; None: the same step again."""
 
     @property
-    def rank(self) -> tuple[int, int, int]:
-        """The lower, the older: scene by scene, each in raster order, what works on all of it first."""
+    def rank(self) -> tuple[int, bool, int, int]:
+        """What goes first: scene by scene, each in raster order, and last what works on the whole of it."""
         block = next((arg for arg in self.args if isinstance(arg, Block)), None)
-        return self.scene.number, *((-1, -1) if block is None else (block.row, block.col))
+        return self.scene.number, block is None, *((0, 0) if block is None else (block.row, block.col))

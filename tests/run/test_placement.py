@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from geoseg.run.placement import BLOCKS_PER_MODEL, Teams
-from geoseg.run.publishing import publish_scene
+from geoseg.run.publishing import publish_polygons
 from geoseg.run.roster import HAND, MODEL, Job, Worker
 from geoseg.run.stages import finish_block, predict_block, read_block
 from geoseg.run.tracing import trace_finished
@@ -59,7 +59,7 @@ def test_a_busy_hand_is_waited_for_rather_than_read_elsewhere() -> None:
     assert crew.choose(read_block, None, MOST) is None
 
 
-@pytest.mark.parametrize(("held_by", "reader"), [(trace_finished, None), (publish_scene, "n1")])
+@pytest.mark.parametrize(("held_by", "reader"), [(trace_finished, None), (publish_polygons, "n1")])
 def test_a_hand_that_is_busy_with_a_scene_is_not_waited_for(held_by: object, reader: str | None) -> None:
     crew, workers = teams((1, 1), (1, 1))
     give(workers["n0 hand"][0], held_by)
@@ -106,7 +106,7 @@ def test_a_block_is_finished_where_its_scores_lie() -> None:
     assert crew.choose(finish_block, "n0", MOST) is None
     for worker in workers["n0 hand"]:
         worker.jobs = []
-        give(worker, publish_scene)
+        give(worker, publish_polygons)
     assert where(crew.choose(finish_block, "n0", MOST)) == "n1", "a scene may take an hour"
 
 

@@ -43,7 +43,7 @@ def test_what_dead_runs_left_is_removed(geoseg: CommandLine, inputs: tuple[Path,
     run(*inputs, output)
     before = digests(output)
     other = write_scene(tmp_path / "other.tif", textured(150, 150, seed=1), nodata=0)
-    assert segment(other, inputs[1], output, fault="upload:end:*/classes.tif:*:kill").end().code == -9
+    assert segment(other, inputs[1], output, fault="upload:start:*/classes.tif:*:kill").end().code == -9
     assert list(output.glob(".work/other/*/.*.tmp/*")), "the folder in which files are built"
     strays = [output / folder / temporary_name() for folder in (".", ".work", "rasters/scene", "runs", "scenes")]
     for stray in strays:

@@ -40,8 +40,7 @@ class UNet(nn.Module):
             x = down(_halve(x))
         for narrow, up, skip in zip(reversed(self.narrow), reversed(self.up), reversed(skips), strict=True):
             x = up(skip + nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest"))
-        # In half precision the head stays whole (see `halve_precision`): rounded logits would be ties.
-        return self.head(x.to(self.head.weight.dtype))  # type: ignore[no-any-return]
+        return self.head(x)  # type: ignore[no-any-return]
 
 
 class Identity(nn.Module):
@@ -99,14 +98,6 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
             for place, (layer, after) in enumerate(pairwise(list(chain))):
                 if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                     chain[place], chain[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
-    return module
-
-
-def halve_precision(module: nn.Module) -> nn.Module:
-    """Let a network compute in bfloat16, in place; the layer named ``head`` gives its logits in float32."""
-    module.to(torch.bfloat16)
-    if isinstance(head := getattr(module, "head", None), nn.Module):
-        head.to(torch.float32)
     return module
 
 

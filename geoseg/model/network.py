@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
-from geoseg.model.architectures import build, fold_normalisation, halve_precision
+from geoseg.model.architectures import build, fold_normalisation
 from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
 from geoseg.model.inference import Precision
 from geoseg.model.predictor import Network
@@ -71,11 +71,10 @@ class _TorchNetwork:
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
         module = build(bundle.file.architecture, bundle.file.arguments)
         module.load_state_dict(safetensors.torch.load(artifact))
-        module = fold_normalisation(module.eval())
         self.dtype = DTYPES[precision]
-        if precision == "bf16":
-            halve_precision(module)
-        self._module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Folded first: what is rounded to bfloat16 are the weights that multiply.
+        module = fold_normalisation(module.eval()).to(device, self.dtype)
+        self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -92,7 +92,7 @@ class RayExecutor:
             SettingsError: If the bundle cannot be used or an actor does not start in time.
         """
         self._model = bundle, inference
-        for kind, count in ((MODEL, self.workers), (HAND, len(self._nodes))):
+        for kind, count in ((MODEL, self.workers), (HAND, max(self.workers, len(self._nodes)))):
             for _ in range(count):
                 self._launch(kind)
         limit_s = self._settings.start_timeout_s

@@ -5,7 +5,7 @@ from geoseg.grid.tiling import Lattice
 from geoseg.model.hardware import Hardware
 
 SCORE_BYTES = 4
-BLOCKS_PER_WORKER = 4
+BLOCKS_PER_WORKER = 8
 """A scene is cut into at least this many blocks for each worker where the stride allows, so that all have work."""
 CPU_BLOCK_BYTES = 1 << 30
 """What one block may take by default in a machine's memory."""

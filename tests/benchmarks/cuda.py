@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from geoseg.grid.blend import band_windows, finish
 from geoseg.grid.tiling import Block, Lattice, Tiling
-from geoseg.model.architectures import UNet, fold_normalisation, halve_precision
+from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
 from geoseg.run.sizing import BLOCKS_ON_GPU, project_batch_bytes, project_block_bytes
 from geoseg.vector.arcs import find_corners, trace_arcs
@@ -119,7 +119,7 @@ def measure(case: Case, device: torch.device, args: argparse.Namespace) -> Resul
     torch.manual_seed(0)
     whole = fold_normalisation(case.build().eval()).to(device).to(memory_format=torch.channels_last)
     result.alone["fp32"] = rate(_Plain(whole, torch.float32), case, device, args.seconds)
-    network = _Plain(halve_precision(whole), torch.bfloat16)
+    network = _Plain(whole.to(torch.bfloat16), torch.bfloat16)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     result.alone["bf16"] = rate(network, case, device, args.seconds)

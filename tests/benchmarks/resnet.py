@@ -44,7 +44,7 @@ class ResNetUNet(nn.Module):
         for layer, skip in zip(self.decoder, skips, strict=True):
             x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
             x = layer(x if skip is None else torch.cat([x, skip], 1))
-        return self.head(x.to(self.head.weight.dtype))
+        return self.head(x)
 
 
 class _Basic(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 from geoseg.demo.landscape import write_landscape
 from geoseg.demo.show import BUNDLE
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.model.architectures import UNet, fold_normalisation, halve_precision
+from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference, Precision
 from geoseg.model.start import start_predictor
@@ -36,12 +36,6 @@ def test_folded_layers_are_the_same_function() -> None:
         folded = fold_normalisation(_network())
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
         torch.testing.assert_close(folded(pixels), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_halving_keeps_the_head_whole() -> None:
-    network = halve_precision(fold_normalisation(_network()))
-    assert {p.dtype for p in network.stem.parameters()} == {torch.bfloat16}
-    assert {p.dtype for p in network.head.parameters()} == {torch.float32}
 
 
 def _classes(bundle: Path, precision: Precision, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,7 @@ import rasterio.shutil
 import torch
 
 from geoseg.model.bundle import read_bundle
-from geoseg.model.hardware import find_hardware
-from geoseg.model.inference import Inference, choose_precision
+from geoseg.model.inference import Inference, Precision
 from geoseg.model.start import start_predictor
 from tests.benchmarks.commands import read_report, segment_command, warm_up
 from tests.benchmarks.figure import Figure
@@ -45,14 +44,20 @@ def run(folder: Path) -> Iterator[Figure]:
     side = shrunk(SIDE_PX)
     scene, bundle = folder / "scene.tif", write_wide_bundle(folder / "bundle")
     rasterio.shutil.copy(landscape(folder, side), scene, driver="COG", compress="zstd", predictor="yes")
-    runs, bare = [], []
+    yield from _in("fp32", scene, bundle, folder)
+    yield from _in("bf16", scene, bundle, folder)
+
+
+def _in(precision: Precision, scene: Path, bundle: Path, folder: Path) -> Iterator[Figure]:
+    runs, bare, settings = [], [], {**SETTINGS, "run.precision": precision}
     for number in range(ROUNDS):  # they take turns, so that a slow minute of the machine hits both
-        output = folder / f"out{number}"
-        subprocess.run(segment_command(scene, bundle, output, SETTINGS), check=True, stdout=subprocess.DEVNULL)
+        output = folder / f"{precision}{number}"
+        subprocess.run(segment_command(scene, bundle, output, settings), check=True, stdout=subprocess.DEVNULL)
         report = read_report(output)
         runs.append(Taken(report["seconds"], sum(stage["cpu_seconds"] for stage in report["stages"].values())))
-        bare.append(bare_network(bundle, report["patches"]))
-    yield compared(f"{side} x {side} px, first block to last polygon", runs, bare, "seconds", MOST)
+        bare.append(bare_network(bundle, report["patches"], precision))
+    side = shrunk(SIDE_PX)
+    yield compared(f"{side} x {side} px in {precision}, first block to last polygon", runs, bare, "seconds", MOST)
     yield compared("  CPU seconds of its units", runs, bare, "cpu_s")
     yield Figure("network", "  patches", report["patches"], "")
     yield Figure("network", "  valid pixels", report["px_per_s"] / 1e6, "Mpx/s")
@@ -67,12 +72,12 @@ def compared(what: str, runs: list[Taken], bare: list[Taken], field: str, limit:
     return Figure("network", what, ours, "s", theirs, f"{WORKERS} bare networks on as many patches", limit)
 
 
-def bare_network(bundle: Path, patches: int) -> Taken:
+def bare_network(bundle: Path, patches: int, precision: Precision) -> Taken:
     """Run patches through the network that a run would load, batched and threaded alike, in as many processes."""
     shares = [patches // WORKERS + (number < patches % WORKERS) for number in range(WORKERS)]
     context = get_context("spawn")
     with ProcessPoolExecutor(WORKERS, context, _meet, (context.Barrier(WORKERS),)) as pool:
-        started, ended, cpu_s = zip(*pool.map(_forward, [bundle] * WORKERS, shares), strict=True)
+        started, ended, cpu_s = zip(*pool.map(_forward, [bundle] * WORKERS, shares, [precision] * WORKERS), strict=True)
     return Taken(max(ended) - min(started), sum(cpu_s))
 
 
@@ -81,10 +86,9 @@ def _meet(barrier: Barrier) -> None:
     _together = barrier
 
 
-def _forward(path: Path, patches: int) -> tuple[float, float, float]:
+def _forward(path: Path, patches: int, precision: Precision) -> tuple[float, float, float]:
     """Begin and end of the forward passes, on a clock that all processes share, and their CPU seconds."""
     bundle = read_bundle(str(path))
-    precision = choose_precision("auto", bundle, find_hardware("cpu"))
     predictor = start_predictor(bundle, Inference("cpu", bundle.patch_px, precision=precision))
     network, size = predictor._network, predictor.task.batch_size
     batch = torch.randn((size, len(bundle.bands), bundle.patch_px, bundle.patch_px)).to(network.dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEEDLESS = [
+NEEDLESS = {
     "ray",
     "rasterio",
     "shapely",
@@ -20,7 +20,7 @@ NEEDLESS = [
     "obstore",
     "rich",
     "typer",
-]
+}
 
 
 def test_it_needs_torch_numpy_and_numba_alone() -> None:

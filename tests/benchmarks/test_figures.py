@@ -55,7 +55,7 @@ def test_cpu_seconds_are_those_between_two_moments(tmp_path: Path) -> None:
     times = watch_cpu(command, tmp_path / "log")
     ended = time.time()
     whole = times.between(began, ended).total()
-    assert 0.6 <= whole < 3, "the child's counts, though it was never asked for"
+    assert 0.5 <= whole < 3, "the child's counts, though it was never asked for"
     assert times.between(ended, ended + 9).total() == 0
     middle = (began + ended) / 2
     halves = times.between(began, middle).total() + times.between(middle, ended).total()

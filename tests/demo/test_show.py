@@ -32,7 +32,8 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
 def test_scores_of_the_real_model_are_a_float64_references(tmp_path: Path) -> None:
     """The shipped bundle on a landscape it has not seen: float64 network, float64 sums, one division by the weights."""
     write_landscape(tmp_path / "scene.tif", tmp_path / "truth.tif", size=640, seed=11)
-    run(tmp_path / "scene.tif", BUNDLE, tmp_path / "out", tiling={"block_px": 192})
+    exact = {"address": "inline", "precision": "fp32"}
+    run(tmp_path / "scene.tif", BUNDLE, tmp_path / "out", run=exact, tiling={"block_px": 192})
     with rasterio.open(tmp_path / "scene.tif") as dataset:
         pixels = dataset.read().astype(np.float64)
     bundle = read_bundle(BUNDLE)

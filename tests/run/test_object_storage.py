@@ -181,11 +181,11 @@ def test_a_run_killed_anywhere_goes_on(
 
 @pytest.mark.slow
 def test_a_run_killed_amid_the_parts_of_an_upload_goes_on(tmp_path: Path, s3_url: str, proxy: Proxy) -> None:
-    """A block of 3136 pixels takes 20 MB, which are sent in two parts."""
-    fields = np.kron(np.random.default_rng(0).integers(0, 6, (1, 49, 49)), np.ones((1, 64, 64))).astype(np.uint8)
+    """The classes of a block of 4480 pixels take 20 MB, which are sent in two parts."""
+    fields = np.kron(np.random.default_rng(0).integers(0, 6, (1, 70, 70)), np.ones((1, 64, 64))).astype(np.uint8)
     scene = write_scene(tmp_path / "fields.tif", fields)
     bundle = identity_bundle(tmp_path / "bundle", patch_px=256, overlap_px=32)
-    words = ("--set", "tiling.block_px=3136")
+    words = ("--set", "tiling.block_px=4480")
     run(scene, bundle, tmp_path / "local")
 
     proxy.hold = lambda request: "partNumber=2" in request.query

@@ -100,7 +100,6 @@ def test_nan_logits_name_file_and_patch(geoseg: CommandLine, tmp_path: Path) -> 
         (["--set", "tiling.block_px=25"], ["block_px=25 is not a multiple of stride=24", "Use 24 or 48"]),
         (["--set", "tiling.patch_px=30"], ["patch_px=30 is not a multiple of 4", "Use 28 or 32"]),
         (["--set", "tiling.overlap_px=20"], ["overlap_px=20", "half of patch_px=32", "overlap_px=8"]),
-        (["--set", "run.workers=2"], ["run.workers=2", "run.address=inline"]),
         (["--set", "run.device=cuda"], ["device=cuda", "run.device=cpu"]),
         (["--set", "polygons.crs=EPSG:999999"], ["polygons.crs=EPSG:999999 is not in PROJ's database"]),
         (["--model", "nowhere"], ["nowhere is not a model bundle", "model.json"]),

@@ -98,6 +98,10 @@ class Predictor:
         self._weights: Weights | None = None
         self._computing = Lock()
 
+    def twin(self) -> "Predictor":
+        """Another predictor with the same network, for another thread to compute at the same time."""
+        return Predictor(self._network, self.task, self._device)
+
     def predict(
         self, tiling: Tiling, block: Block, pixels: NDArray[np.generic], valid: NDArray[np.bool_], source: str
     ) -> Prediction:

@@ -91,7 +91,7 @@ def write_cog(
         gdal_env(),
         # GDAL compresses the overviews for itself before it compresses them for good.
         rasterio.Env(ZSTD_LEVEL_OVERVIEW=1),
-        quiet(),
+        quiet,
     ):
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
         with rasterio.open(plain, "w", **profile) as dataset:

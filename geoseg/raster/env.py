@@ -13,6 +13,8 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
+from geoseg.raster.shared import Shared
+
 CACHE_BYTES = 64 << 20
 """Decoded tiles that GDAL keeps in a process. Its default is 5 % of the machine, for each of the workers."""
 
@@ -75,8 +77,8 @@ def open_raster(
     """
     drivers = list(PLAIN_DRIVERS) if driver is None else [driver]
     try:
-        with gdal_env(), rasterio.Env(**_network(path, remote)), _undecodable_log_lines_dropped():
-            with quiet():
+        with gdal_env(), rasterio.Env(**_network(path, remote)), _legible:
+            with quiet:
                 dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
             with dataset:
                 yield dataset
@@ -118,8 +120,12 @@ def _network(path: str, remote: bool) -> dict[str, str]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep rasterio from warning of a missing georeference: geoseg makes it an error, or was told to allow it."""
+def _without_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+quiet = Shared(_without_warning)
+"""Keeps rasterio from warning of a missing georeference: geoseg makes it an error, or was told to allow it."""
+_legible = Shared(_undecodable_log_lines_dropped)

@@ -1,20 +1,12 @@
-"""What the pipeline needs of an engine, and the engine that is this process."""
+"""What the pipeline needs of an engine."""
 
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Protocol
 
-from geoseg.config import RunSettings
-from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
-from geoseg.model.hardware import Hardware, find_hardware
+from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Inference, Started
-from geoseg.run import faults
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import predict_block
 
@@ -106,61 +98,18 @@ class Executor(Protocol):
         """Let go of the predictors and of what the executor itself has started."""
 
 
-class InlineExecutor:
-    """Runs every unit at once in this process: for tests, debugging and machines without Ray."""
+class Result:
+    """A reference within this process; it has a value once its unit has ended."""
 
-    def __init__(self, settings: RunSettings) -> None:
-        if settings.workers not in ("auto", 1):
-            raise SettingsError(
-                f"run.workers={settings.workers}, but run.address=inline has one. Use run.address=local."
-            )
-        self.workers = self.max_blocks = 1
-        self.device: str = settings.device
-        if settings.device == "auto":
-            import torch  # noqa: PLC0415  only the process that predicts needs it
+    value: Any
+    """What the unit returned, or the exception that it raised."""
 
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.hardware = find_hardware(self.device)
-        self.description = "this process"
-        self.warnings: list[str] = []
-        self._ended: list[Ref] = []
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:  # noqa: ARG002
-        """Load the bundle here."""
-        from geoseg.model.start import start_predictor  # noqa: PLC0415  only the process that predicts needs torch
-
-        self._predictor = start_predictor(bundle, inference)
-        return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
-
-    def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
-        """Run the unit now. One at a time, so that each is heard of before the next begins."""
-        if self._ended:
-            return None
-        args = [unit.plan, *unit.args, *(ref.value for ref in unit.inputs)]
-        if unit.needs_model:
-            args.insert(0, self._predictor)
-        try:
-            with faults.attempt(unit.attempt), _deadline(unit.deadline_s):
-                value = unit.stage(*args)
-            refs = tuple(map(_Done, value)) if unit.returns > 1 else (_Done(value),)
-        except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
-            refs = tuple(_Done(error=error) for _ in range(unit.returns))
-        self._ended.append(refs[0])
-        return refs
-
-    def wait(self, timeout_s: float) -> list[Ref]:  # noqa: ARG002
-        """Everything submitted has run."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    def get(self, ref: Ref) -> Any:
-        """The value; raises what its unit raised."""
-        if ref.error is not None:
-            raise ref.error
-        return ref.value
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+def settle(refs: tuple[Result, ...], value: Any) -> None:
+    """Give the references of a unit what it returned, or the exception that it raised."""
+    several = len(refs) > 1 and not isinstance(value, Exception)
+    for place, ref in enumerate(refs):
+        ref.value = value[place] if several else value
 
 
 def value_or_raise(value: Any) -> Any:
@@ -168,32 +117,3 @@ def value_or_raise(value: Any) -> Any:
     if isinstance(value, Exception):
         raise value
     return value
-
-
-class _Done:
-    """The inline executor's reference: a result that exists."""
-
-    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
-        self.value, self.error = value, error
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Raise LostError in this thread after a while, if it is the main one: signals reach no other."""
-
-    def expire(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise LostError(f"it took longer than {seconds:g} s")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    started = time.monotonic()
-    before = signal.signal(signal.SIGALRM, expire)
-    others_s, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGALRM, before)
-        # A timer that somebody else has set goes on.
-        left_s = max(1e-3, others_s - (time.monotonic() - started)) if others_s else 0.0
-        signal.setitimer(signal.ITIMER_REAL, left_s)

@@ -14,7 +14,8 @@ from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.inference import Inference, Started, choose_precision
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.redact import redact
-from geoseg.run.executor import Executor, InlineExecutor
+from geoseg.run.executor import Executor
+from geoseg.run.inline import InlineExecutor
 from geoseg.run.interrupt import Stop, stop_on_signals
 from geoseg.run.lock import Lock
 from geoseg.run.pipeline import Order, Pipeline
@@ -34,6 +35,7 @@ from geoseg.run.report import Report, make_report, write_report
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK
+from geoseg.run.threads import ThreadsExecutor
 from geoseg.run.totals import Totals
 
 
@@ -149,7 +151,8 @@ def _checker(stop: Stop, lock: Lock, output: str) -> Callable[[], None]:
 def _open_executor(found: Survey) -> Executor:
     run = found.settings.run
     if run.address == "inline":
-        return InlineExecutor(run)
+        workers = 1 if run.workers == "auto" else run.workers
+        return InlineExecutor(run) if workers == 1 else ThreadsExecutor(run, workers)
     from geoseg.run.cluster import RayExecutor  # noqa: PLC0415  an inline run needs no ray
 
     files = [*(file for scene, _ in found.scenes for file in scene.files), str(found.bundle.artifact)]

@@ -6,7 +6,8 @@ finished block has to say to others lies in the store.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import perf_counter, process_time
+from threading import current_thread, main_thread
+from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,8 @@ class Cost:
     bytes: int = 0
     """Pixels read or files written."""
     cpu_seconds: float = 0.0
-    """CPU time of its process meanwhile, all threads. A process does one unit at a time, so this is the unit's own;
-    in an inline run the driver's threads, for lock and progress, are in it too."""
+    """CPU time of its process meanwhile, all threads, or of its thread alone where units run side by side in a process.
+    In an inline run the driver's threads, for lock and progress, are in it too."""
     patches: int = 0
     """Patches that went through the model."""
     forward_s: float = 0.0
@@ -55,11 +56,13 @@ class Clock:
     """Tells what a unit took since the clock was made."""
 
     def __init__(self, stage: str) -> None:
-        self._stage, self._wall_s, self._cpu_s = stage, perf_counter(), process_time()
+        # A process does one unit at a time, and that in its main thread, or several in others.
+        self._cpu_clock = process_time if current_thread() is main_thread() else thread_time
+        self._stage, self._wall_s, self._cpu_s = stage, perf_counter(), self._cpu_clock()
 
     def cost(self, **more: Any) -> Cost:
         """What the unit took until now; with the values of other fields of `Cost`."""
-        seconds, cpu_seconds = perf_counter() - self._wall_s, process_time() - self._cpu_s
+        seconds, cpu_seconds = perf_counter() - self._wall_s, self._cpu_clock() - self._cpu_s
         return Cost(self._stage, seconds, cpu_seconds=cpu_seconds, **more)
 
 

@@ -37,5 +37,5 @@ def test_missing_georeference_is_quiet_only_while_opening(make: Callable[..., Pa
     with open_raster(str(path), OVERVIEW_LEVEL="NONE") as dataset:
         assert warnings.filters == filters
         assert dataset.read().sum() == 16
-    with pytest.warns(UserWarning, match="other"), quiet():
+    with pytest.warns(UserWarning, match="other"), quiet:
         warnings.warn("other", UserWarning, stacklevel=1)

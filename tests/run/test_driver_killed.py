@@ -22,8 +22,10 @@ from tests.support.scenes import digests, run, textured, write_scene
 
 HEIGHT, WIDTH = 203, 267
 PATCH_PX, OVERLAP_PX = 32, 8
-IN_FLIGHT = {"inline": 1, "local": 6}
-"""Blocks under way at a time: of two workers two each, and two more that are read or finished."""
+WORKERS = {"inline": ["inline", "auto"], "threads": ["inline", "2"], "local": ["local", "2"]}
+"""Address and number of workers."""
+IN_FLIGHT = {"inline": 1, "threads": 3, "local": 6}
+"""Blocks under way at a time: with Ray two for each of two workers, and two more that are read or finished."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +90,22 @@ def wait_for_the_end(family: list[psutil.Process]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "kills"),
+    ("executor", "kills"),
     [
         ("inline", 3),
+        ("threads", 2),
         pytest.param("local", 1, marks=pytest.mark.ray),
         pytest.param("inline", 20, marks=pytest.mark.slow),
+        pytest.param("threads", 20, marks=pytest.mark.slow),
         pytest.param("local", 20, marks=[pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1200)]),
     ],
 )
 def test_a_driver_that_is_killed_again_and_again_comes_to_the_same_bytes(
-    inputs: Inputs, tmp_path: Path, address: str, kills: int
+    inputs: Inputs, tmp_path: Path, executor: str, kills: int
 ) -> None:
     output, notes = tmp_path / "out", tmp_path / "notes"
-    workers = ["--set", "run.workers=2"] if address == "local" else []
-    command = [*segment_command(inputs.scene, inputs.model, output, address), *workers]
+    address, workers = WORKERS[executor]
+    command = [*segment_command(inputs.scene, inputs.model, output, address), "--set", f"run.workers={workers}"]
     # The last few are passed too fast to hit.
     moments = sorted(random.Random(kills).sample(range(1, inputs.events - 5), kills))
     codes = Counter()
@@ -122,7 +126,7 @@ def test_a_driver_that_is_killed_again_and_again_comes_to_the_same_bytes(
     again = blocks.total() - len(blocks)
     patches = sum(inputs.patches[block] * times for block, times in blocks.items())
     sys.stdout.write(  # shown by -rP
-        f"{address}, {kills} kills: {patches} patches predicted, the scene has {sum(inputs.patches.values())}; "
+        f"{executor}, {kills} kills: {patches} patches predicted, the scene has {sum(inputs.patches.values())}; "
         f"{again} blocks predicted again, the scene has {len(blocks)}\n"
     )
-    assert again <= kills * IN_FLIGHT[address]
+    assert again <= kills * IN_FLIGHT[executor]

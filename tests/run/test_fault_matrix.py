@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from geoseg.config import FAULT_VARIABLE
-from tests.support.fault_matrix import ACTIONS, ADDRESSES, POINTS, Bench, Cell
+from tests.support.fault_matrix import ACTIONS, EXECUTORS, POINTS, Bench, Cell
 from tests.support.scenes import digests, run, textured, write_scene
 
 SAMPLE = [
@@ -20,10 +20,14 @@ SAMPLE = [
     Cell("trace end", "hang", "inline"),
     Cell("finish end", "kill", "inline"),
     Cell("commit middle", "kill", "inline"),
+    Cell("predict start", "hang", "threads"),
+    Cell("finish end", "raise", "threads"),
+    Cell("publish the polygons", "enospc", "threads"),
+    Cell("put a block's pixels", "kill", "threads"),
     Cell("trace start", "hang", "ray"),
     Cell("put the journal", "enospc", "ray"),
 ]
-REST = [cell for names in product(POINTS, ACTIONS, ADDRESSES) if (cell := Cell(*names)) not in SAMPLE]
+REST = [cell for names in product(POINTS, ACTIONS, EXECUTORS) if (cell := Cell(*names)) not in SAMPLE]
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +36,27 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def name(cell: Cell) -> str:
-    return f"{cell.address} {cell.point} {cell.action}"
+    return f"{cell.executor} {cell.point} {cell.action}"
 
 
-def of(address: str, cells: list[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.address == address]
+def of(cells: list[Cell], *executors: str) -> list[Cell]:
+    return [cell for cell in cells if cell.executor in executors]
 
 
-@pytest.mark.parametrize("cell", of("inline", SAMPLE), ids=name)
+@pytest.mark.parametrize("cell", of(SAMPLE, "inline", "threads"), ids=name)
 def test_a_sample_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("cell", of("ray", SAMPLE), ids=name)
+@pytest.mark.parametrize("cell", of(SAMPLE, "ray"), ids=name)
 def test_a_sample_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", of("inline", REST), ids=name)
+@pytest.mark.parametrize("cell", of(REST, "inline", "threads"), ids=name)
 def test_every_point_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 
@@ -60,7 +64,7 @@ def test_every_point_inline(bench: Bench, tmp_path: Path, cell: Cell) -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("cell", of("ray", REST), ids=name)
+@pytest.mark.parametrize("cell", of(REST, "ray"), ids=name)
 def test_every_point_on_ray(bench: Bench, tmp_path: Path, cell: Cell) -> None:
     assert bench.play(cell, tmp_path / "out").complaints == []
 

@@ -10,7 +10,8 @@ from geoseg.config import Settings
 from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, choose_precision
 from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.executor import InlineExecutor, Ref
+from geoseg.run.executor import Ref
+from geoseg.run.inline import InlineExecutor
 from geoseg.run.pipeline import Pipeline
 from geoseg.run.plan import make_plan, survey
 from geoseg.run.stages import predict_block, read_block

@@ -12,9 +12,11 @@ from tests.support.bundles import unet_bundle
 from tests.support.commands import Command, halted, segment
 from tests.support.scenes import digests, run, textured, write_scene
 
-INLINE, LOCAL = "inline", "local"
+INLINE, LOCAL = ("--address", "inline"), ("--address", "local", "--set", "run.workers=1")
+THREADS = (*INLINE, "--set", "run.workers=2")
 MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:classes:*"
-BOTH = [INLINE, pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow])]
+ON_RAY = pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow], id="ray")
+EXECUTORS = [pytest.param(INLINE, id="inline"), pytest.param(THREADS, id="threads"), ON_RAY]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return left
 
 
-@pytest.mark.parametrize("address", BOTH)
+@pytest.mark.parametrize("words", EXECUTORS)
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
@@ -47,14 +49,14 @@ def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
     inputs: tuple[Path, Path],
     reference: dict[str, str],
     tmp_path: Path,
-    address: str,
+    words: tuple[str, ...],
     signum: signal.Signals,
     code: int,
 ) -> None:
-    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    output = tmp_path / "out"
     with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, halt):
         others = descendants(command)
-        assert bool(others) == (address == LOCAL)
+        assert bool(others) == (words == LOCAL)
         command.signal(signum)
         halt.release()
         ended = command.end()
@@ -72,11 +74,11 @@ def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", BOTH)
+@pytest.mark.parametrize("words", EXECUTORS)
 def test_what_is_being_published_is_published_first(
-    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, address: str
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    output = tmp_path / "out"
     with halted(tmp_path / "halt", PUBLISHING, *inputs, output, *words) as (command, halt):
         others = descendants(command)
         command.signal(signal.SIGTERM)
@@ -91,12 +93,12 @@ def test_what_is_being_published_is_published_first(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("address", BOTH)
+@pytest.mark.parametrize("words", EXECUTORS)
 def test_a_second_interrupt_ends_it_at_once(
-    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, address: str
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     """The run waits for ever in a unit of work, so it could not stop of itself."""
-    output, words = tmp_path / "out", ("--address", address, "--set", "run.workers=1")
+    output = tmp_path / "out"
     with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, _):
         others = descendants(command)
         command.signal(signal.SIGINT)
@@ -116,13 +118,13 @@ def test_a_second_interrupt_ends_it_at_once(
 def test_control_c_in_a_terminal_reaches_all_processes_and_is_the_same(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
 ) -> None:
-    output, words = tmp_path / "out", ("--address", LOCAL, "--set", "run.workers=1")
-    with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, halt):
+    output = tmp_path / "out"
+    with halted(tmp_path / "halt", MID_RUN, *inputs, output, *LOCAL) as (command, halt):
         others = descendants(command)
         os.killpg(command.popen.pid, signal.SIGINT)
         halt.release()
         ended = command.end()
         assert ended.code == 130, ended.text
         assert alive(others) == []
-    assert segment(*inputs, output, *words).end().code == 0
+    assert segment(*inputs, output, *LOCAL).end().code == 0
     assert digests(output) == reference

@@ -25,10 +25,15 @@ BLOCK_PX = 48
 BLOCK = "r0001c0002"
 """The block at which the run breaks: in the middle, with pixels of all kinds."""
 ACTIONS = ("raise", "enospc", "hang", "kill")
-ADDRESSES = ("inline", "ray")
-IN_FLIGHT = {"inline": 1, "ray": 4}
+EXECUTORS: Mapping[str, Mapping[str, Any]] = {
+    "inline": {"address": "inline"},
+    "threads": {"address": "inline", "workers": 2},
+    "ray": {"workers": 1},
+}
+"""Where a run works, and the settings for it."""
+IN_FLIGHT = {"inline": 1, "threads": 3, "ray": 4}
 """Blocks under way at a time: with Ray two for its one worker, and two more that are read or finished."""
-UNIT_TIMEOUT_S = {"inline": 2.0, "ray": 8.0}
+UNIT_TIMEOUT_S = {"inline": 2.0, "threads": 2.0, "ray": 8.0}
 """How long a unit may hang."""
 
 SCENE_POINTS = {
@@ -78,7 +83,8 @@ class Cell:
     point: str
     """A key of `POINTS`."""
     action: str
-    address: str
+    executor: str
+    """A key of `EXECUTORS`."""
     attempt: str = "1"
     """The attempt at the unit that is broken; ``*`` for each."""
 
@@ -89,12 +95,12 @@ class Cell:
     @property
     def heals(self) -> bool:
         """Whether the run that broke should end well by itself: it can, if its own process lives."""
-        lost = self.action == "hang" or (self.action == "kill" and self.address == "ray")
+        lost = self.action == "hang" or (self.action == "kill" and self.executor == "ray")
         return lost and self.attempt == "1"
 
     @property
     def kills_the_run(self) -> bool:
-        return self.action == "kill" and self.address == "inline"
+        return self.action == "kill" and self.executor != "ray"
 
 
 @dataclass(frozen=True)
@@ -142,10 +148,10 @@ class Bench:
         rules = f"{note_rule(notes)},{POINTS[cell.point]}:{cell.attempt}:{cell.action}"
         complaints, error, retries = [], "", 0
         if cell.kills_the_run:
-            code = self._run_to_death(cell.polygons, output, rules)
+            code = self._run_to_death(cell, output, rules)
         else:
-            timeout = {"unit_timeout_s": UNIT_TIMEOUT_S[cell.address]} if cell.action == "hang" else {}
-            first = self._run(cell.address, cell.polygons, output, rules, **timeout)
+            timeout = {"unit_timeout_s": UNIT_TIMEOUT_S[cell.executor]} if cell.action == "hang" else {}
+            first = self._run(cell.executor, cell.polygons, output, rules, **timeout)
             code, retries = first.exit_code, first.retries
             error = first.failed[0]["error"] if first.failed else ""
         should = -9 if cell.kills_the_run else 0 if cell.heals else 3
@@ -154,9 +160,9 @@ class Bench:
         if cell.heals and not retries:
             complaints.append("nothing was tried again")
         complaints += half_published(output)
-        if (most := most_at_a_time(notes)) > IN_FLIGHT[cell.address]:
+        if (most := most_at_a_time(notes)) > IN_FLIGHT[cell.executor]:
             complaints.append(f"{most} blocks were under way at a time")
-        second = self._run(cell.address, cell.polygons, output, note_rule(notes))
+        second = self._run(cell.executor, cell.polygons, output, note_rule(notes))
         if second.exit_code:
             complaints.append(f"the second run failed: {second.failed[0]['error']}")
         if digests(output) != expected:
@@ -168,21 +174,22 @@ class Bench:
         again = done.total() - len(done)
         if set(done) != blocks:
             complaints.append(f"blocks that were predicted: {set(done) ^ blocks} differ")
-        if again > IN_FLIGHT[cell.address] * (LOST_TRIES if cell.attempt == "*" else 1):
+        if again > IN_FLIGHT[cell.executor] * (LOST_TRIES if cell.attempt == "*" else 1):
             complaints.append(f"{again} blocks were predicted twice, more than were in flight")
         return Played(_word(code), again, complaints, error)
 
-    def _run(self, address: str, polygons: dict[str, Any], output: Path, rules: str, **more: Any) -> Any:
-        settings = {"address": "inline"} if address == "inline" else {"workers": 1}
+    def _run(self, executor: str, polygons: dict[str, Any], output: Path, rules: str, **more: Any) -> Any:
         os.environ[FAULT_VARIABLE] = rules
         try:
-            tiling = {"block_px": BLOCK_PX}
-            return run(self.scene, self.model, output, tiling=tiling, polygons=polygons, run={**settings, **more})
+            tiling, where = {"block_px": BLOCK_PX}, {**EXECUTORS[executor], **more}
+            return run(self.scene, self.model, output, tiling=tiling, polygons=polygons, run=where)
         finally:
             del os.environ[FAULT_VARIABLE]
 
-    def _run_to_death(self, polygons: dict[str, Any], output: Path, rules: str) -> int:
-        command = segment_command(self.scene, self.model, output, "inline", polygons)
+    def _run_to_death(self, cell: Cell, output: Path, rules: str) -> int:
+        workers = EXECUTORS[cell.executor].get("workers", "auto")
+        command = segment_command(self.scene, self.model, output, "inline", cell.polygons)
+        command += ["--set", f"run.workers={workers}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), FAULT_VARIABLE: rules}
         return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode
 
@@ -233,29 +240,29 @@ def half_published(output: Path) -> list[str]:
 
 def table(played: Mapping[Cell, Played]) -> str:
     """All cells in Markdown: what became of the run, and the blocks that were predicted twice."""
-    columns = list(product(ADDRESSES, ACTIONS))
-    rows = [["hook point", *(f"{address}: {action}" for address, action in columns)], ["---"] * (1 + len(columns))]
+    columns = list(product(EXECUTORS, ACTIONS))
+    rows = [["hook point", *(f"{executor}: {action}" for executor, action in columns)], ["---"] * (1 + len(columns))]
     for point in POINTS:
-        cells = [played.get(Cell(point, action, address)) for address, action in columns]
+        cells = [played.get(Cell(point, action, executor)) for executor, action in columns]
         rows.append([point, *("" if cell is None else _entry(cell) for cell in cells)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def main(addresses: Iterable[str]) -> int:
-    """Play every cell of these addresses and print the table, then what promise 4 forbids."""
+def main(executors: Iterable[str]) -> int:
+    """Play every cell of these executors and print the table, then what promise 4 forbids."""
     os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
     import ray  # noqa: PLC0415  what is set above is read when it is imported
 
-    addresses, played = list(addresses), {}
-    if "ray" in addresses:
+    executors, played = list(executors), {}
+    if "ray" in executors:
         ray.init("local", num_cpus=4, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     with TemporaryDirectory() as name:
         bench = Bench.of(Path(name))
-        for number, (address, point, action) in enumerate(product(addresses, POINTS, ACTIONS)):
-            cell = Cell(point, action, address)
+        for number, (executor, point, action) in enumerate(product(executors, POINTS, ACTIONS)):
+            cell = Cell(point, action, executor)
             played[cell] = bench.play(cell, Path(name, f"out-{number}"))
             sys.stderr.write(
-                f"{address} {point} {action}: {_entry(played[cell])} {'; '.join(played[cell].complaints)}\n"
+                f"{executor} {point} {action}: {_entry(played[cell])} {'; '.join(played[cell].complaints)}\n"
             )
     ray.shutdown()
     sys.stdout.write(f"{table(played)}\n")
@@ -271,4 +278,4 @@ def _word(code: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ADDRESSES))
+    sys.exit(main(sys.argv[1:] or EXECUTORS))

@@ -152,7 +152,7 @@ def run_case(case: Case, folder: Path) -> Result:
 
 
 def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
-    with quiet(), rasterio.open(folder / case.scene) as source:
+    with quiet, rasterio.open(folder / case.scene) as source:
         shape = source.shape
     rasters = sorted((folder / "out/rasters").rglob("*.tif"))
     if [path.name for path in rasters] != ["classes.tif", "confidence.tif"]:

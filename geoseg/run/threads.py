@@ -1,0 +1,132 @@
+"""The engine that is several threads of this process: all cores of a machine without Ray and its memory."""
+
+import sys
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geoseg.config import RunSettings
+from geoseg.errors import SettingsError
+from geoseg.model.bundle import Bundle
+from geoseg.model.inference import Inference, Started
+from geoseg.run.executor import LostError, Ref, Result, Unit, settle
+from geoseg.run.inline import InlineExecutor, run_unit
+
+if TYPE_CHECKING:  # only the process that predicts needs torch
+    from geoseg.model.predictor import Predictor
+
+STOP_S = 60.0
+"""Units that run when a run is told to stop have this long to end: a process must not end amid a forward pass."""
+
+
+class ThreadsExecutor(InlineExecutor):
+    """Runs as many units at a time as there are workers, each in a thread that does units of all kinds."""
+
+    def __init__(self, settings: RunSettings, workers: int) -> None:
+        super().__init__(settings)
+        if self.device != "cpu":
+            raise SettingsError(
+                f"run.workers={workers} with run.address=inline is for CPUs; one worker keeps the {self.device} device "
+                "busy. Set run.workers=1, or run.device=cpu, or use run.address=local."
+            )
+        # One more than are worked on: a block may have to wait for its neighbours before it can be finished.
+        self.workers, self.max_blocks = workers, workers + 1
+        self.description = f"this process, {workers} threads"
+        self._news: SimpleQueue[tuple[_Job, Any]] = SimpleQueue()
+        self._hands: list[_Hand] = []
+
+    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+        """Load the bundle once for all threads."""
+        started = super().start(bundle, inference, block_bytes)
+        self._hands = [self._new_hand() for _ in range(self.workers)]
+        return started
+
+    def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
+        """Give the unit to a thread that has nothing to do."""
+        hand = next((hand for hand in self._hands if hand.job is None), None)
+        if hand is None:
+            return None
+        refs = tuple(Result() for _ in range(unit.returns))
+        hand.take(_Job(unit, refs, monotonic() + unit.deadline_s))
+        return refs
+
+    def wait(self, timeout_s: float) -> list[Ref]:
+        """Wait for threads; one that takes too long is left to itself and another takes its place."""
+        ended, until = list[Ref](), monotonic() + timeout_s
+        until = min([until, *(hand.job.until for hand in self._hands if hand.job)])
+        while True:
+            try:
+                job, value = self._news.get(timeout=0 if ended else max(0.0, until - monotonic()))
+            except Empty:
+                break
+            # Nobody waits any more for what comes after its deadline.
+            for hand in self._hands:
+                if hand.job is job:
+                    hand.job = None
+                    ended.append(_settle(job, value))
+        for place, hand in enumerate(self._hands):
+            if hand.job and hand.job.until <= monotonic():
+                ended.append(_settle(hand.job, LostError(f"it took longer than {hand.job.unit.deadline_s:g} s")))
+                hand.stop()
+                self._hands[place] = self._new_hand()
+        return ended
+
+    def close(self) -> None:
+        """Wait for the units that still run, unless whoever interrupts the run a second time will not."""
+        for hand in self._hands:
+            hand.stop()
+        if isinstance(sys.exception(), KeyboardInterrupt):
+            return
+        until = monotonic() + STOP_S
+        for hand in self._hands:
+            hand.join(max(0.0, until - monotonic()))
+
+    def _new_hand(self) -> "_Hand":
+        return _Hand(self._predictor.twin(), self._news)
+
+
+class _Job(NamedTuple):
+    """A unit that a thread works on."""
+
+    unit: Unit
+    refs: tuple[Result, ...]
+    until: float
+    """When it counts as lost, on the monotonic clock."""
+
+
+class _Hand(Thread):
+    """A thread with a predictor of its own."""
+
+    def __init__(self, predictor: "Predictor", news: SimpleQueue[tuple[_Job, Any]]) -> None:
+        # No thread can be stopped from outside: one that hangs must not keep the process from ending.
+        super().__init__(name="geoseg worker", daemon=True)
+        self.job: _Job | None = None
+        self._predictor, self._news = predictor, news
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.start()
+
+    def take(self, job: _Job) -> None:
+        """Start to work on a job."""
+        self.job = job
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """End after the job at hand."""
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        """Work on jobs until told to stop."""
+        while (job := self._jobs.get()) is not None:
+            try:
+                value = run_unit(job.unit, self._predictor)
+            except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
+                value = error
+            self._news.put((job, value))
+            # The next job may be long in coming, and these hold pixels.
+            del job, value
+
+
+def _settle(job: _Job, value: Any) -> Ref:
+    settle(job.refs, value)
+    return job.refs[0]

@@ -1,0 +1,101 @@
+"""Several threads of one process as an engine."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from geoseg.config import FAULT_VARIABLE, RunSettings
+from geoseg.errors import SettingsError
+from geoseg.model.hardware import Hardware
+from geoseg.raster.env import quiet
+from geoseg.run.threads import ThreadsExecutor
+from tests.support.bundles import unet_bundle
+from tests.support.scenes import digests, run, textured, write_scene
+
+TILING = {"block_px": 48}
+THREADS = {"address": "inline", "workers": 3}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    output = tmp_path_factory.mktemp("reference")
+    run(*inputs, output, tiling=TILING)
+    return digests(output)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name == "geoseg worker"] == []
+
+
+def test_units_run_side_by_side(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    monkeypatch.setenv(FAULT_VARIABLE, f"predict:*:*:*:note={notes}")
+    report = run(*inputs, tmp_path / "out", tiling=TILING, run=THREADS)
+    assert (report.workers, report.executor) == (3, "this process, 3 threads")
+    assert digests(tmp_path / "out") == reference
+    points = [line.split(":")[1] for line in notes.read_text().splitlines()]
+    depth = [points[:place].count("start") - points[:place].count("end") for place in range(len(points))]
+    assert max(depth) > 1
+
+
+def test_a_unit_that_hangs_is_left_behind_and_done_again(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = time.sleep
+    over = threading.Event()
+
+    def hang(seconds: float) -> None:  # the fault sleeps for ever; here it ends with the test
+        if seconds < 60:
+            sleep(seconds)
+        elif over.wait(60):
+            raise RuntimeError
+
+    monkeypatch.setattr(time, "sleep", hang)
+    monkeypatch.setenv(FAULT_VARIABLE, "predict:end:r0001c0002:1:hang,trace:start:r0000c0000:1:hang")
+    report = run(*inputs, tmp_path, tiling=TILING, run={**THREADS, "unit_timeout_s": 2.0})
+    assert (report.exit_code, report.retries) == (0, 2)
+    assert digests(tmp_path) == reference
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name == "geoseg worker":
+            thread.join(60)
+
+
+def test_scenes_fail_alone(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", textured(60, 60), nodata=0) for name in "abc"]
+    monkeypatch.setenv(FAULT_VARIABLE, "finish:start:r0001c0000:1:raise,publish:start:classes:*:oom")
+    report = run([*scenes, inputs[0]], inputs[1], tmp_path / "out", tiling=TILING, run=THREADS)
+    assert report.exit_code == 3
+    assert len(report.failed) == 4
+    assert all("fault asked for" in scene["error"] for scene in report.failed)
+    monkeypatch.delenv(FAULT_VARIABLE)
+    assert run([*scenes, inputs[0]], inputs[1], tmp_path / "out", tiling=TILING, run=THREADS).exit_code == 0
+
+
+def test_scenes_without_a_georeference_warn_of_nothing(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each read silences rasterio for a moment, in all threads; warnings are errors here."""
+    with quiet:
+        scene = write_scene(tmp_path / "s.tif", textured(203, 267), nodata=0, crs=None, transform=None)
+    settings = {"tiling": {"block_px": 24}, "scene": {"allow_ungeoreferenced": True}}
+    report = run(scene, inputs[1], tmp_path / "out", run=THREADS, **settings)
+    assert report.failed == []
+
+
+def test_more_workers_than_one_are_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No machine needs a GPU to be told so.
+    monkeypatch.setattr("geoseg.run.inline.find_hardware", lambda name: Hardware(name, "GPU", bf16=True))
+    with pytest.raises(SettingsError, match=r"run.workers=2 with run.address=inline is for CPUs.*run.device=cpu"):
+        ThreadsExecutor(RunSettings(address="inline", device="cuda", workers=2), 2)

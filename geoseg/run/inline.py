@@ -14,6 +14,7 @@ from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
 from geoseg.run.executor import LostError, Ref, Result, Unit, settle, value_or_raise
+from geoseg.run.tracing import load_kernels
 
 if TYPE_CHECKING:  # only the process that predicts needs torch
     from geoseg.model.predictor import Predictor
@@ -39,6 +40,7 @@ class InlineExecutor:
         """Load the bundle here."""
         from geoseg.model.start import start_predictor  # noqa: PLC0415
 
+        load_kernels()
         self._predictor = start_predictor(bundle, inference)
         return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
 

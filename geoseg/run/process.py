@@ -5,8 +5,6 @@ from pkgutil import resolve_name
 from threading import Condition
 from typing import Any
 
-import numpy as np
-
 from geoseg.config import FAULT_VARIABLE
 from geoseg.grid.tiling import Block
 from geoseg.model.bundle import Bundle
@@ -33,7 +31,9 @@ class Process:
         if fault is not None:
             os.environ[FAULT_VARIABLE] = fault
         if model is None:
-            _load_kernels()
+            from geoseg.run.tracing import load_kernels  # noqa: PLC0415  and compiled loops where none is
+
+            load_kernels()
             return Started(0)
         from geoseg.model.start import start_predictor  # noqa: PLC0415  torch is imported where a model is
 
@@ -58,14 +58,6 @@ class Process:
         args = [plan, *([] if place is None else [plan.tiling.block(*place)]), *args, *inputs]
         with faults.attempt(attempt):
             return stage(self._predictor, *args) if stage is predict_block else stage(*args)
-
-
-def _load_kernels() -> None:
-    """Let the compiled functions of finishing and tracing be there before the first block."""
-    from geoseg.run import tracing  # noqa: F401, PLC0415  units are found by name, and would import it then
-    from geoseg.vector.engine import polygonize  # noqa: PLC0415
-
-    polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4)
 
 
 def in_words(unit: Unit) -> Words:

@@ -20,10 +20,16 @@ from geoseg.run.stages import Clock, Cost, find_labels
 from geoseg.run.store import GRAPHS, MERGED, TRACED, Graph, Rest
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, recolour, trace_block
+from geoseg.vector.engine import polygonize
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import Place, Rim, concatenate_seams, find_seams
 from geoseg.vector.undissolved import without_aliases
+
+
+def load_kernels() -> None:
+    """Let the compiled loops of finishing and tracing be there before the first block."""
+    polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4)
 
 
 def find_graph(plan: ScenePlan, block: Block) -> Cost:

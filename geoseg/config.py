@@ -108,7 +108,7 @@ class RunSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the forward pass; auto: cuda if the cluster has a GPU."""
     workers: Positive | Auto = "auto"
-    """Number of actors that hold the model; auto: one for each GPU, or group of `threads` CPUs. Inline: threads; auto: 1."""
+    """Number of predictors: actors, or threads if inline; auto: one a GPU, or a group of `threads` CPUs; inline one."""
     threads: Positive = 1
     """CPU threads of a forward pass. May change the last bit of a score."""
     precision: Literal["fp32", "bf16"] | Auto = "auto"

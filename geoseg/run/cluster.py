@@ -8,7 +8,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -24,7 +23,16 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference, Started
 from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
 from geoseg.run.interrupt import keep_sigterm
-from geoseg.run.nodes import Node, common_hardware, count_nodes, introduce, judge_nodes, probe, require_resources
+from geoseg.run.nodes import (
+    Node,
+    common_hardware,
+    count_nodes,
+    introduce,
+    judge_nodes,
+    living_nodes,
+    probe,
+    require_resources,
+)
 from geoseg.run.placement import BLOCKS_PER_MODEL, Held, Teams
 from geoseg.run.process import Process, in_words
 from geoseg.run.roster import HAND, HAND_CPUS, MODEL, Job, Roster, Worker
@@ -71,7 +79,7 @@ class RayExecutor:
         self._looked = monotonic()
         self._settings = settings
         try:
-            self._nodes = _nodes()
+            self._nodes = living_nodes(ray.nodes())
             found = "cuda" if any(node.gpus >= 1 for node in self._nodes) else "cpu"
             self.device: str = found if settings.device == "auto" else settings.device
             self._roster = Roster(self._nodes, self.device, settings.threads)
@@ -210,7 +218,7 @@ class RayExecutor:
     def _look_around(self) -> None:
         """Notice dead nodes, overdue units and processes that do not start."""
         now = self._looked = monotonic()
-        nodes = _nodes()
+        nodes = living_nodes(ray.nodes())
         alive = {node.node_id for node in nodes}
         for worker in list(self._workers):
             head = worker.jobs[0] if worker.jobs else None
@@ -270,12 +278,15 @@ class RayExecutor:
         self._asked |= {self._ask(node): node for node in new}
         for ref in [ref for ref in self._asked if ray.wait([ref], timeout=0)[0]]:
             node = self._asked.pop(ref)
-            with suppress(SettingsError):
-                judge_nodes(introduce(*self._see), {node.name: _answer(ref)})
-                self._roster.add(node)
-                self._launch(HAND)
-                for _ in range(self.workers - sum(worker.kind == MODEL for worker in self._workers)):
-                    self._launch(MODEL)
+            try:
+                judge_nodes(introduce(*self._see), {node.name: _answer(ref)}, self.hardware)
+            except SettingsError as error:
+                self.warnings.append(f"A node that joined the cluster was not used: {error}")
+                continue
+            self._roster.add(node)
+            self._launch(HAND)
+            for _ in range(self.workers - sum(worker.kind == MODEL for worker in self._workers)):
+                self._launch(MODEL)
 
 
 def _connect(address: str) -> bool:
@@ -303,20 +314,6 @@ def _connect(address: str) -> bool:
     ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     return True
-
-
-def _nodes() -> list[Node]:
-    """The living nodes that offer a CPU."""
-    return [
-        Node(
-            node_id=node["NodeID"],
-            name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}:{node['NodeManagerPort']})",
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-        )
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0
-    ]
 
 
 def _answer(ref: Ref) -> Mapping[str, Any] | str:

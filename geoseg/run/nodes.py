@@ -17,6 +17,8 @@ PACKAGES = ("torch", "onnxruntime", "numpy", "rasterio", "shapely", "pyarrow")
 """Packages whose version can change a byte of the results, beside geoseg itself."""
 
 PROBE_TIMEOUT_S = 10.0
+KINDS = "; "
+"""Between the names of several kinds of hardware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,20 @@ class Node:
 
     def __str__(self) -> str:
         return f"{self.name} with {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
+
+def living_nodes(listed: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """Those that live and offer a CPU, of what Ray lists."""
+    return [
+        Node(
+            node_id=node["NodeID"],
+            name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}:{node['NodeManagerPort']})",
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+        )
+        for node in listed
+        if node["Alive"] and node["Resources"].get("CPU", 0.0) > 0
+    ]
 
 
 def describe_nodes(nodes: Sequence[Node]) -> str:
@@ -117,7 +133,7 @@ def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Har
     kinds = sorted({hardware.name for hardware in found.values()})
     common = Hardware(
         device=next(iter(found.values())).device,
-        name="; ".join(kinds),
+        name=KINDS.join(kinds),
         bf16=all(hardware.bf16 for hardware in found.values()),
         memory_bytes=min(hardware.memory_bytes for hardware in found.values()),
     )
@@ -138,12 +154,15 @@ def _sees_lock(output: str) -> bool:
         return False
 
 
-def judge_nodes(own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] | str]) -> None:
+def judge_nodes(
+    own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] | str], hardware: Hardware | None = None
+) -> None:
     """Compare the nodes' answers with the driver's.
 
     Args:
         own: What `introduce` says in the driver.
         answers: By name of the node: what it says there, or why it gave no answer.
+        hardware: What the run computes with, once it has begun; see `common_hardware`.
 
     Raises:
         SettingsError: Names every node that cannot do its part, and why.
@@ -154,6 +173,8 @@ def judge_nodes(own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] 
             problems.append(f"node {name} {answer}")
             continue
         problems += [f"node {name} does not see {path}" for path in answer["unseen"] if path not in own["unseen"]]
+        if hardware and answer["hardware"] and answer["hardware"].name not in hardware.name.split(KINDS):
+            problems.append(f"node {name} has {answer['hardware'].name}, the run began with {hardware.name}")
         for package, here in own["software"].items():
             there = answer["software"].get(package, "missing")
             if there != here:
@@ -161,5 +182,5 @@ def judge_nodes(own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] 
     if problems:
         raise SettingsError(
             "; ".join(problems) + ". Every node needs the same software and must see inputs, bundle and output under "
-            "the same path (a shared file system)."
+            "the same path (a shared file system); one that joins later needs hardware that the run began with."
         )

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from geoseg.errors import SettingsError
+from geoseg.model.hardware import Hardware
 from geoseg.run.lock import Lock
-from geoseg.run.nodes import Node, introduce, judge_nodes, require_resources
+from geoseg.run.nodes import Node, introduce, judge_nodes, living_nodes, require_resources
 from geoseg.run.storage import open_storage
 
 SMALL = Node("a", "alpha (10.0.0.1:1)", cpus=2, gpus=0)
@@ -63,6 +64,30 @@ def test_every_node_that_lacks_something_is_named_with_what_it_lacks() -> None:
     ):
         assert words in str(caught.value)
     assert "alpha" not in str(caught.value)
+
+
+def test_a_node_that_joins_must_compute_like_those_that_the_run_began_with() -> None:
+    kinds = Hardware("cpu", "x86_64 avx2; x86_64 avx2 amx_bf16", bf16=False)
+    alike, other = (Hardware("cpu", name, bf16=True) for name in ("x86_64 avx2 amx_bf16", "aarch64"))
+    judge_nodes(answer(), {"alpha": {**answer(), "hardware": alike}}, kinds)
+    judge_nodes(answer(), {"alpha": {**answer(), "hardware": None}}, kinds)  # it only reads and finishes
+    with pytest.raises(SettingsError, match="node beta has aarch64, the run began with x86_64 avx2; x86_64 avx2 amx"):
+        judge_nodes(answer(), {"beta": {**answer(), "hardware": other}}, kinds)
+
+
+def test_nodes_that_are_dead_or_take_no_work_do_not_count() -> None:
+    listed = [
+        {
+            "NodeID": name,
+            "Alive": name != "dead",
+            "NodeManagerHostname": name,
+            "NodeManagerAddress": "10.0.0.1",
+            "NodeManagerPort": 1,
+            "Resources": {} if name == "head" else {"CPU": 2.0},
+        }
+        for name in ("head", "dead", "worker")
+    ]
+    assert living_nodes(listed) == [Node("worker", "worker (10.0.0.1:1)", cpus=2, gpus=0)]
 
 
 def test_what_the_driver_does_not_see_either_is_not_the_nodes_fault() -> None:

@@ -151,7 +151,8 @@ def submit(environment: dict[str, str], *words: object) -> subprocess.CompletedP
     deadline = time.monotonic() + 60
     while True:
         done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
-        if "Failed to connect" not in done.stdout + done.stderr or time.monotonic() > deadline:
+        starting = any(words in done.stdout + done.stderr for words in ("Failed to connect", "No available agent"))
+        if not starting or time.monotonic() > deadline:
             return done
         time.sleep(1)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
-from geoseg.model.architectures import build, fold_normalisation
+from geoseg.model.architectures import build, fold_normalisation, join_activations
 from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
 from geoseg.model.inference import Precision
 from geoseg.model.predictor import Network
@@ -74,6 +74,8 @@ class _TorchNetwork:
         self.dtype = DTYPES[precision]
         # Folded first: what is rounded to bfloat16 are the weights that multiply.
         module = fold_normalisation(module.eval()).to(device, self.dtype)
+        if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            module = join_activations(module)
         self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: Tensor) -> Tensor:

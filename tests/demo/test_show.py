@@ -12,7 +12,7 @@ from sklearn.metrics import jaccard_score
 from geoseg.demo.landscape import LEGEND, write_landscape
 from geoseg.demo.show import BUNDLE, confusion_matrix, intersection_over_union, run_demo
 from geoseg.model.bundle import read_bundle
-from geoseg.model.network import load_network
+from tests.support.bundles import trained_network
 from tests.support.scenes import TRANSFORM, read_band, run, write_scene
 
 
@@ -41,7 +41,7 @@ def test_scores_of_the_real_model_are_a_float64_references(tmp_path: Path) -> No
     scaled = (pixels - np.array(step.mean)[:, None, None]) / np.array(step.stddev)[:, None, None]
     valid = (pixels != 0).all(0)
     scaled[:, ~valid] = 0
-    network = load_network(bundle, torch.device("cpu"), 1)._module.double()
+    network = trained_network(BUNDLE).double()
     total, weight = np.zeros((6, 640, 640)), np.zeros((640, 640))
     ramp = np.sin(np.pi / 2 * (np.arange(64) + 0.5) / 64) ** 2
     taper = np.concatenate([ramp, np.ones(128), ramp[::-1]])

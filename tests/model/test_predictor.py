@@ -15,14 +15,11 @@ from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference
-from geoseg.model.network import load_network
 from geoseg.model.predictor import Prediction
 from geoseg.model.scores import decide as decide_on_device
 from geoseg.model.start import start_predictor
-from tests.support.bundles import identity_bundle, unet_bundle
+from tests.support.bundles import identity_bundle, trained_network, unet_bundle
 from tests.support.onnx_models import linear_onnx, save_onnx
-
-CPU = torch.device("cpu")
 
 
 def predict_whole(
@@ -100,8 +97,7 @@ def float64_scores(network: torch.nn.Module, pixels: np.ndarray, patch: int, ove
 
 def test_scores_agree_with_a_float64_reference(tmp_path: Path, scene: np.ndarray) -> None:
     bundle = unet_bundle(tmp_path)
-    network = load_network(read_bundle(bundle), CPU, 1)._module.double()
-    reference = float64_scores(network, scene, 32, 8)
+    reference = float64_scores(trained_network(bundle).double(), scene, 32, 8)
     done = predict_whole(bundle, scene).scores.decided
     assert (done.classes == reference.argmax(0)).mean() > 0.9995
     # half a step of the 8-bit confidence, and what float32 and the quantisation may add to it
@@ -111,7 +107,7 @@ def test_scores_agree_with_a_float64_reference(tmp_path: Path, scene: np.ndarray
 def test_blended_scores_are_within_the_quantisation_of_exact_probabilities(tmp_path: Path, scene: np.ndarray) -> None:
     """Four patches of at most half a unit each, and the float32 rounding of weight times probability."""
     bundle = unet_bundle(tmp_path)
-    reference = float64_scores(load_network(read_bundle(bundle), CPU, 1)._module.double(), scene, 32, 8)
+    reference = float64_scores(trained_network(bundle).double(), scene, 32, 8)
     lattice = Lattice.of(scene.shape[1:], 32, 8)
     tiling = Tiling(lattice, 24)
     predictor = start_predictor(read_bundle(bundle), Inference("cpu", 32))

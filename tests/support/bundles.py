@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 from geoseg.model.architectures import build
+from geoseg.model.bundle import read_bundle
 
 PALETTE = ["3A7BD5", "1E6B2E", "E8C34A", "8BC34A", "C0392B", "B59F84", "FFFFFF", "9B59B6", "00BCD4", "FF9800"]
 
@@ -107,3 +108,11 @@ def unet_bundle(folder: Path, bands: Any = 4, classes: Any = 5, seed: int = 0, *
 
 def _classes(model: dict[str, Any]) -> list[Any]:
     return model["mlm:output"][0]["classification:classes"]
+
+
+def trained_network(bundle: Path) -> torch.nn.Module:
+    """The network of a bundle with weights as it was trained: no layer folded or joined."""
+    found = read_bundle(bundle)
+    module = build(found.file.architecture, found.file.arguments)
+    module.load_state_dict(safetensors.torch.load_file(found.artifact))
+    return module.eval()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from geoseg.model.architectures import fold_normalisation
 from geoseg.model.bundle import read_bundle
-from geoseg.model.network import load_network
+from tests.support.bundles import trained_network
 
 
 def with_code(bundle: Path, artifact: str, batch: int | None = None) -> Path:
@@ -19,7 +20,7 @@ def with_code(bundle: Path, artifact: str, batch: int | None = None) -> Path:
         batch: The only batch size it takes; None for any.
     """
     found = read_bundle(bundle)
-    module = load_network(found, torch.device("cpu"), 1)._module.to(memory_format=torch.contiguous_format)
+    module = fold_normalisation(trained_network(bundle))
     pixels = torch.zeros(batch or 2, len(found.bands), found.patch_px, found.patch_px)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and people have it

@@ -7,6 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
@@ -71,6 +72,24 @@ def check_place(crs: CRS) -> None:
         )
 
 
+def geodetic_way(crs: CRS) -> Transformer:
+    """The way from a CRS to longitude and latitude on its own datum: one to another would depend on PROJ's grids.
+
+    Raises:
+        SceneError: If PROJ knows none, such as from a projection that it does not have.
+    """
+    crs = _horizontal(crs)
+    try:
+        return Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    except ProjError as error:
+        operation = crs.coordinate_operation
+        by = f" by {operation.method_name!r}" if operation else ""
+        raise SceneError(
+            f"PROJ knows no way from the CRS {crs.name!r}{by} to longitude and latitude: {error} "
+            "Name a CRS that it knows: gdal_edit.py -a_srs EPSG:CODE FILE."
+        ) from error
+
+
 def _horizontal(crs: CRS) -> CRS:
     """The two axes x and y, without heights and without a transformation to WGS 84."""
     while crs.is_compound or crs.is_bound:
@@ -99,9 +118,8 @@ def measure_geodesic(geometry: NDArray[Any], crs: CRS) -> Sizes:
     max_edge = MAX_EDGE_M / crs.axis_info[0].unit_conversion_factor / (EARTH_RADIUS_M if crs.is_geographic else 1)
     rings, owner = shapely.get_rings(shapely.segmentize(geometry, max_edge), return_index=True)
     coordinates, ring_of = shapely.get_coordinates(rings, return_index=True)
-    # The CRS's own datum: a shift to another would depend on the grids that PROJ happens to have.
     degrees = np.degrees(geodetic.axis_info[0].unit_conversion_factor)
-    lon, lat = Transformer.from_crs(crs, geodetic, always_xy=True).transform(*coordinates.T)
+    lon, lat = geodetic_way(crs).transform(*coordinates.T)
     if not (np.isfinite(lon).all() and (np.abs(lat * degrees) <= NORTH).all()):
         raise SceneError(
             f"Some polygons lie where {crs.name!r} has no longitude and latitude, so their area is unknown. "

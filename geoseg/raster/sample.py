@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
@@ -42,9 +42,9 @@ def take_sample(scene: Scene, selection: BandSelection) -> Sample:
         try:
             found, declared = read_declared(scene, selection, window)
         except DecodeError:
-            if scene.remote:
-                break
             continue
+        except UnreachableError:
+            break
         finite = np.isfinite(found).all(axis=0)
         pixels += int(declared.sum())
         not_finite += int((declared & ~finite).sum())

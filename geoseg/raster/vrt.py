@@ -94,8 +94,8 @@ def _require_plain(source: Address, vrt: str) -> None:
             return
     except RasterioIOError as error:
         raise SceneError(
-            f"{vrt} has the source {source.name}, which cannot be opened: {error}. "
-            f"Sources must be of one of the formats {', '.join(PLAIN_DRIVERS)}."
+            f"{vrt} has the source {source.name}, which cannot be opened: {str(error).rstrip('.')}. Fetch that file "
+            f"again, or build the VRT of files in one of the formats {', '.join(PLAIN_DRIVERS)}."
         ) from error
 
 

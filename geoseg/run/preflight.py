@@ -15,7 +15,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.plausible import judge_values
 from geoseg.publish.crs import missing_grids
 from geoseg.publish.longitude import western_longitude
-from geoseg.publish.measure import check_place, is_planar, measure_geodesic
+from geoseg.publish.measure import check_place, geodetic_way, is_planar, measure_geodesic
 from geoseg.publish.polygons import NATIVE, published_crs, to_crs
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.layout import check_layout
@@ -142,6 +142,7 @@ def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
 def _ground_m2(grid: Grid, crs: CRS) -> float | None:
     """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth, where planar areas will do."""
     check_place(crs)
+    geodetic_way(crs)
     row, col = grid.height // 2, grid.width // 2
     corners = np.array([(col, row), (col + 1, row), (col + 1, row + 1), (col, row + 1)], np.float64)
     try:

@@ -5,7 +5,7 @@ from pyproj import CRS, Geod, Transformer
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
-from geoseg.publish.measure import mean_pixel_m2, measure
+from geoseg.publish.measure import geodetic_way, mean_pixel_m2, measure
 
 WGS84 = Geod(ellps="WGS84")
 EARTH_M2 = 510_065_621_724_088.5
@@ -111,6 +111,12 @@ def test_a_crs_without_a_place_is_refused():
     local = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
     with pytest.raises(SceneError, match="'site' is tied to no place"):
         sizes(shapely.box(0, 0, 1, 1), crs=local)
+
+
+def test_a_projection_that_proj_does_not_have_is_refused():
+    crs = CRS.from_wkt(CRS.from_epsg(32632).to_wkt("WKT1_GDAL").replace("Transverse_Mercator", "Transvezse_Mercator"))
+    with pytest.raises(SceneError, match=r"no way from the CRS .* by 'Transvezse_Mercator' .*EPSG:"):
+        geodetic_way(crs)
 
 
 def test_vertices_off_the_earth_are_refused():

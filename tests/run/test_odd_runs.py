@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from pyproj import CRS
 from rasterio.transform import Affine, from_origin
 
 from geoseg.errors import SettingsError
@@ -148,6 +149,16 @@ def test_row45_a_building_site_fails_before_any_work_and_can_be_published_as_ras
     assert report.exit_code == 3
     assert "'Site' is tied to no place on the earth" in report.failed[0]["error"]
     assert report.patches == 0
+
+
+def test_row45_a_projection_that_proj_does_not_have_fails_its_scene_alone(tmp_path: Path) -> None:
+    good, bad = write_scene(tmp_path / "good.tif", IDS), write_scene(tmp_path / "bad.tif", IDS, crs=None)
+    wkt = CRS.from_epsg(32632).to_wkt("WKT1_GDAL").replace("Transverse_Mercator", "Transvezse_Mercator")
+    Path(f"{bad}.aux.xml").write_text(f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>")
+    report = run([good, bad], identity_bundle(tmp_path / "bundle"), tmp_path / "out")
+    (failed,) = report.failed
+    assert f"{bad}: PROJ knows no way from the CRS 'WGS 84 / UTM zone 32N' by 'Transvezse_Mercator'" in failed["error"]
+    assert [scene["scene_id"] for scene in report.done] == ["good"]
 
 
 def test_row45_heights_are_kept_in_the_crs(tmp_path: Path) -> None:

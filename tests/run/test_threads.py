@@ -34,8 +34,13 @@ def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())  # faults of other tests left some hanging
     yield
-    assert [thread.name for thread in threading.enumerate() if thread.name == "geoseg worker"] == []
+    assert [thread for thread in workers() if thread not in before] == []
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "geoseg worker"]
 
 
 def test_units_run_side_by_side(
@@ -54,8 +59,7 @@ def test_units_run_side_by_side(
 def test_a_unit_that_hangs_is_left_behind_and_done_again(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep = time.sleep
-    over = threading.Event()
+    sleep, over, before = time.sleep, threading.Event(), set(workers())
 
     def hang(seconds: float) -> None:  # the fault sleeps for ever; here it ends with the test
         if seconds < 60:
@@ -69,9 +73,8 @@ def test_a_unit_that_hangs_is_left_behind_and_done_again(
     assert (report.exit_code, report.retries) == (0, 2)
     assert digests(tmp_path) == reference
     over.set()
-    for thread in threading.enumerate():
-        if thread.name == "geoseg worker":
-            thread.join(60)
+    for thread in set(workers()) - before:
+        thread.join(60)
 
 
 def test_scenes_fail_alone(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,8 +104,8 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
 def join_activations(module: nn.Module) -> nn.Module:
     """Let every convolution also do the ReLU that follows it, in place; on a CPU with oneDNN, for inference alone.
 
-    The same bits, and a sixth of the time less: a ReLU alone goes through memory once more. Normalisation must be
-    folded before.
+    The same bits, and a U-Net takes an eighth less time, in bfloat16 a fifth: a ReLU alone goes through memory once
+    more. Normalisation must be folded before.
     """
     for chain in list(module.modules()):
         if isinstance(chain, nn.Sequential):

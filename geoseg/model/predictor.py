@@ -85,7 +85,7 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """A network on a device. One lives in each actor, and one in the process of an inline run.
+    """A network on a device. One lives in each actor, or in each thread of an inline run.
 
     `predict` may be called from several threads: while the blocks of one are computed, those of another are copied.
     """

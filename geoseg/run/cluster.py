@@ -291,10 +291,10 @@ class RayExecutor:
 
 def _connect(address: str) -> bool:
     """Connect to a cluster; True if this process started it."""
-    # The report tells what failed; Ray would print it once more, for the second value of a unit, which nobody fetches.
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if ray.is_initialized():
         return False
+    # The report tells what failed; Ray would print it once more, for the second value of a unit, which nobody fetches.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "auto")

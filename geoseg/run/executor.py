@@ -104,16 +104,28 @@ class Result:
     value: Any
     """What the unit returned, or the exception that it raised."""
 
+    def take(self) -> Any:
+        """The value, which is kept no longer: an exception and those who hear of it would hold each other."""
+        value = self.value
+        del self.value
+        return value
+
 
 def settle(refs: tuple[Result, ...], value: Any) -> None:
-    """Give the references of a unit what it returned, or the exception that it raised."""
-    several = len(refs) > 1 and not isinstance(value, Exception)
-    for place, ref in enumerate(refs):
-        ref.value = value[place] if several else value
+    """Give the references of a unit what it returned, or the first of them the exception that it raised."""
+    if isinstance(value, Exception):
+        value.__traceback__ = None  # its frames hold the pixels of the block
+        refs[0].value = value
+    else:
+        for ref, part in zip(refs, value if len(refs) > 1 else (value,), strict=True):
+            ref.value = part
 
 
 def value_or_raise(value: Any) -> Any:
     """The value of a unit that has ended; an exception is raised."""
-    if isinstance(value, Exception):
+    if not isinstance(value, Exception):
+        return value
+    try:
         raise value
-    return value
+    finally:
+        del value  # or it would hold the frame that holds it

@@ -10,6 +10,7 @@ from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import Plan, check_output, make_plan, survey
 from geoseg.run.sizing import strip_bytes
+from geoseg.run.threads import require_cpu
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
 """Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
@@ -62,6 +63,8 @@ def forecast(settings: Settings) -> Forecast:
     device = "cpu" if settings.run.device == "auto" else settings.run.device
     own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
     workers = own_workers if settings.run.workers == "auto" else settings.run.workers
+    if settings.run.address == "inline":
+        require_cpu(device, workers)
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
     found = survey(settings, bundle)
     check_output(found)

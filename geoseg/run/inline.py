@@ -65,7 +65,7 @@ class InlineExecutor:
 
     def get(self, ref: Ref) -> Any:
         """The value; raises what its unit raised."""
-        return value_or_raise(ref.value)
+        return value_or_raise(ref.take())
 
     def close(self) -> None:
         """Nothing to let go of."""

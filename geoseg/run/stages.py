@@ -1,4 +1,4 @@
-"""The stages of a run as plain functions. They know nothing of Ray; both executors call these.
+"""The stages of a run as plain functions. They know nothing of Ray; all executors call these.
 
 A block is read, predicted and finished in a chain, and pixels and scores travel from one unit to the next. What a
 finished block has to say to others lies in the store.

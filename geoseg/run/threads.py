@@ -16,8 +16,22 @@ from geoseg.run.inline import InlineExecutor, run_unit
 if TYPE_CHECKING:  # only the process that predicts needs torch
     from geoseg.model.predictor import Predictor
 
-STOP_S = 60.0
-"""Units that run when a run is told to stop have this long to end: a process must not end amid a forward pass."""
+STOP_S = 8.0
+"""When a run ends or is told to stop, units that still run have this long to end, so that none writes later. With what
+publishing is given that is less than the half minute after which a cluster kills."""
+
+
+def require_cpu(device: str, workers: int) -> None:
+    """Refuse several threads that would share a GPU.
+
+    Raises:
+        SettingsError: If they would.
+    """
+    if device != "cpu" and workers > 1:
+        raise SettingsError(
+            f"run.workers={workers} with run.address=inline is for CPUs; one worker keeps the {device} device busy. "
+            "Set run.workers=1, or run.device=cpu, or use run.address=local."
+        )
 
 
 class ThreadsExecutor(InlineExecutor):
@@ -25,16 +39,13 @@ class ThreadsExecutor(InlineExecutor):
 
     def __init__(self, settings: RunSettings, workers: int) -> None:
         super().__init__(settings)
-        if self.device != "cpu":
-            raise SettingsError(
-                f"run.workers={workers} with run.address=inline is for CPUs; one worker keeps the {self.device} device "
-                "busy. Set run.workers=1, or run.device=cpu, or use run.address=local."
-            )
+        require_cpu(self.device, workers)
         # One more than are worked on: a block may have to wait for its neighbours before it can be finished.
         self.workers, self.max_blocks = workers, workers + 1
         self.description = f"this process, {workers} threads"
         self._news: SimpleQueue[tuple[_Job, Any]] = SimpleQueue()
         self._hands: list[_Hand] = []
+        self._left: list[_Hand] = []
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
         """Load the bundle once for all threads."""
@@ -69,6 +80,7 @@ class ThreadsExecutor(InlineExecutor):
             if hand.job and hand.job.until <= monotonic():
                 ended.append(_settle(hand.job, LostError(f"it took longer than {hand.job.unit.deadline_s:g} s")))
                 hand.stop()
+                self._left.append(hand)
                 self._hands[place] = self._new_hand()
         return ended
 
@@ -79,8 +91,13 @@ class ThreadsExecutor(InlineExecutor):
         if isinstance(sys.exception(), KeyboardInterrupt):
             return
         until = monotonic() + STOP_S
-        for hand in self._hands:
+        for hand in (*self._hands, *self._left):
             hand.join(max(0.0, until - monotonic()))
+        if running := sum(hand.is_alive() for hand in (*self._hands, *self._left)):
+            self.warnings.append(
+                f"{running} units of work that took too long still run in this process. End it before another run "
+                "works on the same output."
+            )
 
     def _new_hand(self) -> "_Hand":
         return _Hand(self._predictor.twin(), self._news)
@@ -120,8 +137,9 @@ class _Hand(Thread):
         while (job := self._jobs.get()) is not None:
             try:
                 value = run_unit(job.unit, self._predictor)
-            except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
-                value = error
+            except BaseException as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
+                # What would end a process, such as a panic in a library, ends the unit.
+                value = error if isinstance(error, Exception) else LostError(f"{type(error).__name__}: {error}")
             self._news.put((job, value))
             # The next job may be long in coming, and these hold pixels.
             del job, value

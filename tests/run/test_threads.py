@@ -1,16 +1,21 @@
 """Several threads of one process as an engine."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from geoseg.config import FAULT_VARIABLE, RunSettings
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware
 from geoseg.raster.env import quiet
+from geoseg.run import stages
 from geoseg.run.threads import ThreadsExecutor
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
@@ -72,6 +77,7 @@ def test_a_unit_that_hangs_is_left_behind_and_done_again(
     report = run(*inputs, tmp_path, tiling=TILING, run={**THREADS, "unit_timeout_s": 2.0})
     assert (report.exit_code, report.retries) == (0, 2)
     assert digests(tmp_path) == reference
+    assert any("2 units of work that took too long still run in this process" in told for told in report.warnings)
     over.set()
     for thread in set(workers()) - before:
         thread.join(60)
@@ -86,6 +92,48 @@ def test_scenes_fail_alone(inputs: tuple[Path, Path], tmp_path: Path, monkeypatc
     assert all("fault asked for" in scene["error"] for scene in report.failed)
     monkeypatch.delenv(FAULT_VARIABLE)
     assert run([*scenes, inputs[0]], inputs[1], tmp_path / "out", tiling=TILING, run=THREADS).exit_code == 0
+
+
+@pytest.mark.parametrize("address", [{"address": "inline"}, THREADS], ids=["inline", "threads"])
+def test_what_failed_holds_no_pixels(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: dict[str, object]
+) -> None:
+    """Without the help of the collector of cycles, which large arrays do not call."""
+    held: list[weakref.ref[np.ndarray]] = []
+    read = stages.read_around_holes
+
+    def watched(*args: Any) -> Any:
+        found = read(*args)
+        held.append(weakref.ref(found.pixels))
+        return found
+
+    monkeypatch.setattr(stages, "read_around_holes", watched)
+    monkeypatch.setenv(FAULT_VARIABLE, "predict:start:r0001c0001:*:oom")
+    gc.collect()
+    gc.disable()
+    try:
+        report = run(*inputs, tmp_path, tiling=TILING, run=address)
+        assert len(report.failed) == 1
+        assert [ref() for ref in held if ref() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_what_would_end_a_process_ends_the_unit(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, finish = [], stages.finish
+
+    def once(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise SystemExit("a library's panic")
+        return finish(*args)
+
+    monkeypatch.setattr(stages, "finish", once)
+    report = run(*inputs, tmp_path, tiling=TILING, run=THREADS)
+    assert (report.exit_code, report.retries) == (0, 1)
+    assert digests(tmp_path) == reference
 
 
 def test_scenes_without_a_georeference_warn_of_nothing(inputs: tuple[Path, Path], tmp_path: Path) -> None:

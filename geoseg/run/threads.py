@@ -95,7 +95,7 @@ class ThreadsExecutor(InlineExecutor):
             hand.join(max(0.0, until - monotonic()))
         if running := sum(hand.is_alive() for hand in (*self._hands, *self._left)):
             self.warnings.append(
-                f"{running} units of work that took too long still run in this process. End it before another run "
+                f"{running} units of work still run in this process and cannot be stopped. End it before another run "
                 "works on the same output."
             )
 

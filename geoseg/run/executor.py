@@ -111,14 +111,20 @@ class Result:
         return value
 
 
-def settle(refs: tuple[Result, ...], value: Any) -> None:
-    """Give the references of a unit what it returned, or the first of them the exception that it raised."""
+def results_of(unit: Unit) -> tuple[Result, ...]:
+    """A reference for each value that a unit will return."""
+    return tuple(Result() for _ in range(unit.returns))
+
+
+def settle(refs: tuple[Result, ...], value: Any) -> Ref:
+    """Give the references of a unit what it returned, or the first of them the exception that it raised; the first."""
     if isinstance(value, Exception):
         value.__traceback__ = None  # its frames hold the pixels of the block
         refs[0].value = value
     else:
         for ref, part in zip(refs, value if len(refs) > 1 else (value,), strict=True):
             ref.value = part
+    return refs[0]
 
 
 def value_or_raise(value: Any) -> Any:

@@ -13,7 +13,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
-from geoseg.run.executor import LostError, Ref, Result, Unit, settle, value_or_raise
+from geoseg.run.executor import LostError, Ref, Unit, results_of, settle, value_or_raise
 from geoseg.run.tracing import load_kernels
 
 if TYPE_CHECKING:  # only the process that predicts needs torch
@@ -48,14 +48,13 @@ class InlineExecutor:
         """Run the unit now. One at a time, so that each is heard of before the next begins."""
         if self._ended:
             return None
-        refs = tuple(Result() for _ in range(unit.returns))
+        refs = results_of(unit)
         try:
             with _deadline(unit.deadline_s):
                 value = run_unit(unit, self._predictor)
         except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
             value = error
-        settle(refs, value)
-        self._ended.append(refs[0])
+        self._ended.append(settle(refs, value))
         return refs
 
     def wait(self, timeout_s: float) -> list[Ref]:  # noqa: ARG002

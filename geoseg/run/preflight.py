@@ -142,7 +142,7 @@ def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
 def _ground_m2(grid: Grid, crs: CRS) -> float | None:
     """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth, where planar areas will do."""
     check_place(crs)
-    geodetic_way(crs)
+    geodetic_way(crs)  # that there is none must not pass for a place off the earth
     row, col = grid.height // 2, grid.width // 2
     corners = np.array([(col, row), (col + 1, row), (col + 1, row + 1), (col, row + 1)], np.float64)
     try:

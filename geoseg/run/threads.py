@@ -10,7 +10,7 @@ from geoseg.config import RunSettings
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference, Started
-from geoseg.run.executor import LostError, Ref, Result, Unit, settle
+from geoseg.run.executor import LostError, Ref, Result, Unit, results_of, settle
 from geoseg.run.inline import InlineExecutor, run_unit
 
 if TYPE_CHECKING:  # only the process that predicts needs torch
@@ -58,7 +58,7 @@ class ThreadsExecutor(InlineExecutor):
         hand = next((hand for hand in self._hands if hand.job is None), None)
         if hand is None:
             return None
-        refs = tuple(Result() for _ in range(unit.returns))
+        refs = results_of(unit)
         hand.take(_Job(unit, refs, monotonic() + unit.deadline_s))
         return refs
 
@@ -75,10 +75,11 @@ class ThreadsExecutor(InlineExecutor):
             for hand in self._hands:
                 if hand.job is job:
                     hand.job = None
-                    ended.append(_settle(job, value))
+                    ended.append(settle(job.refs, value))
         for place, hand in enumerate(self._hands):
             if hand.job and hand.job.until <= monotonic():
-                ended.append(_settle(hand.job, LostError(f"it took longer than {hand.job.unit.deadline_s:g} s")))
+                overdue = LostError(f"it took longer than {hand.job.unit.deadline_s:g} s")
+                ended.append(settle(hand.job.refs, overdue))
                 hand.stop()
                 self._left.append(hand)
                 self._hands[place] = self._new_hand()
@@ -143,8 +144,3 @@ class _Hand(Thread):
             self._news.put((job, value))
             # The next job may be long in coming, and these hold pixels.
             del job, value
-
-
-def _settle(job: _Job, value: Any) -> Ref:
-    settle(job.refs, value)
-    return job.refs[0]

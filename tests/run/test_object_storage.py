@@ -12,7 +12,7 @@ import pytest
 from geoseg.config import FAULT_VARIABLE
 from geoseg.errors import SettingsError
 from geoseg.run.storage import open_storage
-from tests.support.bundles import identity_bundle, unet_bundle
+from tests.support.bundles import identity_bundle
 from tests.support.cli import CommandLine
 from tests.support.commands import halted, segment
 from tests.support.proxy import Proxy, forward
@@ -21,19 +21,6 @@ from tests.support.scenes import digests, run, textured, write_scene
 TILING = {"block_px": 48}
 BLOCKS = 30
 PUBLISHED = ("rasters/", "polygons/")
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling=TILING)
-    return digests(output)
 
 
 @pytest.fixture

@@ -8,28 +8,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.bundles import unet_bundle
 from tests.support.commands import Command, halted, segment
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests
 
 INLINE, LOCAL = ("--address", "inline"), ("--address", "local", "--set", "run.workers=1")
 THREADS = (*INLINE, "--set", "run.workers=2")
 MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:classes:*"
 ON_RAY = pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow], id="ray")
 EXECUTORS = [pytest.param(INLINE, id="inline"), pytest.param(THREADS, id="threads"), ON_RAY]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling={"block_px": 48})
-    return digests(output)
 
 
 def descendants(command: Command) -> list[psutil.Process]:

@@ -17,24 +17,10 @@ from geoseg.model.hardware import Hardware
 from geoseg.raster.env import quiet
 from geoseg.run import stages
 from geoseg.run.threads import ThreadsExecutor
-from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
 TILING = {"block_px": 48}
 THREADS = {"address": "inline", "workers": 3}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling=TILING)
-    return digests(output)
 
 
 @pytest.fixture(autouse=True)

@@ -8,27 +8,13 @@ from pathlib import Path
 import pytest
 
 from geoseg.run.lock import LOCK_KEY
-from tests.support.bundles import unet_bundle
 from tests.support.commands import halted, segment
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests
 
 EXPIRES_S = 60
 BEAT_S = 11
 """Only the lock says that it expires sooner, not its holder: that one sees the loss with its next beat."""
 MID_RUN = "predict:start:r0002c0001:*"
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling={"block_px": 48})
-    return digests(output)
 
 
 def change_lock(output: Path, **changes: object) -> None:

@@ -23,7 +23,10 @@ ACTOR = "ray::_Process"
 class _Seen:
     kind: str
     times: list[float]
-    """Seconds since 1970, from the start of the process."""
+    """Seconds since 1970, from the last moment at which the process was not there yet.
+
+    Not from when the kernel says that it began: that is told from a time of boot in whole seconds.
+    """
     cpu_s: list[float] = field(default_factory=lambda: [0.0])
     """CPU seconds of all its threads up to then."""
 
@@ -33,12 +36,14 @@ class CpuTimes:
 
     def __init__(self) -> None:
         self._seen: dict[psutil.Process, _Seen] = {}
+        self._looked = time.time()
 
     def look(self, members: Sequence[psutil.Process]) -> None:
-        """Take down what living processes have taken."""
+        """Take down what living processes have taken, all that began since the last look among them."""
+        before, self._looked = self._looked, time.time()
         for process in members:
             try:
-                seen = self._seen.setdefault(process, _Seen("", [process.create_time()]))
+                seen = self._seen.setdefault(process, _Seen("", [before]))
                 taken, seen.kind = process.cpu_times(), kind_of(process)
             except psutil.Error:  # it ended while it was looked at
                 continue

@@ -8,8 +8,9 @@ from geoseg.config import Settings
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.plan import Plan, check_output, make_plan, survey
+from geoseg.run.plan import Plan, make_plan
 from geoseg.run.sizing import strip_bytes
+from geoseg.run.survey import check_output, survey
 from geoseg.run.threads import require_cpu
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}

@@ -1,8 +1,7 @@
-"""The order of the work: which block is read, predicted, finished and traced when, on whatever executor.
+"""The scheduler: takes the units that the scenes ask for through an executor, whatever it is.
 
-A block is finished once it is predicted and its west, north and north-west neighbours are finished, and traced once its
-eight neighbours are finished. Rasters are published once all blocks are finished, polygons once all are traced. Units
-that an earlier run has done are passed over.
+It bounds the work in flight, tries again what was lost, and ends a scene that fails. What follows what is said in
+`geoseg.run.flow`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,22 +14,18 @@ from geoseg.errors import ClusterError, Interrupted, SceneError
 from geoseg.grid.tiling import Block
 from geoseg.run.attempts import deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import Executor, Ref, Unit
-from geoseg.run.gate import Place
+from geoseg.run.flow import SceneFlow, Watch
 from geoseg.run.line import Line
 from geoseg.run.plan import ScenePlan
-from geoseg.run.publishing import RASTERS, Staged, commit_scene, publish_polygons, seal_scene
 from geoseg.run.resume import begin_scene
-from geoseg.run.scene_progress import Outcome, SceneProgress, Step, Then
-from geoseg.run.stages import BLANK, TODO, Cost, finish_block, predict_block, read_block, resumed_cost
-from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED
-from geoseg.run.tracing import absorb_small, find_graph, recolour_block, trace_finished
+from geoseg.run.scene_progress import Outcome, SceneProgress, Step
+from geoseg.run.stages import finish_block, predict_block, read_block
 
 POLL_S = 1.0
 """Longest wait for news; each wait ends as soon as there is some."""
 GRACE_S = 20.0
 """When a run is told to stop, what is being published has this long to end."""
 
-Watch = Callable[[ScenePlan, Cost], None]
 Order = Callable[[Iterable[Block]], Iterable[Block]]
 
 
@@ -51,7 +46,7 @@ class Pipeline:
         self._executor, self._watch, self._check, self._order = executor, watch, check, order
         self._pending: dict[Ref, tuple[Step, tuple[Ref, ...]]] = {}
         self._to_predict, self._to_finish, self._to_read, self._others = Line(), Line(), Line(), Line()
-        self._under_way = 0
+        self._active: dict[int, SceneProgress] = {}
         self.outcomes: list[Outcome] = []
         """Of the scenes that are over."""
         self.warnings: list[str] = []
@@ -78,21 +73,22 @@ class Pipeline:
     def _blocks(self, scenes: Sequence[ScenePlan]) -> Iterator[tuple[SceneProgress, Callable[[], None]]]:
         """Beginnings of blocks and their scenes, scene by scene."""
         for number, plan in enumerate(scenes):
-            scene = SceneProgress.of(number, plan)
+            scene = self._active[number] = SceneProgress.of(number, plan)
+            flow = SceneFlow(scene, self._need, self._watch, self._succeed)
             try:
                 found = begin_scene(plan.store, plan.tiling, plan.fingerprint)
             except (SceneError, OSError) as error:
                 self._fail(scene, error)
                 continue
             if found.staged:
-                yield scene, partial(self._commit, scene)
+                yield scene, flow.commit
                 continue
             scene.records = found.records
             self.warnings += found.warnings
             for block in self._order(plan.tiling.blocks()):
                 if scene.over:
                     break
-                yield scene, partial(self._begin, scene, block)
+                yield scene, partial(flow.begin, block)
 
     def _start_work(self, blocks: Iterator[tuple[SceneProgress, Callable[[], None]]]) -> bool:
         """Start what the executor has room for: what has begun before what is new. Tell whether nothing is left.
@@ -121,7 +117,8 @@ class Pipeline:
         if self._to_read or len(self._others) >= most:
             return False
         # With nothing to do but wait for blocks that have not begun, there must be one more.
-        return self._under_way < most or not (self._pending or self._to_predict or self._to_finish)
+        under_way = sum(scene.under_way for scene in self._active.values())
+        return under_way < most or not (self._pending or self._to_predict or self._to_finish)
 
     def _submit(self, step: Step) -> bool:
         """Start a step, if there is room, or drop it with its scene."""
@@ -181,153 +178,16 @@ class Pipeline:
         lines = {predict_block: self._to_predict, finish_block: self._to_finish, read_block: self._to_read}
         lines.get(step.stage, self._others).add(step)
 
-    def _need_unless_done(
-        self, scene: SceneProgress, kind: str, stage: Callable[..., Any], block: Block | None, then: Then
-    ) -> None:
-        """Let a stage work on a block, or on the scene, unless an earlier run has."""
-        if (SCENE if block is None else block.name) in scene.records[kind]:
-            then(None)
-        else:
-            self._need(Step(scene, stage, () if block is None else (block,), then))
-
-    def _begin(self, scene: SceneProgress, block: Block) -> None:
-        record = scene.records[BLOCKS].get(block.name)
-        if record is None:
-            scene.under_way += 1
-            self._under_way += 1
-            self._read(scene, block, 1)
-        else:
-            scene.resumed += 1
-            self._finish(scene, block, resumed_cost(record.facts))
-
-    def _read(self, scene: SceneProgress, block: Block, attempt: int) -> None:
-        """Read, predict and finish: pixels and scores exist in memory alone, so each attempt begins here."""
-        self._chain(scene, block, attempt, read_block, (), self._was_read)
-
-    def _chain(
-        self,
-        scene: SceneProgress,
-        block: Block,
-        attempt: int,
-        stage: Callable[..., Any],
-        inputs: tuple[Ref, ...],
-        then: Then,
-    ) -> None:
-        returns = 1 if stage is finish_block else 2
-        follow, restart = partial(then, scene, block, attempt), partial(self._read, scene, block)
-        self._need(Step(scene, stage, (block,), follow, inputs, returns, attempt, restart))
-
-    def _was_read(self, scene: SceneProgress, block: Block, attempt: int, facts: tuple[Cost, str], found: Ref) -> None:
-        cost, state = facts
-        self._watch(scene.plan, cost)
-        if state == BLANK:
-            self._was_finished(scene, block, attempt, Cost("finish"))
-        elif state == TODO:
-            self._chain(scene, block, attempt, predict_block, (found,), self._was_predicted)
-        else:
-            self._scored(scene, block, attempt, found)
-
-    def _was_predicted(self, scene: SceneProgress, block: Block, attempt: int, cost: Cost, scored: Ref) -> None:
-        self._watch(scene.plan, cost)
-        self._scored(scene, block, attempt, scored)
-
-    def _scored(self, scene: SceneProgress, block: Block, attempt: int, scored: Ref) -> None:
-        scene.scored[block.row, block.col] = scored, attempt
-        if scene.spill.is_open((block.row, block.col)):
-            self._add_spill(scene, (block.row, block.col))
-
-    def _add_spill(self, scene: SceneProgress, place: Place) -> None:
-        if place in scene.scored:
-            scored, attempt = scene.scored.pop(place)
-            block = scene.plan.tiling.block(*place)
-            self._chain(scene, block, attempt, finish_block, (scored,), self._was_finished)
-
-    def _was_finished(self, scene: SceneProgress, block: Block, attempt: int, cost: Cost) -> None:  # noqa: ARG002
-        scene.under_way -= 1
-        self._under_way -= 1
-        self._finish(scene, block, cost)
-
-    def _finish(self, scene: SceneProgress, block: Block, cost: Cost) -> None:
-        self._watch(scene.plan, cost)
-        scene.components += cost.components
-        scene.plan.polygons.check_count(scene.components, scene.plan.scene.path)
-        for place in scene.spill.arrive((block.row, block.col)):
-            self._add_spill(scene, place)
-        scene.decided += 1
-        if scene.is_decided:
-            for part in RASTERS:
-                self._publish(scene, part)
-        around = [scene.plan.tiling.block(*place) for place in scene.finished.arrive((block.row, block.col))]
-        if not scene.plan.scene.grid.crs:
-            return
-        if scene.plan.polygons.min_area_px > 1:
-            for ready in around:
-                self._need_unless_done(scene, GRAPHS, find_graph, ready, partial(self._has_graph, scene))
-        else:
-            self._trace(scene, around)
-
-    def _has_graph(self, scene: SceneProgress, cost: Cost | None) -> None:
-        self._note(scene, cost)
-        self._pass(scene, self._absorb)
-
-    def _absorb(self, scene: SceneProgress) -> None:
-        self._need_unless_done(scene, CHANGES, absorb_small, None, partial(self._was_absorbed, scene))
-
-    def _was_absorbed(self, scene: SceneProgress, cost: Cost | None) -> None:
-        self._note(scene, cost)
-        for block in scene.plan.tiling.blocks():
-            self._need_unless_done(scene, MERGED, recolour_block, block, partial(self._was_recoloured, scene, block))
-
-    def _was_recoloured(self, scene: SceneProgress, block: Block, cost: Cost | None) -> None:
-        self._note(scene, cost)
-        self._trace(scene, [scene.plan.tiling.block(*p) for p in scene.merged.arrive((block.row, block.col))])
-
-    def _trace(self, scene: SceneProgress, blocks: Iterable[Block]) -> None:
-        for block in blocks:
-            self._need_unless_done(scene, TRACED, trace_finished, block, partial(self._was_traced, scene))
-
-    def _was_traced(self, scene: SceneProgress, cost: Cost | None) -> None:
-        self._note(scene, cost)
-        self._pass(scene, partial(self._publish, part=publish_polygons))
-
-    def _note(self, scene: SceneProgress, cost: Cost | None) -> None:
-        """Report what a unit took; None for one that an earlier run did."""
-        if cost is not None:
-            self._watch(scene.plan, cost)
-
-    def _pass(self, scene: SceneProgress, then: Callable[[SceneProgress], None]) -> None:
-        """Count a block that is through the present pass; go on once all are."""
-        scene.passed += 1
-        if scene.passed == scene.plan.tiling.count:
-            scene.passed = 0
-            then(scene)
-
-    def _publish(self, scene: SceneProgress, part: Callable[[ScenePlan], Staged]) -> None:
-        self._need(Step(scene, part, (), partial(self._was_staged, scene)))
-
-    def _was_staged(self, scene: SceneProgress, part: Staged) -> None:
-        self._watch(scene.plan, part.cost)
-        scene.staged.append(part)
-        if len(scene.staged) == len(RASTERS) + bool(scene.plan.scene.grid.crs):
-            self._need(Step(scene, seal_scene, (tuple(scene.staged),), partial(self._was_sealed, scene)))
-
-    def _was_sealed(self, scene: SceneProgress, _: None) -> None:
-        self._commit(scene)
-
-    def _commit(self, scene: SceneProgress) -> None:
-        self._need(Step(scene, commit_scene, (), partial(self._was_committed, scene)))
-
-    def _was_committed(self, scene: SceneProgress, value: tuple[Cost, Mapping[str, Any]]) -> None:
-        self._watch(scene.plan, value[0])
-        self._end(scene, results=value[1])
+    def _succeed(self, scene: SceneProgress, results: Mapping[str, Any]) -> None:
+        self._end(scene, results=results)
 
     def _fail(self, scene: SceneProgress, error: Exception) -> None:
-        self._under_way -= scene.under_way
         scene.scored.clear()
         self._end(scene, error=describe_failure(scene.plan, error), resumable=is_resumable(error))
 
     def _end(self, scene: SceneProgress, **result: Any) -> None:
         scene.over = True
+        del self._active[scene.number]
         plan = scene.plan
         self.outcomes.append(
             Outcome(

@@ -1,10 +1,9 @@
-"""Everything a run decides before it starts: scenes, bands, patches, blocks, bytes."""
+"""Everything a run decides before it starts: patches, blocks, bytes, and what is left to do of each scene."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from geoseg.config import Settings
@@ -14,13 +13,10 @@ from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Started, choose_precision
-from geoseg.publish.crs import check_one_crs
-from geoseg.raster.bands import BandSelection, select_bands
-from geoseg.raster.scene import Scene, describe
-from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.scene import Scene
 from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, take_fingerprint
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
-from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.run.resume import look_up
 from geoseg.run.sizing import (
     BLOCK_PIXELS,
@@ -33,6 +29,7 @@ from geoseg.run.sizing import (
 )
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK, SceneStore
+from geoseg.run.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,68 +80,6 @@ class Plan:
     def block_bytes(self) -> int:
         """Bytes of the largest block in flight."""
         return max((scene.block_bytes for scene in self.scenes), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What was found before a cluster is asked for."""
-
-    settings: Settings
-    bundle: Bundle
-    scenes: tuple[tuple[Scene, BandSelection], ...]
-    failed: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
-
-
-def survey(settings: Settings, bundle: Bundle) -> Survey:
-    """Look at every scene; those that cannot be processed are set aside with the reason.
-
-    Raises:
-        SettingsError: If two scenes would be published under one name.
-    """
-    found, failed = [], []
-    paths, warnings = drop_repeated(settings.scenes)
-    for path in paths:
-        try:
-            scene = describe(
-                path,
-                assume_crs=settings.scene.assume_crs,
-                allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
-                expand_palette=settings.scene.expand_palette,
-                remote=settings.scene.remote,
-                allow_private_hosts=settings.scene.allow_private_hosts,
-            )
-            selection = select_bands(
-                scene,
-                len(bundle.bands),
-                bands=None if settings.scene.bands == "auto" else settings.scene.bands,
-                mask_band=settings.scene.mask_band,
-                nodata_rule=settings.scene.nodata_rule,
-                apply_scale=settings.scene.apply_scale,
-                on_read_error=settings.scene.on_read_error,
-                names=bundle.bands,
-            )
-            warnings += check_scene(scene, selection, settings, bundle)
-        except SceneError as error:
-            failed.append((path, str(error)))
-            continue
-        found.append((scene, selection))
-    scenes = [scene for scene, _ in found]
-    warnings += lost_masks(scenes)
-    _check_names(scenes)
-    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings))
-
-
-def check_output(survey: Survey) -> None:
-    """Make sure that a run replaces none of its inputs, and that all polygons of the output share a CRS.
-
-    Raises:
-        SettingsError: If not.
-    """
-    settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
-    _check_inputs(settings.output, scenes)
-    published = crs_by_scene(open_storage(settings.output), {scene.scene_id for scene in scenes})
-    check_one_crs(published, scenes, settings.polygons.crs)
 
 
 def new_run_id() -> str:
@@ -290,29 +225,3 @@ def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
 
 def _block_bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
     return project_block_bytes(block_px, lattice, len(bundle.legend), _pixel_bytes(scene, selection))
-
-
-def _check_names(scenes: Sequence[Scene]) -> None:
-    """Two scenes must not write to one place, also where a disk ignores case."""
-    seen: dict[str, Scene] = {}
-    for scene in scenes:
-        other = seen.setdefault(scene.scene_id.casefold(), scene)
-        if other is scene:
-            continue
-        raise SettingsError(
-            f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
-            "run them into two outputs."
-        )
-
-
-def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
-    """A run must not replace what it reads."""
-    if "://" in output:
-        return
-    for scene in scenes:
-        for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
-            folder = (Path(output) / prefix).resolve()
-            if any(Path(file).resolve().is_relative_to(folder) for file in scene.files):
-                raise SettingsError(
-                    f"The output {output} would replace its own input {scene.path}. Give --output another directory."
-                )

@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class SceneProgress:
-    """One scene on its way."""
+    """One scene on its way; `geoseg.run.flow` moves it on."""
 
     number: int
     """Its place among the scenes of the run."""

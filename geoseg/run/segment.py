@@ -19,22 +19,13 @@ from geoseg.run.inline import InlineExecutor
 from geoseg.run.interrupt import Stop, stop_on_signals
 from geoseg.run.lock import Lock
 from geoseg.run.pipeline import Order, Pipeline
-from geoseg.run.plan import (
-    Plan,
-    ScenePlan,
-    Survey,
-    check_device_memory,
-    check_output,
-    make_plan,
-    new_run_id,
-    patch_px,
-    survey,
-)
+from geoseg.run.plan import Plan, ScenePlan, check_device_memory, make_plan, new_run_id, patch_px
 from geoseg.run.progress import Display
 from geoseg.run.report import Report, make_report, write_report
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK
+from geoseg.run.survey import Survey, check_output, survey
 from geoseg.run.threads import ThreadsExecutor
 from geoseg.run.totals import Totals
 

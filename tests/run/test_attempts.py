@@ -13,9 +13,10 @@ from geoseg.model.hardware import find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.attempts import LOST_TRIES, MEMORY_TRIES, deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import LostError
-from geoseg.run.plan import ScenePlan, make_plan, survey
+from geoseg.run.plan import ScenePlan, make_plan
 from geoseg.run.publishing import LAST_STAGES
 from geoseg.run.stages import finish_block, predict_block, read_block
+from geoseg.run.survey import survey
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene
 

@@ -14,11 +14,12 @@ from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, choose_precision
 from geoseg.model.start import start_predictor
 from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.plan import ScenePlan, make_plan, survey
+from geoseg.run.plan import ScenePlan, make_plan
 from geoseg.run.publishing import RASTERS, commit_scene, publish_polygons, seal_scene
 from geoseg.run.resume import begin_scene
 from geoseg.run.stages import Scored, finish_block, predict_block, read_block
 from geoseg.run.store import BLOCKS, TRACED
+from geoseg.run.survey import survey
 from geoseg.run.tracing import trace_finished
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene

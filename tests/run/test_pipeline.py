@@ -13,8 +13,9 @@ from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.executor import Ref
 from geoseg.run.inline import InlineExecutor
 from geoseg.run.pipeline import Pipeline
-from geoseg.run.plan import make_plan, survey
+from geoseg.run.plan import make_plan
 from geoseg.run.stages import predict_block, read_block
+from geoseg.run.survey import survey
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 

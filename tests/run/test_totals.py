@@ -10,8 +10,9 @@ from rasterio.transform import from_bounds
 from geoseg.config import Settings
 from geoseg.model.hardware import find_hardware
 from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.plan import ScenePlan, make_plan, survey
+from geoseg.run.plan import ScenePlan, make_plan
 from geoseg.run.stages import Cost
+from geoseg.run.survey import survey
 from geoseg.run.totals import Rates, Totals
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene

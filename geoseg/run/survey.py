@@ -1,0 +1,103 @@
+"""A look at every scene before anything is asked of a cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.config import Settings
+from geoseg.errors import SceneError, SettingsError
+from geoseg.model.bundle import Bundle
+from geoseg.publish.crs import check_one_crs
+from geoseg.raster.bands import BandSelection, select_bands
+from geoseg.raster.scene import Scene, describe
+from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
+from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
+from geoseg.run.storage import open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found before a cluster is asked for."""
+
+    settings: Settings
+    bundle: Bundle
+    scenes: tuple[tuple[Scene, BandSelection], ...]
+    failed: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def survey(settings: Settings, bundle: Bundle) -> Survey:
+    """Look at every scene; those that cannot be processed are set aside with the reason.
+
+    Raises:
+        SettingsError: If two scenes would be published under one name.
+    """
+    found, failed = [], []
+    paths, warnings = drop_repeated(settings.scenes)
+    for path in paths:
+        try:
+            scene = describe(
+                path,
+                assume_crs=settings.scene.assume_crs,
+                allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
+                expand_palette=settings.scene.expand_palette,
+                remote=settings.scene.remote,
+                allow_private_hosts=settings.scene.allow_private_hosts,
+            )
+            selection = select_bands(
+                scene,
+                len(bundle.bands),
+                bands=None if settings.scene.bands == "auto" else settings.scene.bands,
+                mask_band=settings.scene.mask_band,
+                nodata_rule=settings.scene.nodata_rule,
+                apply_scale=settings.scene.apply_scale,
+                on_read_error=settings.scene.on_read_error,
+                names=bundle.bands,
+            )
+            warnings += check_scene(scene, selection, settings, bundle)
+        except SceneError as error:
+            failed.append((path, str(error)))
+            continue
+        found.append((scene, selection))
+    scenes = [scene for scene, _ in found]
+    warnings += lost_masks(scenes)
+    _check_names(scenes)
+    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings))
+
+
+def check_output(survey: Survey) -> None:
+    """Make sure that a run replaces none of its inputs, and that all polygons of the output share a CRS.
+
+    Raises:
+        SettingsError: If not.
+    """
+    settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
+    _check_inputs(settings.output, scenes)
+    published = crs_by_scene(open_storage(settings.output), {scene.scene_id for scene in scenes})
+    check_one_crs(published, scenes, settings.polygons.crs)
+
+
+def _check_names(scenes: Sequence[Scene]) -> None:
+    """Two scenes must not write to one place, also where a disk ignores case."""
+    seen: dict[str, Scene] = {}
+    for scene in scenes:
+        other = seen.setdefault(scene.scene_id.casefold(), scene)
+        if other is scene:
+            continue
+        raise SettingsError(
+            f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
+            "run them into two outputs."
+        )
+
+
+def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
+    """A run must not replace what it reads."""
+    if "://" in output:
+        return
+    for scene in scenes:
+        for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
+            folder = (Path(output) / prefix).resolve()
+            if any(Path(file).resolve().is_relative_to(folder) for file in scene.files):
+                raise SettingsError(
+                    f"The output {output} would replace its own input {scene.path}. Give --output another directory."
+                )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
 from geoseg.config import FAULT_VARIABLE
@@ -30,10 +31,15 @@ class Halt:
         self.rule = ",".join(f"{point}:note={fifo}" for fifo in (self._came, self._go))
         self._reader = os.open(self._came, os.O_RDONLY | os.O_NONBLOCK)
 
-    def wait(self, seconds: float = 90) -> None:
+    def wait(self, command: "Command", seconds: float = 90) -> None:
         """Wait until the run is there."""
-        assert select.select([self._reader], [], [], seconds)[0], "the run did not come here"
+        until = monotonic() + seconds
+        came = False
+        while not came and command.popen.poll() is None and monotonic() < until:
+            came = bool(select.select([self._reader], [], [], 0.5)[0])
         os.close(self._reader)
+        if not came:
+            raise AssertionError(f"the run did not come here: {command.kill()}")
 
     def release(self) -> None:
         """Let it go on."""
@@ -62,23 +68,31 @@ class Command:
             text=True,
             start_new_session=True,
         )
+        self._ended: Ended | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.popen.poll() is None:
+        if self._ended is None:
             self.kill()
 
     def end(self, seconds: float = 120) -> Ended:
         """Wait for its end."""
-        text, _ = self.popen.communicate(timeout=seconds)
-        return Ended(self.popen.returncode, text)
+        try:
+            return self._end(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end after {seconds:g} s: {self.kill()}") from None
 
-    def kill(self) -> None:
+    def kill(self) -> Ended:
         """End it as a lack of memory would."""
         self.popen.kill()
-        self.popen.communicate()
+        return self._end(None)
+
+    def _end(self, seconds: float | None) -> Ended:
+        text, _ = self.popen.communicate(timeout=seconds)
+        self._ended = Ended(self.popen.returncode, text)
+        return self._ended
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, and no other process."""
@@ -101,5 +115,5 @@ def halted(folder: Path, point: str, *args: Any, **more: Any) -> Iterator[tuple[
     """Start a run and wait until it is at a point."""
     halt = Halt(folder, point)
     with segment(*args, fault=halt.rule, **more) as command:
-        halt.wait()
+        halt.wait(command)
         yield command, halt

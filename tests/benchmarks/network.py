@@ -3,10 +3,11 @@
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from time import monotonic, process_time
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from tests.benchmarks.wide_network import write_wide_bundle
 SIDE_PX = 4096
 WORKERS = 2
 SETTINGS = {"run.address": "local", "run.device": "cpu", "run.workers": WORKERS, "run.threads": 1}
-ROUNDS = 3
+ROUNDS = 5
 MOST = 1.15
 START_TIMEOUT_S = 120
 
@@ -49,13 +50,14 @@ def run(folder: Path) -> Iterator[Figure]:
 
 
 def _in(precision: Precision, scene: Path, bundle: Path, folder: Path) -> Iterator[Figure]:
-    runs, bare, settings = [], [], {**SETTINGS, "run.precision": precision}
-    for number in range(ROUNDS):  # they take turns, so that a slow minute of the machine hits both
+    runs, bare, settings = [], list[Taken](), {**SETTINGS, "run.precision": precision}
+    for number in range(ROUNDS + 1):
         output = folder / f"{precision}{number}"
         subprocess.run(segment_command(scene, bundle, output, settings), check=True, stdout=subprocess.DEVNULL)
         report = read_report(output)
         runs.append(Taken(report["seconds"], sum(stage["cpu_seconds"] for stage in report["stages"].values())))
-        bare.append(bare_network(bundle, report["patches"], precision))
+        if number < ROUNDS:
+            bare.append(bare_network(bundle, report["patches"], precision))
     side = shrunk(SIDE_PX)
     yield compared(f"{side} x {side} px in {precision}, first block to last polygon", runs, bare, "seconds", MOST)
     yield compared("  CPU seconds of its units", runs, bare, "cpu_s")
@@ -65,8 +67,14 @@ def _in(precision: Precision, scene: Path, bundle: Path, folder: Path) -> Iterat
 
 
 def compared(what: str, runs: list[Taken], bare: list[Taken], field: str, limit: float | None = None) -> Figure:
-    """The round with the median ratio."""
-    pairs = [(getattr(ours, field), getattr(theirs, field)) for ours, theirs in zip(runs, bare, strict=True)]
+    """The bare network with the median ratio to it of the mean of the runs just before and after it.
+
+    So a machine that grows slower or quicker meanwhile tells neither for nor against it.
+    """
+    pairs = [
+        (mean(getattr(run, field) for run in around), getattr(theirs, field))
+        for around, theirs in zip(pairwise(runs), bare, strict=True)
+    ]
     middle = median(ours / theirs for ours, theirs in pairs)
     ours, theirs = min(pairs, key=lambda pair: abs(pair[0] / pair[1] - middle))
     return Figure("network", what, ours, "s", theirs, f"{WORKERS} bare networks on as many patches", limit)

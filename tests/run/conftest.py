@@ -12,10 +12,11 @@ __all__ = ["s3_environment", "s3_server", "s3_url", "storage"]
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A scene of 30 blocks of 48 pixels, and a bundle."""
+def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A scene, of 30 blocks of 48 pixels unless the module sets ``SCENE_PX``, its height and width; and a bundle."""
+    height, width = getattr(request.module, "SCENE_PX", (203, 267))
     folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
+    return write_scene(folder / "scene.tif", textured(height, width), nodata=0), unet_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,15 @@ from geoseg.errors import ClusterError
 from geoseg.grid.tiling import Block
 from geoseg.run.report import Report
 from geoseg.run.roster import NODE_FAILURES
-from tests.support.bundles import unet_bundle
 from tests.support.disasters import BLOCKS, DISASTERS, Disaster, a_node, fault, freeze_node, survive
 from tests.support.nodes import cluster_of, family, signal_all
 from tests.support.scenes import digests, run, textured, write_scene
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
+SCENE_PX = 500, 640
 TILING = {"block_px": 48}
 CPU = {"num_cpus": 1}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(500, 640), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling=TILING)
-    return digests(output)
 
 
 def check_whole(report: Report, output: Path, reference: dict[str, str]) -> None:

@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 
 from geoseg.config import FAULT_VARIABLE
-from tests.support.bundles import unet_bundle
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests, run
 
+SCENE_PX = 150, 150
 TILING = {"block_px": 48}
 POLYGONS = {"min_area_px": 4}
 CUTS = ["trace:start:r0003c0001:*:enospc", "seams:start:*:*:enospc", "publish:start:*:*:enospc"]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(150, 150), nodata=0), unet_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")

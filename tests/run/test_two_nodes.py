@@ -10,27 +10,14 @@ import ray
 from geoseg.config import FAULT_VARIABLE
 from geoseg.grid.tiling import Block
 from geoseg.run.report import Report
-from tests.support.bundles import unet_bundle
 from tests.support.nodes import cluster_of
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
+SCENE_PX = 500, 640
 TILING = {"block_px": 48}
 CHAIN = ("read", "predict", "finish")
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(500, 640), nodata=0), unet_bundle(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    output = tmp_path_factory.mktemp("reference")
-    run(*inputs, output, tiling=TILING)
-    return digests(output)
 
 
 class Diary:

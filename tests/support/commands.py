@@ -39,7 +39,7 @@ class Halt:
             came = bool(select.select([self._reader], [], [], 0.5)[0])
         os.close(self._reader)
         if not came:
-            raise AssertionError(f"the run did not come here: {command.kill()}")
+            raise AssertionError(f"the run did not come here: {command.kill().text}")
 
     def release(self) -> None:
         """Let it go on."""
@@ -82,7 +82,7 @@ class Command:
         try:
             return self._end(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"no end after {seconds:g} s: {self.kill()}") from None
+            raise AssertionError(f"no end after {seconds:g} s: {self.kill().text}") from None
 
     def kill(self) -> Ended:
         """End it as a lack of memory would."""

@@ -13,7 +13,7 @@ from geoseg.grid.window import Window
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
 from geoseg.raster.scene import describe
-from tests.support import fuzzer
+from tests.support import fuzz_case, fuzz_damage, fuzzer
 from tests.support.fuzz_files import Base
 from tests.support.mutations import TIFF, tiff_entries
 
@@ -22,7 +22,7 @@ MANY = 5000
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> list[Base]:
-    return fuzzer.make_everything(tmp_path_factory.mktemp("bases"))
+    return fuzz_damage.make_everything(tmp_path_factory.mktemp("bases"))
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,11 @@ def test_silent_worker_is_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_left_behind_is_seen(bases: list[Base], tmp_path: Path) -> None:
     base = bases[0]
-    broken = fuzzer.Case("", base.name, base.scene, "none", base.scene, base.files | {base.scene: b"II*\0"})
-    assert fuzzer.run_case(broken, tmp_path).problems == []
+    broken = fuzz_case.Case("", base.name, base.scene, "none", base.scene, base.files | {base.scene: b"II*\0"})
+    assert fuzz_case.run_case(broken, tmp_path).problems == []
     (tmp_path / "out/rasters/scene").mkdir(parents=True)
     (tmp_path / "out/rasters/scene/classes.tif").touch()
-    assert "partial output" in fuzzer.run_case(broken, tmp_path).problems[0]
+    assert "partial output" in fuzz_case.run_case(broken, tmp_path).problems[0]
 
 
 def test_a_seed_is_a_case(bases: list[Base]) -> None:
@@ -66,7 +66,7 @@ def test_a_seed_is_a_case(bases: list[Base]) -> None:
     cases = [fuzzer.make_case(bases, f"7:{number}") for number in range(200)]
     kinds, targets = {case.kind for case in cases}, {case.target for case in cases}
     assert set(TIFF) < kinds
-    assert set(fuzzer.OTHER_TARGETS) < targets
+    assert set(fuzz_damage.OTHER_TARGETS) < targets
 
 
 @given(seed=st.integers(0, 2**32))
@@ -80,7 +80,7 @@ def test_describe_and_read_raise_scene_errors_only(bases: list[Base], folder: Pa
         old.unlink()
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(fuzzer.damage(content, random)[1] if name == target else content)
+        (folder / name).write_bytes(fuzz_damage.damage(content, random)[1] if name == target else content)
     look(folder / base.scene)
 
 

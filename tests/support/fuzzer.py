@@ -1,8 +1,9 @@
 """Runs that start from damaged files: each must end with sound results, or with a message and nothing else.
 
 ``python -m tests.support.fuzzer --count 5000 --seed 1`` prints what became of each kind of damage, and what went wrong
-with the seed that repeats it: ``--case 1:1234 --keep DIR`` runs that one again and leaves its files. Every case runs
-in a worker process that lives on, is watched from outside, and is replaced when it dies or falls silent.
+with the seed that repeats it: ``--case 1:1234 --keep DIR`` runs that one again and leaves its files. ``--only KIND``
+makes cases of one kind. Every case runs in a worker process that lives on, is watched from outside, and is replaced
+when it dies or falls silent.
 """
 
 import argparse
@@ -15,174 +16,35 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from time import perf_counter
 
-import pyarrow.parquet as pq
-import rasterio
+from tests.support.fuzz_case import Case, Result, run_case
+from tests.support.fuzz_damage import damaged_case, make_everything
+from tests.support.fuzz_files import Base
 
-from geoseg.config import load_settings
-from geoseg.errors import GeosegError
-from geoseg.raster.env import quiet
-from geoseg.run.segment import segment
-from tests.support.bundles import identity_bundle, write_bundle
-from tests.support.fuzz_files import Base, make_bases
-from tests.support.mutations import mutations
+Maker = Callable[[Sequence[Base], Random, str], Case]
 
+MAKERS: dict[str, tuple[int, Maker]] = {"damage": (100, damaged_case)}
+"""Kinds of cases: their share in percent, and what makes one of sound files, a random generator and the case's seed."""
 LIMIT_S = 30.0
 LIMIT_BYTES = 4 << 30
 """What a case may take beyond an idle worker."""
-LONGEST_MESSAGE = 2000
-OTHER_TARGETS = {"bundle/model.json": 3, "bundle/weights.safetensors": 2, "config.yaml": 2}
-"""Percent of cases that damage these instead of the scene."""
-REMEDY = re.compile(
-    r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
-    r"Export|Rename|See|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
-)
 C_LIBRARIES = re.compile(r"libpng (error|warning): .*|_tiff\w+Proc: .*|(Error|Warning): Key \w+ of .*")
 """What libpng inside MRF, libtiff and libgeotiff print themselves, past GDAL's and anyone's error handler."""
-CONFIG = """\
-# What the fuzzer runs with; the flags give paths and executor.
-scene: {bands: [1], nodata_rule: any, allow_ungeoreferenced: false, observed_at: 2026-06-21T10:30:00Z}
-tiling:
-  patch_px: 32
-  overlap_px: 8
-run: {batch_size: 1, threads: 1, memory_gib: 0.5}
-polygons:
-  crs: native
-  simplify_px: 1.0
-  min_area_px: 0
-  not_dissolved: [class0]
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One run to try."""
-
-    seed: str
-    base: str
-    target: str
-    """The file that is damaged."""
-    kind: str
-    """How."""
-    scene: str
-    files: dict[str, bytes]
-    """All files of the run by their path, the damaged one included."""
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of a case."""
-
-    seed: str
-    label: str
-    """Base, target and kind of damage."""
-    kind: str
-    outcome: str
-    """``published``, ``scene refused``, ``settings refused``, ``crash`` or ``hang``."""
-    message: str = ""
-    seconds: float = 0.0
-    peak_mib: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
-def make_everything(folder: Path) -> list[Base]:
-    """Sound scenes, and beside each the bundles and the settings, in memory."""
-    identity = identity_bundle(folder / "identity", patch_px=32)
-    unet = write_bundle(folder / "unet", "unet", bands=1, classes=6, arguments={"width": 2, "depth": 1})
-    shared = {f"{name}/{file.name}": file.read_bytes() for name, bundle in (("bundle", identity), ("unet", unet))
-              for file in sorted(bundle.iterdir())}  # fmt: skip
-    shared["config.yaml"] = CONFIG.encode()
-    return [
-        Base(base.name, f"in/{base.scene}", {**{f"in/{name}": data for name, data in base.files.items()}, **shared})
-        for base in make_bases(folder / "bases")
-    ]
-
-
-def damage(data: bytes, random: Random) -> tuple[str, bytes]:
-    """Change a file in one of the ways that mean something for it; the way's name and the bytes."""
-    kinds = mutations(data)
-    kind = random.choice(sorted(kinds))
-    return kind, kinds[kind](data, random)
 
 
 def make_case(bases: Sequence[Base], seed: str) -> Case:
-    """The case of a seed: always the same one."""
+    """The case of a seed: always the same one. ``KIND@...`` is a case of that kind."""
     random = Random(seed)
-    base = random.choice(bases)
-    files = dict(base.files)
-    target = random.choices(["scene", *OTHER_TARGETS], [100 - sum(OTHER_TARGETS.values()), *OTHER_TARGETS.values()])[0]
-    if target.startswith("bundle/"):  # the identity has no weights to damage
-        files |= {name.replace("unet/", "bundle/"): data for name, data in files.items() if name.startswith("unet/")}
-    if target == "scene":
-        target = random.choice([base.scene, *(name for name in base.files if name.startswith("in/"))])
-    kind, files[target] = damage(files[target], random)
-    return Case(seed, base.name, target, kind, base.scene, files)
-
-
-def run_case(case: Case, folder: Path) -> Result:
-    """Run a case in an empty folder and look at what it left and said."""
-    for name, data in case.files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    result = Result(case.seed, f"{case.base} / {case.target} / {case.kind}", case.kind, "crash")
-    output, started = folder / "out", perf_counter()
-    flags = {"scenes": [str(folder / case.scene)], "model": str(folder / "bundle"), "output": str(output)}
-    try:
-        report = segment(load_settings(folder / "config.yaml", (), flags | {"run.address": "inline"}, {}))
-    except GeosegError as error:
-        result.outcome, result.message = "settings refused", str(error)
-    except Exception:  # noqa: BLE001  whatever else comes out is what the fuzzer looks for
-        result.message = traceback.format_exc()
-        result.problems.append(f"traceback: {result.message}")
-    else:
-        result.outcome = "scene refused" if report.exit_code else "published"
-        result.message = " ".join(scene.get("error", "") for scene in report.scenes)
-    result.seconds = perf_counter() - started
-    look: Callable[[Case, Path, str], Iterator[str]] = _published if result.outcome == "published" else _refused
-    result.problems += look(case, folder, result.message)
-    return result
-
-
-def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
-    with quiet, rasterio.open(folder / case.scene) as source:
-        shape = source.shape
-    rasters = sorted((folder / "out/rasters").rglob("*.tif"))
-    if [path.name for path in rasters] != ["classes.tif", "confidence.tif"]:
-        yield f"published {rasters}"
-    for path in rasters:
-        with rasterio.open(path) as dataset:
-            if dataset.shape != shape:
-                yield f"{path.name} has shape {dataset.shape}, the scene {shape}"
-            dataset.read(1)
-    for part in (folder / "out/polygons").rglob("*.parquet"):
-        pq.read_table(part)
-    if (folder / "out/.work").exists():
-        yield ".work is left behind"
-
-
-def _refused(case: Case, folder: Path, message: str) -> Iterator[str]:
-    if left := [path for place in ("rasters", "polygons", ".work") for path in (folder / "out" / place).rglob("*")]:
-        yield f"partial output {left}"
-    if (folder / "out/.work").exists():
-        yield ".work is left behind"
-    if case.target != "config.yaml" and not any(str(folder / name) in message for name in case.files):
-        yield "the message names no file"
-    if re.search(r": (unexpected \w+|out of memory):", message):
-        yield "nobody put it into words"
-    if case.target.startswith("in/") and not (folder / "out/runs").exists():
-        yield "one bad scene ends the whole run"
-    if not REMEDY.search(message):
-        yield "the message holds no remedy"
-    if len(message) > LONGEST_MESSAGE:
-        yield f"the message has {len(message)} characters"
+    only = seed.rpartition("@")[0]
+    kind = only or random.choices(list(MAKERS), [share for share, _ in MAKERS.values()])[0]
+    return MAKERS[kind][1](bases, random, seed)
 
 
 class Worker:
@@ -307,6 +169,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--only", choices=MAKERS, help="kind of cases")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--case", help="run this one alone, in this process, such as 1:1234")
     parser.add_argument("--keep", type=Path, help="with --case: leave its files here")
@@ -322,7 +185,8 @@ def main() -> int:
             shutil.rmtree(target, ignore_errors=True)
             results = [run_case(make_case(make_everything(folder), given.case), target.absolute())]
         else:
-            seeds = (f"{given.seed}:{number}" for number in range(given.start, given.start + given.count))
+            kind = f"{given.only}@" if given.only else ""
+            seeds = (f"{kind}{given.seed}:{number}" for number in range(given.start, given.start + given.count))
             results = list(run_cases(seeds, folder, given.workers))
     sys.stdout.write(table(results) + "\n")
     return int(any(result.problems for result in results))

@@ -92,7 +92,7 @@ def clean_command(
 @app.command("validate")
 def validate_command(output: Annotated[Path, typer.Argument(help="Folder that a run wrote.")]) -> None:
     """Read results back and certify them: files, ids, rings, coverage, areas, pixels."""
-    from geoseg.publish.validate import validate  # noqa: PLC0415
+    from geoseg.verify.validate import validate  # noqa: PLC0415
 
     checks = validate(output)
     table = Table(box=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "geoseg"
-LAYERS = ["grid", "raster", "model", "vector", "publish", "train", "demo", "run"]
+LAYERS = ["grid", "raster", "model", "vector", "publish", "train", "demo", "run", "verify"]
 MAY_IMPORT = {
     "grid": {"grid"},
     "vector": {"grid", "vector"},
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "publish": {"grid", "raster", "vector", "publish"},
     "run": {"grid", "raster", "model", "vector", "publish", "run"},
     "demo": {"grid", "raster", "model", "vector", "publish", "run", "demo"},
+    "verify": {"grid", "raster", "vector", "publish", "run", "verify"},
 }
 RAY_FILES = {"run/cluster.py", "train/loop.py"}
 
@@ -47,6 +48,7 @@ def imported(path: Path) -> set[str]:
         ("geoseg.run.stages", ["ray", "torch"]),
         ("geoseg.run.publishing", ["ray", "torch"]),
         ("geoseg.run.segment", ["ray"]),
+        ("geoseg.verify.validate", ["ray", "torch"]),
         ("geoseg.cli", ["ray", "torch"]),
     ],
 )

@@ -16,13 +16,13 @@ from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
-from geoseg.publish.coverage import Outline, cancel, polygon_edges
 from geoseg.publish.geoparquet import write_polygons
 from geoseg.publish.polygons import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.publish.rasters import write_classes
-from geoseg.publish.validate import validate
 from geoseg.raster import class_map
 from geoseg.vector.engine import polygonize
+from geoseg.verify.coverage import Outline, cancel, polygon_edges
+from geoseg.verify.validate import validate
 from tests.support.cli import CommandLine
 from tests.vector.class_maps import HARD, NODATA, draw, landscape_like, random_maps
 

@@ -14,8 +14,8 @@ from pyproj import CRS
 from rasterio.transform import Affine, from_origin
 
 from geoseg.errors import SettingsError
-from geoseg.publish.validate import validate
 from geoseg.run.report import Report
+from geoseg.verify.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, read_band, run, textured, write_scene

@@ -13,7 +13,7 @@ import yaml
 from geoseg.config import load_settings
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
-from geoseg.publish.validate import validate
+from geoseg.verify.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle, write_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, read_band, run, textured, write_scene

@@ -14,13 +14,13 @@ from pyproj import CRS, Transformer
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
-from geoseg.publish.audit import Audit, audit
-from geoseg.publish.coverage import Outline
 from geoseg.publish.facts import Facts, read_facts
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY, file_crs
 from geoseg.publish.polygons import POLYGON_SCHEMA
-from geoseg.publish.scan import Scan, scan
 from geoseg.raster.class_map import class_map_grid
+from geoseg.verify.audit import Audit, audit
+from geoseg.verify.coverage import Outline
+from geoseg.verify.scan import Scan, scan
 
 AREA_TOLERANCE = 1e-9
 """Of a sum of areas, relative to what it should be."""

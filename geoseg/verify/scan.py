@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.publish.coverage import Edges, cancel, polygon_edges
+from geoseg.verify.coverage import Edges, cancel, polygon_edges
 
 COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry")
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
-from geoseg.publish.coverage import Outline
-from geoseg.publish.scan import Scan
 from geoseg.raster.class_map import class_map_strips
+from geoseg.verify.coverage import Outline
+from geoseg.verify.scan import Scan
 
 
 @dataclass(frozen=True, slots=True)

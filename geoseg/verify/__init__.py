@@ -1,0 +1,1 @@
+"""Reads results back and certifies them."""

@@ -35,13 +35,16 @@ class Address:
     """The local file that holds it; None if it is remote."""
 
 
-def locate(path: str | Path, *, remote: bool = False, allow_private_hosts: bool = False) -> Address:
+def locate(
+    path: str | Path, *, remote: bool = False, allow_private_hosts: bool = False, public: set[str] | None = None
+) -> Address:
     """Find out what a path means, and refuse what geoseg does not open.
 
     Args:
         path: A local file, ``GTIFF_DIR:n:FILE``, ``NITF_IM:n:FILE``, or an ``https://`` or ``s3://`` URL.
         remote: Allow URLs.
         allow_private_hosts: Allow ``http://``, and hosts in private networks, on this machine and of metadata services.
+        public: Hosts that were found to be public, which are not looked up again; those found now are added.
 
     Raises:
         SceneError: If there is no such file, or the path is of another kind or not allowed.
@@ -57,7 +60,7 @@ def locate(path: str | Path, *, remote: bool = False, allow_private_hosts: bool 
                 f"{text} lies on another machine, and scene.remote=false. Give --remote (scene.remote: true) to read "
                 "it over the network, or fetch the file."
             )
-        return _distant(text, allow_private_hosts)
+        return _distant(text, allow_private_hosts, set() if public is None else public)
     if is_prefixed(text):
         raise SceneError(
             f"{text} is neither a file that exists here nor a name that geoseg opens. Give a local file, a raster "
@@ -90,7 +93,7 @@ def _local(prefix: str, path: str, given: str) -> Address:
     return Address(f"{prefix}{absolute}", absolute.stem, file=str(absolute))
 
 
-def _distant(url: str, allow_private_hosts: bool) -> Address:
+def _distant(url: str, allow_private_hosts: bool, public: set[str]) -> Address:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -112,7 +115,9 @@ def _distant(url: str, allow_private_hosts: bool) -> Address:
                 f"{url} would be read unencrypted. Use https://, or set scene.allow_private_hosts=true if the host is "
                 "in your own network."
             )
-        _refuse_private(url, host)
+        if host not in public:
+            _refuse_private(url, host)
+            public.add(host)
     return Address(f"/vsicurl/{url}", stem, remote=True)
 
 

@@ -15,7 +15,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.raster.address import Address, locate
 from geoseg.raster.env import DRIVERS, gdal_env, open_raster
-from geoseg.raster.identity import identify
+from geoseg.raster.identity import identify_all
 from geoseg.raster.palette import as_colours
 from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
@@ -162,6 +162,8 @@ def _scene(
             f"{path} names a file of overviews elsewhere: {overviews}. Remove OVERVIEW_FILE from its tags."
         )
     files = tuple(dict.fromkeys([*dataset.files, *sources.files]))
+    new = [file for file in files if file not in sources.versions]
+    versions = {**sources.versions, **dict(zip(new, identify_all(new), strict=True))}
     return Scene(
         scene_id=scene_id,
         path=path,
@@ -180,7 +182,7 @@ def _scene(
         absent_blocks=_absent_blocks(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
-        versions=tuple(tuple(identify(file)) for file in files),
+        versions=tuple(versions[file] for file in files),
         remote=sources.remote,
     )
 

@@ -3,18 +3,23 @@
 GDAL's own reading of XML is lax (case, attributes for elements), so everything unusual is refused, not interpreted.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from rasterio.errors import RasterioIOError
 
 from geoseg.errors import SceneError
-from geoseg.raster.address import Address, is_missing, is_prefixed, locate
+from geoseg.raster.address import is_missing, is_prefixed, locate
 from geoseg.raster.env import PLAIN_DRIVERS, open_raster
+from geoseg.raster.identity import ask, at_once
 
 _HEAD_BYTES = 1 << 16
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a file of GDAL's driver GTiff begins."""
 _NAMES = {"sourcefilename", "sourcedataset", "dempath"}
 """Elements that hold the name of a file, in lower case."""
 _NAMING_ITEMS = {"x_dataset", "y_dataset", "overview_file"}
@@ -34,6 +39,8 @@ class VrtSources:
     """Names as GDAL knows them, in the order of their first mention."""
     remote: bool
     """Some are read over the network."""
+    versions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Which version each of those is, see `geoseg.raster.identity.identify`."""
 
 
 def is_vrt(file: str) -> bool:
@@ -48,6 +55,8 @@ def is_vrt(file: str) -> bool:
 def check_vrt(vrt: str, *, remote: bool = False, allow_private_hosts: bool = False) -> VrtSources:
     """List a VRT, its sources and those of the VRTs among them, without opening a VRT.
 
+    A remote GeoTIFF costs one request, and `geoseg.raster.identity.MOST_AT_ONCE` are asked for at a time.
+
     Args:
         vrt: A local file.
         remote: Allow sources of the form ``/vsicurl/https://...`` and ``/vsis3/...``.
@@ -56,14 +65,14 @@ def check_vrt(vrt: str, *, remote: bool = False, allow_private_hosts: bool = Fal
     Raises:
         SceneError: If a source is missing, not allowed or no plain raster, or the VRT could run code or is damaged.
     """
-    found, missing, waiting = {vrt: False}, [], [vrt]
+    found, missing, waiting, public = {vrt: False}, list[str](), [vrt], set[str]()
     while waiting:
         for name in _named(Path(waiting.pop()), vrt):
             if is_missing(name):
                 missing.append(name)
                 continue
             try:
-                source = locate(_as_url(name), remote=remote, allow_private_hosts=allow_private_hosts)
+                source = locate(_as_url(name), remote=remote, allow_private_hosts=allow_private_hosts, public=public)
             except SceneError as error:
                 raise SceneError(f"{vrt} cannot be used because of a source: {error}") from error
             if source.name in found:
@@ -71,12 +80,14 @@ def check_vrt(vrt: str, *, remote: bool = False, allow_private_hosts: bool = Fal
             found[source.name] = source.remote
             if source.file and is_vrt(source.file):
                 waiting.append(source.file)
-            else:
-                _require_plain(source, vrt)
+            elif not source.remote:
+                _require_plain(source.name, vrt)
     if missing:
         listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise SceneError(f"{vrt} lacks {len(missing)} of its sources: {listed}. Restore them or build the VRT again.")
-    return VrtSources(tuple(found), any(found.values()))
+    distant = [name for name, is_remote in found.items() if is_remote]
+    versions = zip(distant, at_once(partial(_ask_plain, vrt=vrt), distant), strict=True)
+    return VrtSources(tuple(found), bool(distant), dict(versions))
 
 
 def _as_url(name: str) -> str:
@@ -87,14 +98,25 @@ def _as_url(name: str) -> str:
     return f"/vsi?{name}" if "://" in name else name
 
 
-def _require_plain(source: Address, vrt: str) -> None:
+def _ask_plain(name: str, vrt: str) -> tuple[Any, ...]:
+    """Which version of a remote file this is; refuse it if it is no plain raster.
+
+    That a file is a TIFF shows in its first bytes, which come with the version. Others are opened.
+    """
+    answer = ask(name)
+    if not answer.start.startswith(_TIFF):
+        _require_plain(name, vrt, remote=True)
+    return answer.version
+
+
+def _require_plain(name: str, vrt: str, *, remote: bool = False) -> None:
     """Refuse a source that GDAL would hand to a driver geoseg does not use, such as one that asks web services."""
     try:
-        with open_raster(source.name, remote=source.remote):
+        with open_raster(name, remote=remote):
             return
     except RasterioIOError as error:
         raise SceneError(
-            f"{vrt} has the source {source.name}, which cannot be opened: {str(error).rstrip('.')}. Fetch that file "
+            f"{vrt} has the source {name}, which cannot be opened: {str(error).rstrip('.')}. Fetch that file "
             f"again, or build the VRT of files in one of the formats {', '.join(PLAIN_DRIVERS)}."
         ) from error
 

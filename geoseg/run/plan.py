@@ -70,6 +70,8 @@ class Plan:
     warnings: tuple[str, ...]
     stale: tuple[str, ...]
     """Folders of the output with work that nobody will go on with."""
+    order: tuple[str, ...]
+    """Paths of all scenes, in the order in which they were given."""
 
     @property
     def block_count(self) -> int:
@@ -140,7 +142,15 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int) -> 
             )
         )
     return Plan(
-        settings, survey.bundle, run_id, tuple(scenes), tuple(up_to_date), tuple(failed), tuple(warnings), tuple(stale)
+        settings,
+        survey.bundle,
+        run_id,
+        tuple(scenes),
+        tuple(up_to_date),
+        tuple(failed),
+        tuple(warnings),
+        tuple(stale),
+        survey.order,
     )
 
 

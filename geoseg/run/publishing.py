@@ -22,7 +22,7 @@ from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
 from geoseg.publish.sorting import sorted_parts, write_table
-from geoseg.raster.identity import identify
+from geoseg.raster.identity import identify_all
 from geoseg.run import faults
 from geoseg.run.commit import Manifest, commit, polygons_prefix, rasters_prefix, seal, stage
 from geoseg.run.plan import ScenePlan
@@ -141,8 +141,8 @@ def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iter
 
 def _check_unchanged(plan: ScenePlan) -> None:
     """Refuse to publish a mixture of two versions of the input."""
-    for file, before in zip(plan.scene.files, plan.scene.versions, strict=True):
-        now = tuple(identify(file))
+    found = identify_all(plan.scene.files)
+    for file, before, now in zip(plan.scene.files, plan.scene.versions, found, strict=True):
         if now != before:
             raise SceneError(
                 f"{file} was replaced while {plan.scene.path} was processed (was {before}, now {now}). Run the same "

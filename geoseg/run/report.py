@@ -98,7 +98,7 @@ def make_report(
     stopped: GeosegError | None = None,
 ) -> Report:
     """Sum up a run, also one that was stopped before its scenes were done."""
-    given = {str(Path(path).absolute()): place for place, path in enumerate(plan.settings.scenes)}
+    given = {path: place for place, path in enumerate(plan.order)}
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
     scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
     scenes += [_scene(plan, outcome) for outcome in outcomes]
@@ -106,7 +106,7 @@ def make_report(
     reason = str(stopped) if stopped else "the run ended without a word on it: this is a bug, please report it"
     missing = [scene.scene for scene in plan.scenes if scene.scene.scene_id not in known]
     scenes += [_failed(scene.path, scene.scene_id, reason, "unfinished" if stopped else "failed") for scene in missing]
-    scenes.sort(key=lambda scene: given.get(str(Path(scene["path"]).absolute()), len(given)))
+    scenes.sort(key=lambda scene: given.get(scene["path"], len(given)))
     rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,

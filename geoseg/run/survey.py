@@ -24,6 +24,8 @@ class Survey:
     scenes: tuple[tuple[Scene, BandSelection], ...]
     failed: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    order: tuple[str, ...]
+    """Paths of all scenes, by which ``scenes`` and ``failed`` name them, in the order in which they were given."""
 
 
 def survey(settings: Settings, bundle: Bundle) -> Survey:
@@ -32,7 +34,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     Raises:
         SettingsError: If two scenes would be published under one name.
     """
-    found, failed = [], []
+    found, failed, order = [], [], []
     paths, warnings = drop_repeated(settings.scenes)
     for path in paths:
         try:
@@ -57,12 +59,14 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             warnings += check_scene(scene, selection, settings, bundle)
         except SceneError as error:
             failed.append((path, str(error)))
+            order.append(path)
             continue
         found.append((scene, selection))
+        order.append(scene.path)
     scenes = [scene for scene, _ in found]
     warnings += lost_masks(scenes)
     _check_names(scenes)
-    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings))
+    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings), tuple(order))
 
 
 def check_output(survey: Survey) -> None:

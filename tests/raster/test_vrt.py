@@ -8,6 +8,7 @@ import pytest
 
 from geoseg.errors import SceneError
 from geoseg.raster.bands import select_bands
+from geoseg.raster.identity import MOST_AT_ONCE, identify_all
 from geoseg.raster.read import read_window
 from geoseg.raster.scene import describe
 from tests.support.web import Web, serve
@@ -100,6 +101,19 @@ def test_remote_sources_are_read_with_permission(web: Web, tmp_path: Path) -> No
     scene = describe(path, remote=True, allow_private_hosts=True)
     assert scene.remote
     np.testing.assert_array_equal(read_window(scene, select_bands(scene, 1), scene.grid.window)[0], PIXELS)
+
+
+def test_remote_sources_are_asked_once_and_many_at_a_time(web: Web, tmp_path: Path) -> None:
+    count = 2 * MOST_AT_ONCE
+    folder = f"/vsicurl/{web.url}/together/{MOST_AT_ONCE}"
+    properties = '<SourceProperties RasterXSize="64" RasterYSize="64" DataType="Byte" BlockXSize="64" BlockYSize="64"/>'
+    sources = [f"{named(f'{folder}/a.tif?{i}')}<SourceBand>1</SourceBand>{properties}" for i in range(count)]
+    path = write(tmp_path, "</SimpleSource><SimpleSource>".join(sources))
+    scene = describe(path, remote=True, allow_private_hosts=True)
+    assert sorted(web.asked) == sorted(f"/together/{MOST_AT_ONCE}/a.tif?{i}" for i in range(count))
+    assert web.most_at_once == MOST_AT_ONCE
+    assert identify_all(scene.files) == scene.versions, "the order is that of the files"
+    assert {version[1] for version in scene.versions[1:]} == {str((tmp_path / "a.tif").stat().st_size)}
 
 
 def test_a_raster_inside_a_file_is_a_source_too(make: Make, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs from file to file: counts, odd sizes, several scenes, what is left behind."""
 
 import json
+import os
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,6 +18,7 @@ from geoseg.verify.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle, write_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, read_band, run, textured, write_scene
+from tests.support.web import serve
 
 
 def test_identity_gives_the_input_back_exactly(tmp_path: Path) -> None:
@@ -91,6 +93,23 @@ def test_one_scene_fails_and_the_others_go_on(tmp_path: Path) -> None:
             assert str(path) in scene["error"]
     assert {Path(file).parts[1] for file in digests(tmp_path / "out")} == {"good", "last", "scene=good", "scene=last"}
     assert not (tmp_path / "out/.work").exists(), "nothing half-written stays"
+
+
+def test_the_report_keeps_the_given_order(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).integers(0, 6, (1, 30, 30)).astype(np.uint8)
+    for name in ("far", "inside", "near"):
+        write_scene(tmp_path / f"{name}.tif", ids)
+    (tmp_path / "text.tif").write_text("no raster")
+    bundle = identity_bundle(tmp_path / "bundle")
+    with serve(tmp_path, tmp_path / "requests") as web:
+        given = [
+            f"{web.url}/far.tif",
+            f"GTIFF_DIR:1:{os.path.relpath(tmp_path)}/inside.tif",
+            str(tmp_path / "text.tif"),
+        ]
+        given += [f"{web.url}/absent.tif", str(tmp_path / "near.tif")]
+        report = run(given, bundle, tmp_path / "out", scene={"remote": True, "allow_private_hosts": True})
+    assert [scene["scene_id"] for scene in report.scenes] == ["far", "inside", "text", "absent", "near"]
 
 
 def test_not_finite_logits_fail_the_scene_with_the_place(tmp_path: Path) -> None:

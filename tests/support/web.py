@@ -8,17 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event, Lock
+from typing import ClassVar
 
 
 class Handler(BaseHTTPRequestHandler):
     """Serves files of a folder with ranges, and says nothing for ever under ``/silent/`` after the first range.
 
     While ``<file>.silent`` exists, it says nothing either to who asks for bytes from the one on which is written there.
+    Under ``/together/N/`` it answers N requests at a time: all wait until N of them have come.
     """
 
     root: Path
     log: Path
+    waiting = 0
+    counting = Lock()
+    together: ClassVar[dict[int, Barrier]] = {}
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -27,9 +32,18 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        with self.log.open("a") as log:
-            log.write(json.dumps([self.command, self.path]) + "\n")
         name = self.path.partition("?")[0].removeprefix("/silent")
+        found = re.fullmatch(r"/together/(\d+)(/.+)", name)
+        with self.counting:
+            Handler.waiting += 1
+            with self.log.open("a") as log:
+                log.write(json.dumps([self.command, self.path, self.waiting]) + "\n")
+            barrier = self.together.setdefault(int(found[1]), Barrier(int(found[1]))) if found else None
+        if found and barrier:
+            name = found[2]
+            barrier.wait()
+        with self.counting:  # before the answer: its receiver may ask again at once
+            Handler.waiting -= 1
         file = self.root / name.strip("/")
         if not file.is_file():
             self.send_error(404)
@@ -56,6 +70,12 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing on stderr."""
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at a time."""
+
+    request_queue_size = 128
+
+
 class Web:
     """The running server."""
 
@@ -67,6 +87,11 @@ class Web:
     def asked(self) -> list[str]:
         """Paths of all requests so far."""
         return [json.loads(line)[1] for line in self._log.read_text().splitlines()]
+
+    @property
+    def most_at_once(self) -> int:
+        """Requests that waited for an answer at a time, at most."""
+        return max(json.loads(line)[2] for line in self._log.read_text().splitlines())
 
 
 @contextmanager
@@ -82,7 +107,7 @@ def serve(root: Path, log: Path) -> Iterator[Web]:
 
 if __name__ == "__main__":
     Handler.root, Handler.log = map(Path, sys.argv[1:])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()

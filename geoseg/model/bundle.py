@@ -15,6 +15,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
+from geoseg.model.properties import check_properties
 from geoseg.model.scaling import Step
 
 MODEL_FILE = "model.json"
@@ -37,7 +38,7 @@ Dimension = Literal["batch", "bands", "channel", "classes", "height", "width"]
 
 
 class _Described(BaseModel):
-    """MLM properties that geoseg does not read are allowed; they are for catalogues and people."""
+    """Properties that only describe are allowed, for catalogues and people; `check_properties` refuses the others."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -115,9 +116,6 @@ class ModelFile(_Described):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelFile":
-        unknown = [key for key in self.__pydantic_extra__ or {} if key.startswith("geoseg:")]
-        if unknown:
-            raise ValueError(f"unknown properties {unknown}")
         if self.inputs[0].input.channels != len(self.inputs[0].bands):
             raise ValueError(f"{len(self.inputs[0].bands)} bands, but input shape {self.inputs[0].input.shape}")
         for step in self.scaling:
@@ -183,7 +181,10 @@ def read_bundle(path: str | Path) -> Bundle:
             "and the model's artifact; README.md tells how to make one."
         )
     try:
-        file = ModelFile.model_validate(json.loads(source.read_bytes()))
+        document = json.loads(source.read_bytes())
+        if isinstance(document, dict):
+            check_properties(document)
+        file = ModelFile.model_validate(document)
         legend = Legend(
             tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
         )

@@ -6,7 +6,7 @@ import pytest
 
 from geoseg.errors import SettingsError
 from geoseg.model.bundle import read_bundle
-from tests.support.bundles import unet_bundle
+from tests.support.bundles import describe_model, unet_bundle
 
 
 def edit(bundle: Path, change: dict[str, Any]) -> Path:
@@ -54,7 +54,9 @@ def test_properties_for_catalogues_are_welcome(tmp_path: Path) -> None:
     [
         ({"geoseg:activation": None}, "geoseg:activation: Field required"),
         ({"geoseg:activation": "relu"}, "geoseg:activation"),
-        ({"geoseg:artefact": "model.onnx"}, r"unknown properties \['geoseg:artefact'\]"),
+        ({"geoseg:artefact": "model.onnx"}, r"geoseg:artefact is unknown\. Did you mean geoseg:artifact\?"),
+        ({"geoseg:window": 3}, r"geoseg:window is unknown\. configs/BUNDLE\.md lists"),
+        ({"scaling": [{"type": "log1p"}]}, r"scaling is not read\. Write geoseg:scaling"),
         ({"geoseg:artifact": "model.pkl"}, "geoseg:artifact"),
         ({"geoseg:artifact": "model.onnx"}, "model.onnx, which is missing"),
         ({"geoseg:scaling": [{"type": "scale", "value": [1, 2]}]}, "2 numbers for 4 bands"),
@@ -85,4 +87,88 @@ def test_a_folder_without_a_model_file_is_no_bundle(tmp_path: Path) -> None:
 def test_a_model_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(SettingsError, match="does not describe a model"):
+        read_bundle(tmp_path)
+
+
+ZSCORE = [{"type": "z-score", "mean": mean, "stddev": 50.0} for mean in (100.0, 110.0, 120.0, 130.0)]
+AS_STEP = r'"geoseg:scaling": \[{"type": "z-score", "mean": \[100.0, 110.0, 120.0, 130.0\], "stddev": 50.0}\]'
+
+
+def with_properties(folder: Path, place: str, properties: dict[str, Any]) -> Path:
+    """A bundle with more properties at one of the places where MLM has had scaling."""
+    model = describe_model(4, 5)
+    match place:
+        case "top":
+            model.update(properties)
+        case "item":
+            model["properties"] = {"mlm:input": [properties]}
+        case "input":
+            model["mlm:input"][0].update(properties)
+        case "tensor":
+            model["mlm:input"][0]["input"].update(properties)
+        case "band":
+            model["mlm:input"][0]["bands"][0] = {"name": "band1", **properties}
+        case "output":
+            model["mlm:output"][0].update(properties)
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "weights.safetensors").touch()  # nothing is loaded
+    return folder
+
+
+@pytest.mark.parametrize("place", ["top", "item", "input", "tensor"])
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"value_scaling": ZSCORE}, rf"value_scaling is not read\. .*{AS_STEP}, and remove value_scaling"),
+        ({"value_scaling": [{"type": "scale", "value": 0.1}]}, r'\[{"type": "scale", "value": 0\.1}\]'),
+        ({"value_scaling": {"type": "min-max", "minimum": 0, "maximum": 9}}, r'"min-max", "minimum": 0, "maximum": 9'),
+        ({"value_scaling": [{"type": "processing", "expression": "x"}]}, "value_scaling is not read.*BUNDLE.md lists"),
+        ({"value_scaling": ["log"]}, "value_scaling is not read.*BUNDLE.md lists"),
+        ({"norm_type": "z-score", "statistics": ZSCORE}, rf"norm_type is not read.*{AS_STEP}.*statistics is not read"),
+        ({"norm_type": "l2"}, "norm_type is not read.*BUNDLE.md lists"),
+        ({"statistics": [{"mean": 1}]}, "statistics is not read"),
+        ({"norm_clip": [0, 1]}, "norm_clip is not read"),
+        ({"pre_processing_function": {"format": "python", "expression": "a:b"}}, "pre_processing_function is not read"),
+        ({"resize_type": "crop"}, "resize_type is not read"),
+    ],
+)
+def test_scaling_that_is_not_read_is_refused_with_what_to_write_instead(
+    tmp_path: Path, place: str, properties: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        read_bundle(with_properties(tmp_path, place, properties))
+    assert str(tmp_path / "model.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "properties", "words"),
+    [
+        ("band", {"expression": "(B8-B4)/(B8+B4)"}, r"mlm:input\.0\.bands\.0\.expression is not read"),
+        ("band", {"raster:scale": 0.0001}, r"mlm:input\.0\.bands\.0\.raster:scale is not read"),
+        ("output", {"post_processing_function": "argmax"}, r"mlm:output\.0\.post_processing_function is not read"),
+        ("input", {"geoseg:scaling": []}, r"mlm:input\.0\.geoseg:scaling is not read there\. Move it to the top"),
+        ("input", {"normalise": "imagenet"}, r"mlm:input\.0\.normalise is unknown.*whether it changes pixels"),
+        ("tensor", {"value_range": [0, 1]}, r"mlm:input\.0\.input\.value_range is unknown"),
+    ],
+)
+def test_other_properties_that_would_change_a_pixel_are_refused(
+    tmp_path: Path, place: str, properties: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        read_bundle(with_properties(tmp_path, place, properties))
+
+
+@pytest.mark.parametrize("place", ["top", "item", "input", "band", "output"])
+def test_properties_without_effect_are_welcome_everywhere(tmp_path: Path, place: str) -> None:
+    properties = {"value_scaling": None, "norm_type": None, "resize_type": None, "description": "a", "statistics": []}
+    assert read_bundle(with_properties(tmp_path, place, properties)).name == "test-model"
+
+
+def test_statistics_of_a_band_are_a_description(tmp_path: Path) -> None:
+    assert read_bundle(with_properties(tmp_path, "band", {"statistics": {"mean": 3}})).bands[0] == "band1"
+
+
+def test_a_whole_stac_item_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"type": "Feature", "properties": describe_model(4, 5)}))
+    with pytest.raises(SettingsError, match=r"This is a STAC Item\. Write its properties at the top"):
         read_bundle(tmp_path)

@@ -1,0 +1,146 @@
+"""Properties of a ``model.json`` that would change pixels or classes and that geoseg does not read: errors.
+
+Whoever writes them expects them to be honoured, and a network that gets other pixels than it was trained on still gives
+classes, so silence would be a wrong map. Properties that only describe a model are welcome.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+SCALING = ("value_scaling", "norm_type", "norm_clip", "norm_with_clip_values", "statistics")
+"""How MLM, in all its versions, scales raw values."""
+OTHER_STEPS = {
+    "pre_processing_function": "Do it in steps of geoseg:scaling, or inside the network before it is exported",
+    "post_processing_function": "Use geoseg:activation, or do it inside the network before it is exported",
+    "resize_type": "Remove it: patches are cut at the scene's resolution, of the size in input.shape, and not resized",
+    "expression": "Put the computed band into the scene, and name it in mlm:input.bands",
+    "scale": "Write it as a step of geoseg:scaling",
+    "offset": "Write it as a step of geoseg:scaling",
+}
+"""Other properties of MLM, and of its bands, that change what a network gets or gives; and what to do instead."""
+OF_INPUT = ("name", "description", "bands", "input", "norm_by_channel")
+OF_TENSOR = ("shape", "dim_order", "data_type", "description")
+OWN = ("artifact", "arguments", "scaling", "nodata_fill", "overlap_px", "size_multiple", "activation")
+"""Properties of geoseg's own, which begin with ``geoseg:`` and stand at the top."""
+REFERENCE = "configs/BUNDLE.md"
+_STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "min-max": {"minimum": ("minimum", "min"), "maximum": ("maximum", "max")},
+    "z-score": {"mean": ("mean",), "stddev": ("stddev", "std")},
+    "clip": {"minimum": ("minimum", "min"), "maximum": ("maximum", "max")},
+    "offset": {"value": ("value",)},
+    "scale": {"value": ("value",)},
+}
+"""Steps that MLM and geoseg have in common: their numbers, and how MLM's versions call these."""
+
+
+def check_properties(document: Mapping[str, Any]) -> None:
+    """Refuse properties that would change a pixel or a class and are not read.
+
+    Args:
+        document: The content of ``model.json``.
+
+    Raises:
+        ValueError: If there are any; the text names each with its place and says what to write instead.
+    """
+    if problems := list(_problems(document)):
+        raise ValueError(" ".join(dict.fromkeys(problems)))
+
+
+def _problems(document: Mapping[str, Any]) -> Iterator[str]:
+    properties = document.get("properties")
+    if isinstance(properties, dict) and "mlm:name" in properties and "mlm:name" not in document:
+        yield "This is a STAC Item. Write its properties at the top of the file, beside those of geoseg's own."
+    yield from _own_names(document)
+    for place, level in (("", document), ("properties.", properties)):
+        if not isinstance(level, dict):
+            continue
+        yield from _unread(level, place)
+        for key in ("mlm:input", "mlm:output"):
+            entries = level.get(key)
+            for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+                if isinstance(entry, dict):
+                    yield from _of_entry(entry, f"{place}{key}.{index}.", is_input=key == "mlm:input")
+
+
+def _own_names(document: Mapping[str, Any]) -> Iterator[str]:
+    """Properties of geoseg's own that it would not find."""
+    for key in document:
+        prefix, _, bare = key.rpartition(":")
+        if prefix != "geoseg" and bare in OWN and prefix in ("", "mlm"):
+            yield f"{key} is not read. Write geoseg:{bare}."
+        elif prefix == "geoseg" and bare not in OWN:
+            near = difflib.get_close_matches(bare, OWN, n=1)
+            meant = f"Did you mean geoseg:{near[0]}?" if near else f"{REFERENCE} lists those that are known."
+            yield f"{key} is unknown. {meant}"
+
+
+def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterator[str]:
+    """An input or an output."""
+    yield from _unread(entry, place)
+    parts = [("input" if is_input else "result", entry.get("input" if is_input else "result"))]
+    bands = entry.get("bands")
+    parts += [(f"bands.{index}", band) for index, band in enumerate(bands if isinstance(bands, list) else ())]
+    for name, part in parts:
+        if isinstance(part, dict):
+            yield from _unread(part, f"{place}{name}.")
+    if not is_input:
+        return
+    for allowed, level, where in ((OF_INPUT, entry, place), (OF_TENSOR, parts[0][1], f"{place}input.")):
+        for key in level if isinstance(level, dict) else ():
+            if key not in (*allowed, *SCALING, *OTHER_STEPS) and not _is_own(key) and not _is_empty(level[key]):
+                yield (
+                    f"{where}{key} is unknown, and geoseg cannot tell whether it changes pixels. If it does, write "
+                    "geoseg:scaling; if not, move it to the top of the file."
+                )
+
+
+def _unread(level: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Properties with a known meaning that is not honoured; null and empty ones mean nothing."""
+    for key, value in level.items():
+        bare = key.rpartition(":")[2]
+        if place and _is_own(key):
+            yield f"{place}{key} is not read there. Move it to the top of the file."
+        elif _is_empty(value) or (bare in ("scale", "offset") and value == (1 if bare == "scale" else 0)):
+            continue
+        elif bare in SCALING and (bare != "statistics" or "bands" not in place):
+            instead = _translate(level, bare)
+            steps = f'as "geoseg:scaling": {instead}' if instead else f"as geoseg:scaling ({REFERENCE} lists its steps)"
+            yield f"{place}{key} is not read. Write the scaling at the top of the file, {steps}, and remove {key}."
+        elif bare in OTHER_STEPS:
+            yield f"{place}{key} is not read. {OTHER_STEPS[bare]}, and remove {key}."
+
+
+def _is_own(key: str) -> bool:
+    return key.startswith("geoseg:")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or value in ("", "none") or value in ([], {})
+
+
+def _translate(level: Mapping[str, Any], key: str) -> str | None:
+    """MLM's scaling as a chain of geoseg's, in JSON; None if it has no such steps, or numbers are missing."""
+    if key in ("value_scaling", "mlm:value_scaling"):
+        given = level.get("value_scaling", level.get("mlm:value_scaling"))
+        entries = given if isinstance(given, list) else [given]
+        kinds = [entry.get("type") for entry in entries if isinstance(entry, dict)]
+    else:
+        given = level.get("statistics")
+        entries = given if isinstance(given, list) else [given]
+        kinds = [level.get("norm_type")] * len(entries)
+    numbers = _STEPS.get(str(kinds[0])) if kinds and len(set(map(str, kinds))) == 1 else None
+    if numbers is None or not all(isinstance(entry, dict) for entry in entries):
+        return None
+    step: dict[str, Any] = {"type": kinds[0]}
+    for name, spellings in numbers.items():
+        values = [next((entry[s] for s in spellings if s in entry), None) for entry in entries]
+        if not all(isinstance(value, int | float) for value in values):
+            return None
+        step[name] = _one_or_each(values)
+    return json.dumps([step])
+
+
+def _one_or_each(values: Sequence[float]) -> float | list[float]:
+    return values[0] if len(set(values)) == 1 else list(values)

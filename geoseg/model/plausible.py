@@ -1,6 +1,7 @@
 """Do a scene's values look like those that a model was trained on?"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,39 +9,142 @@ from numpy.typing import NDArray
 from geoseg.model.scaling import Affine, Clip, Log1p, MinMax, Offset, PerBand, Scale, Sigmoid, Step, ZScore
 
 FAR = 20.0
-"""A median this many standard deviations, or ranges, away is another unit of measurement, not a bright day."""
+"""A median this many standard deviations away is another unit of measurement, not a bright day."""
+FAR_IN_RANGES = 4.0
+"""The same in ranges: of a min-max, or of the unit that a plain factor such as 1 / 10000 leads to."""
 FLAT = 0.03
 """A band that spreads over less than this has lost its content; stored in a unit a hundred times smaller it does."""
+NARROW = 0.1
+"""If all that a data type can hold spreads over less than this, the model was made for a wider type."""
+NARROW_DEVIATIONS = 1.0
+"""The same in standard deviations."""
+SATURATED_SHARE = 0.5
+"""Clouds, snow or water can fill a part of a scene; most of it saturated is another unit."""
+SIGMOID_HIGH, SIGMOID_LOW = 4.6, -5.3
+"""Beyond these a sigmoid gives more than 0.99, less than 0.005. Water is truly dark, which is no fault."""
+REMEDY = "Are they in another unit? Give the scene in the unit that geoseg:scaling expects, or correct geoseg:scaling."
 
 
 def judge_values(values: NDArray[np.number], bands: Sequence[str], steps: Sequence[Step]) -> list[str]:
-    """Compare a sample with the statistics in a model's scaling; without any there is nothing to compare.
+    """Compare a sample with what a model's scaling implies; without any there is nothing to compare.
 
     Args:
-        values: Raw values of some valid pixels, shape (C, N).
+        values: Raw values of some valid pixels, shape (C, N), in the data type that the scene is read in.
         bands: The model's names of the C bands.
         steps: The model's scaling.
 
     Returns:
         One sentence for each band whose values look like another unit.
     """
-    statistics = [place for place, step in enumerate(steps) if isinstance(step, MinMax | ZScore)]
-    if not statistics or not values.shape[1]:
+    if not steps or not values.shape[1]:
         return []
+    sample = values.astype(np.float64)
+    faults = (
+        _narrow(values.dtype, len(bands), steps),
+        _far(sample, steps),
+        _saturated(sample, steps),
+        _flat(sample, steps),
+    )
     told = []
-    scaled = scale_values(values.astype(np.float64), steps[: statistics[-1] + 1])
-    for band, raw, found in zip(bands, values, scaled, strict=True):
-        known = found[np.isfinite(found)]
-        if not known.size:
-            continue
-        low, median, high = np.percentile(known, (2, 50, 98))
-        raw_low, raw_high = np.percentile(raw, (2, 98))
-        text = f"values of band {band} (mostly {raw_low:g} to {raw_high:g}) become {low:.3g} to {high:.3g} when scaled"
-        if abs(median) > FAR:
-            told.append(f"{text}, far from what the model was trained on. Are they in another unit?")
-        elif raw_low < raw_high and high - low < FLAT:
-            told.append(f"{text}, so they hardly differ for the model. Are they in another unit?")
+    for band, raw, *found in zip(bands, sample, *faults, strict=True):
+        if fault := next(filter(None, found), None):
+            low, high = np.percentile(raw, (2, 98))
+            told.append(f"values of band {band} (mostly {low:g} to {high:g}) {fault} {REMEDY}")
     return told
+
+
+def warn_unscaled(name: str, steps: Sequence[Step]) -> list[str]:
+    """Say of a bundle without scaling that it has none."""
+    if steps:
+        return []
+    text = (
+        f"{name} states no scaling, so the network gets the numbers of the file as they are. If it was trained on "
+        "others, write geoseg:scaling in its model.json; if not, say so there: "
+        '"geoseg:scaling": [{"type": "scale", "value": 1}].'
+    )
+    return [text]
+
+
+def _far(sample: NDArray[np.float64], steps: Sequence[Step]) -> list[str]:
+    """Bands whose median is far from what the statistics, or a plain factor, lead to."""
+    part, limit = _judged(steps)
+    told = []
+    for found in scale_values(sample, part):
+        known = found[np.isfinite(found)]
+        low, median, high = np.percentile(known, (2, 50, 98)) if known.size and part else (0, 0, 0)
+        far = abs(median) > limit
+        told.append(
+            f"become {low:.3g} to {high:.3g} when scaled, far from what the model was trained on." if far else ""
+        )
+    return told
+
+
+def _flat(sample: NDArray[np.float64], steps: Sequence[Step]) -> list[str]:
+    """Bands that hardly differ after the statistics; behind a plain factor a dark band alone is no fault, all are."""
+    part, _ = _judged(steps)
+    scaled = scale_values(sample, part)
+    finite = scaled[np.isfinite(scaled)]
+    together = np.ptp(finite) if finite.size else 0.0
+    told = []
+    for raw, found in zip(sample, scaled, strict=True):
+        known = found[np.isfinite(found)]
+        low, high = np.percentile(known, (2, 98)) if known.size else (0, 0)
+        spread = high - low if _has_statistics(steps) else together
+        flat = bool(part) and known.size > 0 and np.ptp(np.percentile(raw, (2, 98))) > 0 and spread < FLAT
+        told.append(f"become {low:.3g} to {high:.3g} when scaled, so they hardly differ for the model." if flat else "")
+    return told
+
+
+def _narrow(dtype: np.dtype[Any], bands: int, steps: Sequence[Step]) -> list[str]:
+    """Bands for which all that the data type can hold becomes nearly the same."""
+    if dtype.kind not in "iu":
+        return [""] * bands
+    limits = np.iinfo(dtype)
+    statistics = [step for step in steps if isinstance(step, MinMax | ZScore)]
+    least = NARROW_DEVIATIONS if statistics and isinstance(statistics[-1], ZScore) else NARROW
+    part = _judged(steps)[0] if statistics else steps
+    ends = scale_values(np.tile([float(limits.min), float(limits.max)], (bands, 1)), part)
+    whole = f"are {dtype}, of which all from {limits.min} to {limits.max}"
+    return [
+        f"{whole} become {low:.3g} to {high:.3g} when scaled, so they hardly differ for the model."
+        if abs(high - low) < least
+        else ""
+        for low, high in ends
+    ]
+
+
+def _saturated(sample: NDArray[np.float64], steps: Sequence[Step]) -> list[str]:
+    """Bands that a bounded step, a sigmoid or a clip, makes mostly one value."""
+    told = [""] * len(sample)
+    for place, step in enumerate(steps):
+        if not isinstance(step, Sigmoid | Clip):
+            continue
+        before = scale_values(sample, steps[:place])
+        if isinstance(step, Sigmoid):
+            beyond = (before > SIGMOID_HIGH) | (before < SIGMOID_LOW)
+        else:
+            beyond = (before < _column(step.minimum)) | (before > _column(step.maximum))
+        for band, share in enumerate(beyond.mean(axis=1)):
+            if share > SATURATED_SHARE:
+                told[band] = f"are saturated by the {step.type} of the scaling in {share:.0%} of a sample."
+    return told
+
+
+def _judged(steps: Sequence[Step]) -> tuple[Sequence[Step], float]:
+    """The part of a chain after which values are known to be of order one, and how far from it is too far."""
+    places = [place for place, step in enumerate(steps) if isinstance(step, MinMax | ZScore)]
+    if places:
+        return steps[: places[-1] + 1], FAR if isinstance(steps[places[-1]], ZScore) else FAR_IN_RANGES
+    linear = all(isinstance(step, Scale | Offset | Affine | Clip) for step in steps)
+    factors = [
+        np.max(np.abs(s.value if isinstance(s, Scale) else s.scale)) for s in steps if isinstance(s, Scale | Affine)
+    ]
+    # Without a factor below one nothing tells which unit the network wants.
+    return (steps, FAR_IN_RANGES) if linear and np.prod(factors) < 1 else ((), np.inf)
+
+
+def _has_statistics(steps: Sequence[Step]) -> bool:
+    return any(isinstance(step, MinMax | ZScore) for step in steps)
 
 
 def scale_values(values: NDArray[np.float64], steps: Sequence[Step]) -> NDArray[np.float64]:

@@ -79,7 +79,8 @@ def _own_names(document: Mapping[str, Any]) -> Iterator[str]:
 def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterator[str]:
     """An input or an output."""
     yield from _unread(entry, place)
-    parts = [("input" if is_input else "result", entry.get("input" if is_input else "result"))]
+    tensor = entry.get("input" if is_input else "result")
+    parts = [("input" if is_input else "result", tensor)]
     bands = entry.get("bands")
     parts += [(f"bands.{index}", band) for index, band in enumerate(bands if isinstance(bands, list) else ())]
     for name, part in parts:
@@ -87,9 +88,11 @@ def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterat
             yield from _unread(part, f"{place}{name}.")
     if not is_input:
         return
-    for allowed, level, where in ((OF_INPUT, entry, place), (OF_TENSOR, parts[0][1], f"{place}input.")):
-        for key in level if isinstance(level, dict) else ():
-            if key not in (*allowed, *SCALING, *OTHER_STEPS) and not _is_own(key) and not _is_empty(level[key]):
+    levels: list[tuple[tuple[str, ...], Mapping[str, Any], str]] = [(OF_INPUT, entry, place)]
+    levels += [(OF_TENSOR, tensor, f"{place}input.")] if isinstance(tensor, dict) else []
+    for allowed, level, where in levels:
+        for key, value in level.items():
+            if key not in (*allowed, *SCALING, *OTHER_STEPS) and not _is_own(key) and not _is_empty(value):
                 yield (
                     f"{where}{key} is unknown, and geoseg cannot tell whether it changes pixels. If it does, write "
                     "geoseg:scaling; if not, move it to the top of the file."
@@ -135,8 +138,9 @@ def _translate(level: Mapping[str, Any], key: str) -> str | None:
         return None
     step: dict[str, Any] = {"type": kinds[0]}
     for name, spellings in numbers.items():
-        values = [next((entry[s] for s in spellings if s in entry), None) for entry in entries]
-        if not all(isinstance(value, int | float) for value in values):
+        found = (next((entry[s] for s in spellings if s in entry), None) for entry in entries)
+        values = [value for value in found if isinstance(value, int | float)]
+        if len(values) != len(entries):
             return None
         step[name] = _one_or_each(values)
     return json.dumps([step])

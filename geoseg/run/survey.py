@@ -7,6 +7,7 @@ from pathlib import Path
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle import Bundle
+from geoseg.model.plausible import warn_unscaled
 from geoseg.publish.crs import check_one_crs
 from geoseg.raster.bands import BandSelection, select_bands
 from geoseg.raster.scene import Scene, describe
@@ -36,6 +37,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     """
     found, failed, order = [], [], []
     paths, warnings = drop_repeated(settings.scenes)
+    warnings += warn_unscaled(bundle.name, bundle.file.scaling)
     for path in paths:
         try:
             scene = describe(

@@ -5,11 +5,20 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from geoseg.model.plausible import judge_values, scale_values
+from geoseg.model.plausible import judge_values, scale_values, warn_unscaled
 from geoseg.model.scaling import Step, scale_pixels
 
 BANDS = ["red", "nir"]
 REFLECTANCE = {"type": "z-score", "mean": [1200.0, 2500.0], "stddev": [600.0, 900.0]}
+TEN_THOUSANDTH = {"type": "scale", "value": 1e-4}
+# Ends as Dynamic World's does: a logarithm hides the unit, and a sigmoid bounds what is left of it.
+LOGARITHM = [
+    {"type": "scale", "value": 0.005},
+    {"type": "log1p"},
+    {"type": "z-score", "mean": 2.0, "stddev": 2.2},
+    {"type": "affine", "scale": 5, "offset": -1},
+    {"type": "sigmoid"},
+]
 UNIT = {"type": "min-max", "minimum": 0.0, "maximum": [1.0, 1.2]}
 
 
@@ -35,10 +44,21 @@ def scene(factor: float) -> np.ndarray:
         (1e-4, [UNIT], "hardly differ"),
         (10_000, [{"type": "scale", "value": 1e-4}, UNIT], None),
         (1, [{"type": "scale", "value": 1e-4}, UNIT], "hardly differ"),
-        (10_000, [{"type": "clip", "minimum": 0, "maximum": 1}, UNIT], "hardly differ"),
+        (10_000, [{"type": "clip", "minimum": 0, "maximum": 1}, UNIT], "saturated by the clip"),
         (10_000, [UNIT, {"type": "sigmoid"}], "far from"),
         (10_000, [{"type": "scale", "value": 1e-4}], None),
         (10_000, [], None),
+        (1, [TEN_THOUSANDTH], "hardly differ"),
+        (255, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], "hardly differ"),
+        (1_000_000, [TEN_THOUSANDTH], "far from"),
+        (10_000, [{"type": "affine", "scale": 1 / 255, "offset": 0}], "far from"),
+        (255, [{"type": "scale", "value": 1 / 255}], None),
+        (10_000, [{"type": "min-max", "minimum": 0, "maximum": 255}], "far from"),
+        (10_000, [{"type": "offset", "value": -1000}], None),
+        (10_000, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], None),
+        (10_000_000, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], "saturated by the clip of the"),
+        (10_000, LOGARITHM, None),
+        (1_000_000, LOGARITHM, "saturated by the sigmoid of the"),
     ],
 )
 def test_row32_another_unit_is_told(factor: float, scaling: list[dict[str, object]], words: str | None) -> None:
@@ -48,6 +68,46 @@ def test_row32_another_unit_is_told(factor: float, scaling: list[dict[str, objec
         assert words in text
         assert f"values of band {band} " in text
         assert "another unit" in text
+
+
+@pytest.mark.parametrize(
+    ("scaling", "expected"),
+    [
+        ([TEN_THOUSANDTH], 2),
+        ([REFLECTANCE], 2),
+        ([{"type": "min-max", "minimum": 0, "maximum": [10_000, 255]}], 1),
+        (LOGARITHM, 2),
+        ([{"type": "scale", "value": 1 / 255}], 0),
+        ([{"type": "z-score", "mean": 120, "stddev": 60}], 0),
+    ],
+)
+def test_bytes_through_the_scaling_of_reflectance_are_told(scaling: list[dict[str, object]], expected: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (2, 5000)).astype(np.uint8)
+    told = judge_values(values, BANDS, steps(*scaling))
+    assert len(told) == expected
+    assert all("are uint8, of which all from 0 to 255 become" in text and "hardly differ" in text for text in told)
+    assert [text for text in told if "correct geoseg:scaling" not in text] == []
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.45, None), (0.6, "in 60% of a sample")])
+def test_most_of_a_band_must_be_saturated(share: float, words: str | None) -> None:
+    values = np.tile(np.linspace(0, 9000, 1000), (2, 1))
+    values[0, : int(share * 1000)] = 11_000
+    told = judge_values(values, BANDS, steps(TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}))
+    assert len(told) == bool(words)
+    assert all(text.startswith("values of band red (mostly") for text in told)
+    assert all(f"to 11000) are saturated by the clip of the scaling {words}" in text for text in told)
+
+
+def test_water_without_light_in_the_infrared_is_no_fault() -> None:
+    water = np.random.default_rng(0).gamma(8, 6, (2, 5000))
+    assert judge_values(water, BANDS, steps(*LOGARITHM)) == []
+
+
+def test_a_bundle_without_scaling_says_so() -> None:
+    (text,) = warn_unscaled("landuse", [])
+    assert "landuse states no scaling" in text
+    assert warn_unscaled("landuse", steps({"type": "scale", "value": 1})) == []
 
 
 def test_row32_one_band_alone_is_named() -> None:

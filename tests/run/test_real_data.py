@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from sklearn.metrics import jaccard_score
 
+from geoseg.model.bundle import read_bundle
+from geoseg.model.plausible import judge_values
 from tests.support.bundles import describe_model, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import read_band, run
@@ -54,6 +56,23 @@ def test_dynamic_world_finds_the_water_that_people_drew(
     # Measured: 0.994; 0.986 with no overlap at all; 0.73 with B8A for B8, 0.61 with blue and red swapped.
     assert agreement > 0.98
     assert report.patches == 9
+    assert not [text for text in report.warnings if "values of band" in text]
+
+
+def test_another_unit_is_told_behind_the_sigmoid_of_dynamic_world(data: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(dynamic_world_bundle(data, tmp_path / "dynamicworld"))
+    with rasterio.open(data / "sen1floods_S2_13band.tif") as dataset:
+        pixels = dataset.read([SENTINEL2_L1C.index(name) + 1 for name in DYNAMIC_WORLD_BANDS])
+    values = pixels[:, (pixels > 0).all(0)]
+
+    def told(scaled: NDArray[Any]) -> list[str]:
+        return judge_values(scaled, bundle.bands, bundle.file.scaling)
+
+    assert told(values) == []
+    assert told(values * 2.0) == [], "a bright scene"
+    assert any("saturated by the sigmoid" in text for text in told(values * 10.0))
+    assert len(told(values / 10_000)) == 9
+    assert len(told((values * (255 / 10_000)).astype(np.uint8))) == 9
 
 
 def test_near_infrared_tagged_alpha_feeds_the_model_and_masks_nothing(data: Path, tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.model.properties import check_properties
+from geoseg.model.properties import REFERENCE, check_properties
 from geoseg.model.scaling import Step
 
 MODEL_FILE = "model.json"
@@ -69,6 +70,9 @@ class Tensor4(_Described):
         order = tuple("channel" if d in ("bands", "classes") else d for d in self.dim_order)
         if order not in (("batch", "channel", "height", "width"), ("batch", "height", "width", "channel")):
             raise ValueError(f"dim_order {list(self.dim_order)} is neither NCHW nor NHWC")
+        width = self.shape[2 if self.channels_last else 3]
+        if width != self.height:
+            raise ValueError(f"shape {list(self.shape)} is {self.height} x {width}, but patches and maps are square")
         return self
 
 
@@ -118,6 +122,11 @@ class ModelFile(_Described):
     def _consistent(self) -> "ModelFile":
         if self.inputs[0].input.channels != len(self.inputs[0].bands):
             raise ValueError(f"{len(self.inputs[0].bands)} bands, but input shape {self.inputs[0].input.shape}")
+        channels, classes = self.outputs[0].result.channels, len(self.outputs[0].classes)
+        # One channel is the probability of the second of two classes.
+        if channels not in (ANY_SIZE, classes) and not (channels == 1 and classes == 2):
+            shape = list(self.outputs[0].result.shape)
+            raise ValueError(f"{classes} classification:classes, but output shape {shape} has {channels} channels")
         for step in self.scaling:
             step.check(len(self.inputs[0].bands))
         return self
@@ -178,7 +187,7 @@ def read_bundle(path: str | Path) -> Bundle:
     if not source.is_file():
         raise SettingsError(
             f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the directory that holds it "
-            "and the model's artifact; README.md tells how to make one."
+            f"and the model's artifact; {REFERENCE} tells how to make one."
         )
     try:
         document = json.loads(source.read_bytes())
@@ -189,8 +198,10 @@ def read_bundle(path: str | Path) -> Bundle:
             tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
         )
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{source} does not describe a model geoseg can use: {problems}.") from error
+        problems = "; ".join(map(_explain, error.errors()))
+        raise SettingsError(
+            f"{source} does not describe a model geoseg can use: {problems}. {REFERENCE} explains every key."
+        ) from error
     except ValueError as error:
         raise SettingsError(f"{source} does not describe a model geoseg can use: {error}") from error
     artifact = path / file.artifact
@@ -211,6 +222,13 @@ def digest(files: dict[str, bytes]) -> str:
     for content in files.values():
         sha256.update(content)
     return sha256.hexdigest()
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """One problem with its place in the file."""
+    place = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def _rgb(color_hint: str) -> tuple[int, int, int]:

@@ -4,26 +4,74 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import Bundle
+from geoseg.model.bundle import ANY_SIZE, MODEL_FILE, Bundle
 from geoseg.model.predictor import Network
 
+TOLERANCE = 0.01
+"""Of probabilities and their sums, which bfloat16 rounds."""
 
-def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> None:
-    """Compare the shape of one forward pass with what ``model.json`` promises.
+
+def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> list[str]:
+    """Compare one forward pass with what ``model.json`` promises.
+
+    Returns:
+        A warning if the values look like those of another activation than the declared one.
 
     Raises:
-        SettingsError: If the network fails or returns anything but one map of the legend's classes a patch.
+        SettingsError: If the network fails or returns anything but the declared maps of the legend's classes.
     """
-    classes = len(bundle.legend)
-    shape = tuple(_run(network, bundle, torch.zeros(batch_size, len(bundle.bands), patch_px, patch_px), device).shape)
+    classes, size = len(bundle.legend), declared_size(bundle, patch_px)
+    # Random pixels: the values of zeros may be probabilities, or logits, by chance.
+    shape = (batch_size, len(bundle.bands), patch_px, patch_px)
+    output = _run(network, bundle, torch.randn(shape, generator=torch.Generator().manual_seed(0)), device)
+    found = tuple(output.shape)
     # One channel is the probability of the second of two classes.
     channels = {1, classes} if classes == 2 and bundle.file.activation != "softmax" else {classes}
-    if len(shape) != 4 or shape[0] != batch_size or shape[1] not in channels or max(shape[2:]) > patch_px:
+    if len(found) != 4 or found[0] != batch_size or found[1] not in channels or max(found[2:]) > patch_px:
         raise SettingsError(
-            f"{bundle.artifact} returns shape {shape} for {batch_size} patches of {patch_px} px, but model.json names "
+            f"{bundle.artifact} returns shape {found} for {batch_size} patches of {patch_px} px, but model.json names "
             f"{classes} classes, so ({batch_size}, {classes}, {patch_px}, {patch_px}) or a smaller map is expected. "
             "Correct classification:classes or dim_order in model.json."
         )
+    if found[2:] != (size, size):
+        raise SettingsError(
+            f"{bundle.artifact} returns maps of {found[2]} x {found[3]} px for patches of {patch_px} px, but its "
+            f"model.json declares {size:g} x {size:g}. If the network gives smaller maps, which geoseg enlarges, state "
+            "both sizes there as numbers: mlm:input input.shape and mlm:output result.shape."
+        )
+    contradiction = judge_activation(output, bundle)
+    return [] if contradiction is None else [contradiction]
+
+
+def declared_size(bundle: Bundle, patch_px: int) -> float:
+    """Side of the map that ``model.json`` declares for patches of a size, in pixels; -1 stands for the patch's own."""
+    patch, size = bundle.file.inputs[0].input.height, bundle.file.outputs[0].result.height
+    if size == ANY_SIZE:
+        return patch_px
+    return size if patch == ANY_SIZE else size * patch_px / patch
+
+
+def judge_activation(output: Tensor, bundle: Bundle) -> str | None:
+    """Say if the values of a forward pass on random pixels, shape (N, K, h, w), contradict the declared activation."""
+    values, activation = output.float(), bundle.file.activation
+    low, high = values.min().item(), values.max().item()
+    inside = low >= -TOLERANCE and high <= 1 + TOLERANCE
+    one = inside and bool(((values.sum(1) - 1).abs() <= TOLERANCE).all())
+    remedy = f"in {bundle.path / MODEL_FILE}"
+    if activation == "none" and not inside:
+        return (
+            f"{bundle.artifact} gives values from {low:.3g} to {high:.3g}, which are no probabilities, but "
+            "geoseg:activation is none: beyond 0 and 1 they are cut off, so most confidences would be 1. Set "
+            f"geoseg:activation to softmax or sigmoid {remedy}."
+        )
+    if (activation == "softmax" and one) or (activation == "sigmoid" and inside):
+        found = "sum to 1, so a softmax" if one else "lie within 0 and 1, so a softmax or sigmoid"
+        return (
+            f"{bundle.artifact} gives values that {found} was applied in the network already, but geoseg:activation "
+            f"is {activation}, which flattens them: all confidences would be low. Set geoseg:activation to none "
+            f"{remedy}."
+        )
+    return None
 
 
 def keeps_patches_apart(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> bool:

@@ -37,6 +37,8 @@ class Started:
     """Patches of a forward pass."""
     network_bytes: int = 0
     """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
+    warnings: tuple[str, ...] = ()
+    """What its first forward pass told of the bundle."""
 
 
 def choose_precision(wanted: Literal["auto", "fp32", "bf16"], bundle: Bundle, hardware: Hardware) -> Precision:

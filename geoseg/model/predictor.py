@@ -67,6 +67,8 @@ class Task:
     """Whether logits that are NaN or infinite fail the scene or make their pixels nodata."""
     network_bytes: int = 0
     """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
+    warnings: tuple[str, ...] = ()
+    """What the first forward pass told of the bundle."""
 
 
 class Prediction(NamedTuple):

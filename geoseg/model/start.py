@@ -36,7 +36,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     elif batch_size is None:
         limit_bytes = BATCH_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
         batch_size = choose_batch(inference.patch_px, limit_bytes, measure)
-    check_output(network, bundle, batch_size, inference.patch_px, device)
+    warnings = check_output(network, bundle, batch_size, inference.patch_px, device)
     if batch_size > 1 and not keeps_patches_apart(network, bundle, batch_size, inference.patch_px, device):
         # Its logits would depend on how blocks group patches; alone in a batch they cannot.
         if network.fixed_batch:
@@ -59,6 +59,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
         threads=inference.threads,
         on_nonfinite=inference.on_nonfinite,
         network_bytes=network_bytes,
+        warnings=tuple(warnings),
     )
     return Predictor(network, task, device)
 

@@ -121,7 +121,8 @@ class RayExecutor:
         batch_sizes = sorted({predictor.batch_size for predictor in predictors})
         if len(batch_sizes) > 1:
             raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size={batch_sizes[0]}.")
-        return Started(batch_sizes[0], max(predictor.network_bytes for predictor in predictors))
+        told = tuple(dict.fromkeys(text for predictor in predictors for text in predictor.warnings))
+        return Started(batch_sizes[0], max(predictor.network_bytes for predictor in predictors), told)
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
         """Give the unit to a process, if one has room for it."""

@@ -42,7 +42,8 @@ class InlineExecutor:
 
         load_kernels()
         self._predictor = start_predictor(bundle, inference)
-        return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
+        task = self._predictor.task
+        return Started(task.batch_size, task.network_bytes, task.warnings)
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
         """Run the unit now. One at a time, so that each is heard of before the next begins."""

@@ -38,7 +38,8 @@ class Process:
         from geoseg.model.start import start_predictor  # noqa: PLC0415  torch is imported where a model is
 
         self._predictor = start_predictor(*model)
-        return Started(self._predictor.task.batch_size, self._predictor.task.network_bytes)
+        task = self._predictor.task
+        return Started(task.batch_size, task.network_bytes, task.warnings)
 
     def learn(self, plan: ScenePlan) -> None:
         """Keep the plan of a scene for the units that follow."""

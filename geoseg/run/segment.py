@@ -87,6 +87,7 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
         if plan.scenes:
             predictors = executor.start(plan.bundle, _inference(plan, executor.hardware), plan.block_bytes)
             check_device_memory(plan, executor.hardware, predictors)
+            _warn(console, predictors.warnings)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
         started_at = datetime.now(UTC)
         totals = Totals(executor.workers, found.settings.run.price_per_hour)
@@ -114,14 +115,14 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
         batch_size=predictors.batch_size,
         precision=choose_precision(plan.settings.run.precision, plan.bundle, executor.hardware),
         hardware=executor.hardware.name,
-        warnings=(*pipeline.warnings, *executor.warnings),
+        warnings=(*predictors.warnings, *pipeline.warnings, *executor.warnings),
         stopped=stopped,
     )
     # Now that no unit writes any more.
     for scene_id in [outcome.scene_id for outcome in pipeline.outcomes if not outcome.resumable]:
         storage.delete_all(f"{WORK}/{scene_id}")
     report = write_report(report, plan)
-    _warn(console, report.warnings[len(plan.warnings) :])
+    _warn(console, report.warnings[len(plan.warnings) + len(predictors.warnings) :])
     if stopped is not None:
         raise stopped
     return report

@@ -79,6 +79,26 @@ def test_band_names_and_input_shape_must_agree(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "shape", "message"),
+    [
+        ("input", [-1, 4, 64, 128], r"shape \[-1, 4, 64, 128\] is 64 x 128, but patches and maps are square"),
+        ("input", [-1, 4, 64, -1], "is 64 x -1, but"),
+        ("output", [-1, 5, 32, 16], "is 32 x 16, but"),
+        ("output", [-1, 9, 32, 32], r"5 classification:classes, but output shape \[-1, 9, 32, 32\] has 9 channels"),
+        ("output", [-1, 1, 32, 32], "has 1 channels"),
+    ],
+)
+def test_shapes_must_hold_together(tmp_path: Path, part: str, shape: list[int], message: str) -> None:
+    model = describe_model(4, 5)
+    tensor = model[f"mlm:{part}"][0]["input" if part == "input" else "result"]
+    tensor["shape"] = shape
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    (tmp_path / "weights.safetensors").touch()
+    with pytest.raises(SettingsError, match=message):
+        read_bundle(tmp_path)
+
+
 def test_a_folder_without_a_model_file_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"is not a model bundle: it has no model\.json"):
         read_bundle(tmp_path)

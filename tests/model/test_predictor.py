@@ -1,5 +1,6 @@
 """The predictor against references that do not share its code: float64, onnxruntime, whole arrays."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import band_windows, decide, finish
@@ -191,6 +193,52 @@ def test_a_smaller_map_is_upsampled(tmp_path: Path) -> None:
     pixels[0, :, :16] = pixels[1, :, 16:] = 9
     classes = predict_whole(bundle, pixels).scores.decided.classes
     np.testing.assert_array_equal(classes, np.repeat([[0, 1]], 16, axis=1).repeat(32, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"), [(None, "declares 32 x 32"), (-1, "declares 32 x 32"), (16, "16 x 16")]
+)
+def test_a_smaller_map_must_be_declared(tmp_path: Path, declared: int | None, message: str) -> None:
+    bundle = linear_onnx(tmp_path, np.eye(2), shrink=4, output_px=declared)
+    with pytest.raises(
+        SettingsError, match=rf"returns maps of 8 x 8 px for patches of 32 px.*{message}.*result\.shape"
+    ):
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
+
+
+def test_a_declared_map_shrinks_and_grows_with_the_patch(tmp_path: Path) -> None:
+    bundle = read_bundle(linear_onnx(tmp_path, np.eye(2), shrink=4))
+    start_predictor(bundle, Inference("cpu", 64))
+    with pytest.raises(SettingsError, match=r"returns maps of 7 x 7 px for patches of 30 px.*declares 7\.5 x 7\.5"):
+        start_predictor(bundle, Inference("cpu", 30))
+
+
+@pytest.mark.parametrize(
+    ("operator", "activation", "words"),
+    [
+        (None, "none", r"gives values from -.* to .*no probabilities.*Set geoseg:activation to softmax or sigmoid in"),
+        (None, "softmax", None),
+        (None, "sigmoid", None),
+        ("Softmax", "softmax", r"sum to 1, so a softmax was applied.*Set geoseg:activation to none in"),
+        ("Softmax", "sigmoid", r"sum to 1, so a softmax was applied.*Set geoseg:activation to none in"),
+        ("Softmax", "none", None),
+        ("Sigmoid", "sigmoid", r"lie within 0 and 1.*Set geoseg:activation to none in"),
+        ("Sigmoid", "none", None),
+        ("LogSoftmax", "softmax", None),
+        ("LogSoftmax", "none", r"no probabilities"),
+    ],
+)
+def test_an_activation_that_contradicts_the_network_is_told(
+    tmp_path: Path, operator: str | None, activation: str, words: str | None
+) -> None:
+    kernel = numpy_helper.from_array(np.float32([[3, 1], [-2, 1], [1, -4]]).reshape(3, 2, 1, 1), "kernel")
+    nodes = [onnx.helper.make_node("Conv", ["pixels", "kernel"], ["logits"])]
+    over = {} if operator == "Sigmoid" else {"axis": 1}
+    nodes.append(onnx.helper.make_node(operator or "Identity", ["logits"], ["classes"], **(over if operator else {})))
+    bundle = save_onnx(tmp_path, nodes, [kernel], 2, 3, channels_last=False, batch="n", activation=activation)
+    told = start_predictor(read_bundle(bundle), Inference("cpu", 32)).task.warnings
+    assert len(told) == bool(words)
+    assert all(re.search(words or "", text) and str(bundle / "model.onnx") in text for text in told)
 
 
 @pytest.mark.parametrize(("activation", "threshold"), [("sigmoid", 0.0), ("none", 0.5)])

@@ -56,6 +56,7 @@ def test_a_program_passes_the_dry_run(tmp_path: Path, artifact: str) -> None:
     )
     model = json.loads((bundle / "model.json").read_text())
     model["mlm:output"][0]["classification:classes"].pop()
+    model["mlm:output"][0]["result"]["shape"][1] = 4
     (bundle / "model.json").write_text(json.dumps(model))
     with pytest.raises(SettingsError, match=r"returns shape \(4, 5, 32, 32\).* names 4 classes"):
         start_predictor(read_trusted_bundle(bundle, trust_code=True), Inference("cpu", 32, 4))

@@ -25,16 +25,17 @@ def describe_model(
     scaling: Sequence[dict[str, Any]] = (),
     nodata_fill: float = 0.0,
     channels_last: bool = False,
+    output_px: int | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """The content of a model.json."""
     bands = [f"band{i + 1}" for i in range(bands)] if isinstance(bands, int) else list(bands)
     classes = [f"class{i}" for i in range(classes)] if isinstance(classes, int) else list(classes)
 
-    def tensor(channels: int, name: str) -> dict[str, Any]:
-        shape, order = [-1, channels, patch_px, patch_px], ["batch", name, "height", "width"]
+    def tensor(channels: int, name: str, size: int) -> dict[str, Any]:
+        shape, order = [-1, channels, size, size], ["batch", name, "height", "width"]
         if channels_last:
-            shape, order = [-1, patch_px, patch_px, channels], ["batch", "height", "width", name]
+            shape, order = [-1, size, size, channels], ["batch", "height", "width", name]
         return {"shape": shape, "dim_order": order, "data_type": "float32"}
 
     return {
@@ -42,12 +43,12 @@ def describe_model(
         "mlm:architecture": "unet",
         "mlm:framework": "pytorch",
         "mlm:tasks": ["semantic-segmentation"],
-        "mlm:input": [{"name": "pixels", "bands": bands, "input": tensor(len(bands), "bands")}],
+        "mlm:input": [{"name": "pixels", "bands": bands, "input": tensor(len(bands), "bands", patch_px)}],
         "mlm:output": [
             {
                 "name": "classes",
                 "tasks": ["semantic-segmentation"],
-                "result": tensor(len(classes), "classes"),
+                "result": tensor(len(classes), "classes", patch_px if output_px is None else output_px),
                 "classification:classes": [
                     {"value": i, "name": name, "color_hint": PALETTE[i % len(PALETTE)]}
                     for i, name in enumerate(classes)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ def linear_onnx(
     channels_last: bool = False,
     shrink: int = 1,
     batch: int | str = "n",
-    **properties: object,
+    **properties: Any,
 ) -> Path:
     """A bundle whose model.onnx multiplies each pixel's bands with ``matrix`` (classes, bands).
 
@@ -47,6 +48,8 @@ def linear_onnx(
         nodes.append(helper.make_node("Transpose", [x], ["classes"], perm=[0, 2, 3, 1]))
     else:
         nodes.append(helper.make_node("Identity", [x], ["classes"]))
+    size = properties.get("patch_px", 32)
+    properties = {"output_px": size // shrink if shrink > 1 else None, **properties}
     return save_onnx(folder, nodes, [kernel], bands, classes, channels_last=channels_last, batch=batch, **properties)
 
 

@@ -15,7 +15,8 @@ from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
 from geoseg.publish.crs import named_crs, transformer
 from geoseg.publish.longitude import western_longitude
-from geoseg.publish.measure import AREA_METHOD_KEY, measure
+from geoseg.publish.measure import AREA_METHOD_KEY, geodesic_perimeters, planar_perimeters
+from geoseg.publish.pixel_area import pixel_area
 from geoseg.vector.polygons import PixelPolygons
 
 NATIVE = "native"
@@ -41,7 +42,11 @@ POLYGON_SCHEMA = pa.schema(
         ),
     ]
 )
-"""Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS."""
+"""Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS.
+
+``area_m2`` is the area of a polygon's pixels on the ground, see `geoseg.publish.pixel_area`; ``perimeter_m`` the length
+of its lines, in the scene's own CRS.
+"""
 
 MAX_VERTICES = 1 << 26
 """Vertices of a polygon at most: its WKB, 16 bytes each, must stay far below the 2 GiB where Arrow's values end."""
@@ -63,7 +68,8 @@ def build_table(
 
     Args:
         polygons: Polygons where the scene's transform places them, shells counter-clockwise; in any order.
-        grid: The scene's frame. Areas and lengths are always measured here, whatever ``crs`` says; see `measure`.
+        grid: The scene's frame. Areas are those of the polygons' pixels, lengths those of the lines in the
+            scene's own CRS, whatever ``crs`` says.
         legend: Names of the classes.
         stride_px: Side of a lattice cell, in pixels.
         crs: ``native``, or ``EPSG:nnnn`` to publish the vertices there. Only vertices are moved: an edge that would be
@@ -98,7 +104,11 @@ def build_table(
         )
     polygons = _sorted(polygons, grid, stride_px)
     geometry = polygons.geometry
-    sizes = measure(geometry, polygons.pixels * np.float64(grid.pixel_area), CRS.from_wkt(grid.crs))
+    area = pixel_area(grid)
+    units = polygons.pixels if area.method == "planar" else polygons.area_units
+    if units is None and len(polygons):
+        raise ValueError("Polygons of a scene that is not planar need `area_units`, see `pixel_area.add_areas`.")
+    lengths = planar_perimeters if area.method == "planar" else geodesic_perimeters
     if crs != NATIVE:
         geometry = shapely.orient_polygons(_reproject(geometry, grid, published))
     rows = len(polygons)
@@ -106,8 +116,8 @@ def build_table(
         polygons.first_pixel,
         polygons.class_id,
         pa.array(legend.names, pa.string()).take(pa.array(polygons.class_id)),
-        sizes.area_m2,
-        sizes.perimeter_m,
+        area.in_m2(polygons.pixels if units is None else units),
+        lengths(polygons.geometry, CRS.from_wkt(grid.crs)),
         polygons.pixels,
         (polygons.confidence_sum / polygons.pixels / 255).astype(np.float32),
         pa.repeat(pa.scalar(observed_at, POLYGON_SCHEMA.field("observed_at").type), rows),
@@ -117,7 +127,7 @@ def build_table(
             list(shapely.bounds(geometry).reshape(rows, 4).T), fields=list(POLYGON_SCHEMA.field("bbox").type)
         ),
     ]
-    return pa.table(columns, POLYGON_SCHEMA.with_metadata({AREA_METHOD_KEY: sizes.method}))
+    return pa.table(columns, POLYGON_SCHEMA.with_metadata({AREA_METHOD_KEY: area.method}))
 
 
 def published_crs(grid: Grid, crs: str = NATIVE) -> str:

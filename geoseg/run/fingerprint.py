@@ -15,7 +15,7 @@ from geoseg.raster.scene import Scene
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raised with every change of geoseg that changes a byte of its results."""
 
 WITHOUT_EFFECT = frozenset(

@@ -9,7 +9,7 @@ from pyproj import CRS
 from geoseg.config import PolygonSettings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.legend import NODATA_CLASS, Legend
-from geoseg.publish.measure import is_planar
+from geoseg.publish.pixel_area import pixel_area
 from geoseg.raster.scene import Scene
 from geoseg.vector.simplify import MAX_TOLERANCE_PX
 
@@ -92,13 +92,19 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
 
 
 def _pixel_m2(scene: Scene) -> float:
-    crs = CRS.from_user_input(scene.grid.crs) if scene.grid.crs else None
-    if crs is None or not is_planar(crs):
+    if not scene.grid.crs:
         raise SettingsError(
-            f"polygons.simplify_m and polygons.min_area_m2 need a projected CRS in metres; {scene.path} has "
-            f"{crs.name if crs else 'none'}. Use polygons.simplify_px and polygons.min_area_px."
+            f"polygons.simplify_m and polygons.min_area_m2 need a CRS; {scene.path} has none. Use polygons.simplify_px "
+            "and polygons.min_area_px."
         )
-    return scene.grid.pixel_area
+    area = pixel_area(scene.grid)
+    if area.method != "planar":
+        raise SettingsError(
+            "polygons.simplify_m and polygons.min_area_m2 need a CRS whose areas are those on the ground, to 1 %; that "
+            f"of {scene.path} is {CRS.from_wkt(scene.grid.crs).name}. Use polygons.simplify_px and "
+            f"polygons.min_area_px: a pixel has {area.mean_m2:.4g} m2 on average."
+        )
+    return area.mean_m2
 
 
 def _class_ids(names: Sequence[str], legend: Legend, key: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.publish.facts import stamp
+from geoseg.publish.pixel_area import add_areas, pixel_area
 from geoseg.publish.sorting import sorted_parts, write_table
 from geoseg.publish.values import build_value_table
 from geoseg.publish.vector_file import check_suffix, write_vector_file
@@ -124,11 +125,12 @@ class _Work:
         if min_area_px > 1:
             work = replace(self, changes=self.absorb(rims, min_area_px))
             return work.trace(folder, simplify_px, 0)
+        area = pixel_area(self.class_map.grid)
         files, unfinished = [], []
         for block, labels in self.label():
             around = neighbours(rims, (block.row, block.col))
             polygons, rest = trace_block(
-                labels, around, self.shape, cut_px=CUT_PX, simplify_px=simplify_px, transform=transform
+                add_areas(labels, area), around, self.shape, cut_px=CUT_PX, simplify_px=simplify_px, transform=transform
             )
             unfinished.append(rest)
             files.append(self.keep(folder / f"{block.name}.arrow", polygons))

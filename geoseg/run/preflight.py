@@ -4,19 +4,16 @@ import math
 import os
 from collections.abc import Sequence
 
-import numpy as np
-import shapely
 from pyproj import CRS
 
 from geoseg.config import Settings
 from geoseg.errors import SceneError
-from geoseg.grid.window import Grid
 from geoseg.model.bundle import Bundle
 from geoseg.model.plausible import judge_values
 from geoseg.publish.crs import missing_grids
 from geoseg.publish.longitude import western_longitude
-from geoseg.publish.measure import check_place, geodetic_way, is_planar, measure_geodesic
-from geoseg.publish.polygons import NATIVE, published_crs, to_crs
+from geoseg.publish.pixel_area import pixel_area
+from geoseg.publish.polygons import NATIVE, published_crs
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.layout import check_layout
 from geoseg.raster.sample import sample_warnings, take_sample
@@ -24,8 +21,6 @@ from geoseg.raster.scene import Scene
 
 MAX_PIXEL_RATIO = 2.0
 """A model made for pixels this many times larger or smaller sees other textures; below that most still work."""
-MAX_AREA_RATIO = 1.01
-"""Planar areas that differ from those on the ellipsoid by more are worth a warning."""
 
 
 def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -112,21 +107,13 @@ def _plain(name: str) -> str:
 def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
     """Judge what becomes of places, areas and the size of pixels."""
     told, native = [], CRS.from_wkt(scene.grid.crs)
-    ground_m2, trained_m = _ground_m2(scene.grid, native), bundle.file.pixel_m
-    if ground_m2 is not None and trained_m is not None:
-        pixel_m = math.sqrt(ground_m2)
-        if not 1 / MAX_PIXEL_RATIO <= pixel_m / trained_m <= MAX_PIXEL_RATIO:
-            told.append(
-                f"pixels of {pixel_m:.3g} m, while {bundle.name} was trained on {trained_m:g} m. Resample it first: "
-                f"gdalwarp -tr {trained_m:g} {trained_m:g} -r average IN OUT (in a CRS in metres)."
-            )
-    if ground_m2 is not None and is_planar(native):
-        ratio = scene.grid.pixel_area / ground_m2
-        if not 1 / MAX_AREA_RATIO <= ratio <= MAX_AREA_RATIO:
-            told.append(
-                f"areas in {native.name} are {ratio:.3g} times those on the ground here, and area_m2 is that of the "
-                "CRS. Use an equal-area CRS such as EPSG:6933 if that matters."
-            )
+    trained_m = bundle.file.pixel_m
+    pixel_m = math.sqrt(pixel_area(scene.grid).mean_m2)
+    if trained_m is not None and not 1 / MAX_PIXEL_RATIO <= pixel_m / trained_m <= MAX_PIXEL_RATIO:
+        told.append(
+            f"pixels of {pixel_m:.3g} m, while {bundle.name} was trained on {trained_m:g} m. Resample it first: "
+            f"gdalwarp -tr {trained_m:g} {trained_m:g} -r average IN OUT (in a CRS in metres)."
+        )
     if crs != NATIVE:
         target = published_crs(scene.grid, crs)
         if western_longitude(scene.grid, target) is not None:
@@ -137,17 +124,3 @@ def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
                 "metres off. Install the grids (projsync), or use polygons.crs=native."
             )
     return [f"{scene.path}: {text}" for text in told]
-
-
-def _ground_m2(grid: Grid, crs: CRS) -> float | None:
-    """Area of the pixel in the middle on the ellipsoid; None if it lies off the earth, where planar areas will do."""
-    check_place(crs)
-    geodetic_way(crs)  # that there is none must not pass for a place off the earth
-    row, col = grid.height // 2, grid.width // 2
-    corners = np.array([(col, row), (col + 1, row), (col + 1, row + 1), (col, row + 1)], np.float64)
-    try:
-        return float(measure_geodesic(np.array([shapely.Polygon(to_crs(corners, grid))]), crs).area_m2[0]) or None
-    except SceneError:
-        if is_planar(crs):
-            return None
-        raise

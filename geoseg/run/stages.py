@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish, unscored
 from geoseg.grid.tiling import Block, valid_patches
+from geoseg.publish.pixel_area import add_areas, pixel_area
 from geoseg.raster.holes import describe_holes, read_around_holes
 from geoseg.raster.sparse import has_data
 from geoseg.run import faults
@@ -175,4 +176,5 @@ def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
     """Find the components of a block, as it was decided or after the minimum area."""
     cell_px, undissolved = plan.tiling.lattice.rows.stride_px, plan.polygons.undissolved
     classes = split_at_grid(class_map.classes, class_map.window, cell_px, undissolved)
-    return label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)
+    labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)
+    return add_areas(labels, pixel_area(plan.scene.grid))

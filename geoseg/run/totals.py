@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic
 
-from geoseg.publish.measure import mean_pixel_m2
+from geoseg.publish.pixel_area import mean_pixel_m2
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
 

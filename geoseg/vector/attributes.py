@@ -1,6 +1,6 @@
 """Add up what the blocks know of one component."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,21 @@ def concatenate(parts: Sequence[Components]) -> Components:
         np.concatenate([np.empty(0, np.uint8), *(part.class_id for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.pixels for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.confidence_sum for part in parts)]),
+        concatenate_areas(part.area_units for part in parts if len(part)),
     )
+
+
+def concatenate_areas(parts: Iterable[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """Put sums of areas one behind the other.
+
+    Raises:
+        ValueError: If only some of the parts have any.
+    """
+    parts = list(parts)
+    known = [part for part in parts if part is not None]
+    if known and len(known) < len(parts):
+        raise ValueError("Some parts of one scene have sums of areas and others have none.")
+    return np.concatenate(known) if known else None
 
 
 def merge_sums(components: Components, whole: NDArray[np.int64]) -> Components:
@@ -32,4 +46,8 @@ def merge_sums(components: Components, whole: NDArray[np.int64]) -> Components:
     pixels, total = np.zeros(len(first_pixel), np.int64), np.zeros(len(first_pixel), np.int64)
     np.add.at(pixels, row, components.pixels)
     np.add.at(total, row, components.confidence_sum)
-    return Components(first_pixel, components.class_id[part], pixels, total)
+    areas = None
+    if components.area_units is not None:
+        areas = np.zeros(len(first_pixel), np.int64)
+        np.add.at(areas, row, components.area_units)
+    return Components(first_pixel, components.class_id[part], pixels, total, areas)

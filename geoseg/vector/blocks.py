@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import Arcs, Corners, arcs_beside, concatenate_arcs, find_corners, trace_arcs
-from geoseg.vector.attributes import concatenate, merge_sums
+from geoseg.vector.attributes import concatenate, concatenate_areas, merge_sums
 from geoseg.vector.components import NO_COMPONENT, Components, Runs, find_components
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
 from geoseg.vector.names import is_among, rename
@@ -142,13 +142,13 @@ def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64], transfor
 
 def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:
     """Put polygons into one table, by first pixel."""
-    names = ("geometry", "class_id", "first_pixel", "pixels", "confidence_sum")
+    names, parts = ("geometry", "class_id", "first_pixel", "pixels", "confidence_sum"), list(parts)
     geometry, class_id, first_pixel, pixels, total = (
         np.concatenate(column)
         for column in zip(*([getattr(part, name) for name in names] for part in parts), strict=True)
     )
-    order = np.argsort(first_pixel)
-    return PixelPolygons(geometry[order], class_id[order], first_pixel[order], pixels[order], total[order])
+    areas = concatenate_areas(part.area_units for part in parts if len(part))
+    return PixelPolygons(geometry, class_id, first_pixel, pixels, total, areas).take(np.argsort(first_pixel))
 
 
 def _trace(
@@ -175,4 +175,4 @@ def _names_before(around: Mapping[Place, Rim], core: Window) -> tuple[NDArray[np
 
 
 def _polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
-    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum)
+    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum, sums.area_units)

@@ -26,13 +26,21 @@ class Components:
     """Number of pixels, at least 1."""
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
+    area_units: NDArray[np.int64] | None = None
+    """Sum of the areas of its pixels, see `geoseg.publish.pixel_area`; None where all pixels of the scene are alike."""
 
     def __len__(self) -> int:
         return len(self.first_pixel)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Components":
         """Return some of the rows."""
-        return Components(self.first_pixel[rows], self.class_id[rows], self.pixels[rows], self.confidence_sum[rows])
+        return Components(
+            self.first_pixel[rows],
+            self.class_id[rows],
+            self.pixels[rows],
+            self.confidence_sum[rows],
+            None if self.area_units is None else self.area_units[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ class PixelPolygons:
     """Number of pixels, at least 1."""
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
+    area_units: NDArray[np.int64] | None = None
+    """Sum of the areas of its pixels, see `geoseg.publish.pixel_area`; None where all pixels of the scene are alike."""
 
     def __post_init__(self) -> None:
-        columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum)
-        shapes = [column.shape for column in columns]
-        if shapes != [(len(self),)] * len(columns):
+        columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum, self.area_units)
+        shapes = [column.shape for column in columns if column is not None]
+        if shapes != [(len(self),)] * len(shapes):
             raise ValueError(f"All columns of polygons must have the shape ({len(self)},), got {shapes}.")
 
     def __len__(self) -> int:
@@ -40,4 +42,5 @@ class PixelPolygons:
             self.first_pixel[rows],
             self.pixels[rows],
             self.confidence_sum[rows],
+            None if self.area_units is None else self.area_units[rows],
         )

@@ -16,6 +16,7 @@ from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
 from geoseg.publish.facts import Facts, read_facts
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY, file_crs
+from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.polygons import POLYGON_SCHEMA
 from geoseg.raster.class_map import class_map_grid
 from geoseg.verify.audit import Audit, audit
@@ -175,6 +176,8 @@ def _area(polygons: Scan, facts: Facts, crs: CRS, grid: Grid, valid_pixels: int)
         slack += float(np.hypot(x1 - x0, y1 - y0).sum() * np.spacing(np.abs(polygons.lone_edges).max(initial=0)))
         name, unit, found = "area", "squared units", polygons.area
     elif facts.area_method == "planar":
+        area = valid_pixels * pixel_area(grid).unit_m2
+        slack = AREA_TOLERANCE * area
         name, unit, found = "area_m2", "m2", polygons.area_m2
     else:
         return "area", "not comparable: projected, and measured on the ellipsoid", "", True

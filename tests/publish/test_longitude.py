@@ -10,6 +10,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish.longitude import western_longitude
+from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.polygons import build_table
 from geoseg.vector.polygons import PixelPolygons
 from tests.support.placing import place
@@ -33,7 +34,8 @@ def table_of(grid: Grid, crs: str) -> pa.Table:
     row, col = np.divmod(first, grid.width)
     ones = np.ones(len(first), np.int64)
     squares = shapely.box(col, row, col + 1, row + 1)
-    polygons = PixelPolygons(squares, ((row + col) % 2).astype(np.uint8), first, ones, 200 * ones)
+    areas = pixel_area(grid).units(grid.window).ravel()
+    polygons = PixelPolygons(squares, ((row + col) % 2).astype(np.uint8), first, ones, 200 * ones, areas)
     return build_table(place(polygons, grid), grid, LEGEND, stride_px=16, crs=crs, model="m")
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -168,7 +169,9 @@ def test_what_has_no_place_or_no_name_is_refused():
         build_table(squares, grid, Legend(LEGEND.classes[:1]), stride_px=4, model="m")
     world = Grid(1, 2, (180.0, 0.0, -180.0, 0.0, -180.0, 90.0), CRS.from_epsg(4326).to_wkt())
     with pytest.raises(SceneError, match="beyond where RGF93 v1 / Lambert-93"):
-        table_of(squares, world, crs="EPSG:2154")
+        table_of(replace(squares, area_units=np.ones(2, np.int64)), world, crs="EPSG:2154")
+    with pytest.raises(ValueError, match="need `area_units`"):
+        table_of(squares, world)
 
 
 def test_columns_of_different_length_are_refused():

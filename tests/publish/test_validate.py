@@ -24,6 +24,7 @@ from geoseg.vector.engine import polygonize
 from geoseg.verify.coverage import Outline, cancel, polygon_edges
 from geoseg.verify.validate import validate
 from tests.support.cli import CommandLine
+from tests.support.placing import measure
 from tests.vector.class_maps import HARD, NODATA, draw, landscape_like, random_maps
 
 LEGEND = Legend(tuple(LegendClass(i, f"class{i}", (i, 0, 0)) for i in range(255)))
@@ -39,7 +40,7 @@ def publish(
     """Publish a class map and its polygons; ``change`` turns the sound table into another."""
     grid = Grid(*classes.shape, transform, CRS.from_epsg(epsg).to_wkt())
     polygons = polygonize(classes, simplify_px=simplify_px, cut_px=16, transform=transform)
-    table = build_table(polygons, grid, LEGEND, stride_px=4, crs=crs, model="m")
+    table = build_table(measure(polygons, grid, classes), grid, LEGEND, stride_px=4, crs=crs, model="m")
     table = change(table) if change else table
     table = table.replace_schema_metadata({**table.schema.metadata, **metadata})
     folders = output / "rasters" / scene, output / "polygons" / f"scene={scene}"

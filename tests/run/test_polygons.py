@@ -111,13 +111,15 @@ def test_polygons_that_cannot_be_are_refused(
         run(*inputs, tmp_path, polygons=polygons)
 
 
-def test_metres_need_a_crs_in_metres(inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    scene = write_scene(
-        tmp_path / "degrees.tif", textured(40, 40), crs="EPSG:4326", transform=from_origin(9, 49, 1e-4, 1e-4)
-    )
-    for key in ("simplify_m", "min_area_m2"):
-        with pytest.raises(SettingsError, match=r"need a projected CRS in metres; .*degrees\.tif has WGS 84\. Use"):
-            run(scene, inputs[1], tmp_path / "out", polygons={key: 30})
+def test_metres_need_areas_of_the_ground(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    for crs, origin, words in [
+        ("EPSG:4326", (9, 49, 1e-4, 1e-4), r"WGS 84\. Use .*_px: a pixel has 81\.\d+ m2 on average"),
+        ("EPSG:4087", (1e6, 6_679_000, 10, 10), r"WGS 84 / World Equidistant .*_px: a pixel has 50\.\d+ m2 on"),
+    ]:
+        scene = write_scene(tmp_path / "far.tif", textured(40, 40), crs=crs, transform=from_origin(*origin))
+        for key in ("simplify_m", "min_area_m2"):
+            with pytest.raises(SettingsError, match=rf"areas are those on the ground.*far\.tif is {words}"):
+                run(scene, inputs[1], tmp_path / "out", polygons={key: 30})
     metres, _ = publish(inputs, tmp_path / "metres", simplify_m=20, min_area_m2=900)
     pixels, _ = publish(inputs, tmp_path / "pixels", simplify_px=2, min_area_px=9)
     assert metres.equals(pixels)

@@ -197,9 +197,8 @@ def print_report(report: Report, output: str) -> None:
             out.print(f"[green]{word}[/green] {escape(scene['scene_id'])}: {facts}")
     for scene in report.failed:
         err.print(f"[red]failed[/red] {escape(scene['error'])}")
-    count = len(report.done) + len(report.up_to_date)
-    saved = f"{output.rstrip('/')}/runs/{report.run_id}/report.json"
-    out.print(f"{count} of {len(report.scenes)} scenes published; report: {escape(saved)}")
+    saved = "no report could be written" if report.url is None else f"report: {report.url}"
+    out.print(f"{report.summary}; {escape(saved)}")
     if report.retries:
         out.print(f"{report.retries} units of work were lost and done again.")
     if report.done:

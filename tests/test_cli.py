@@ -30,13 +30,34 @@ def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: lis
     printed = geoseg("segment", *good)
     assert printed.code == 0
     assert "done good: " in printed.out
-    assert "1 of 1 scenes" in printed.out
+    assert "1 scene: 1 published; report: " in printed.out
     assert re.search(
         r"\d+ patches through the model, [\d.]+ s, [\d.]+ Mpx/s, [\d,]+ km2/h, network busy \d+%; ", printed.out
     )
-    report = next((tmp_path / "out/runs").iterdir())
-    assert str(report) in printed.out
-    assert json.loads((report / "report.json").read_text())["exit_code"] == 0
+    report = next((tmp_path / "out/runs").iterdir()) / "report.json"
+    assert f"report: {report}\n" in printed.out
+    assert json.loads(report.read_text())["exit_code"] == 0
+
+
+def test_what_was_published_now_and_before_and_what_failed_is_counted_apart(
+    geoseg: CommandLine, good: list[object], tmp_path: Path
+) -> None:
+    geoseg("segment", *good)
+    more = [write_scene(tmp_path / f"{name}.tif", textured(20, 20), nodata=0) for name in ("b", "c")]
+    printed = geoseg("segment", *good, *more, html(tmp_path / "d.tif"))
+    assert printed.code == 3
+    assert "4 scenes: 2 published, 1 up to date, 1 failed; report: " in printed.out
+
+
+def test_no_report_is_named_where_none_could_be_written(
+    geoseg: CommandLine, good: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/runs").write_text("a file where a folder must be")
+    printed = geoseg("segment", *good)
+    assert printed.code == 0
+    assert f"The report could not be written to {tmp_path / 'out'}: " in printed.out
+    assert "1 scene: 1 published; no report could be written\n" in printed.out
 
 
 def scene_with(path: Path, **how: object) -> Path:
@@ -128,7 +149,7 @@ def test_a_scene_given_twice_is_named_and_done_once(geoseg: CommandLine, good: l
     printed = geoseg("segment", good[0], *good)
     assert printed.code == 0
     assert f"{good[0]} is given twice; it is segmented once" in printed.out
-    assert "1 of 1 scenes" in printed.out
+    assert "1 scene: 1 published" in printed.out
 
 
 def test_an_unknown_option_is_a_usage_error(geoseg: CommandLine, good: list[object]) -> None:

@@ -24,6 +24,8 @@ class Report:
     """The outcome of a run, as it stands in ``report.json``."""
 
     run_id: str
+    url: str | None
+    """Where the report stands; None if it could not be written."""
     exit_code: int
     """0 all scenes done, 3 some failed; 1, 130 or 143 if the run was stopped before."""
     started_at: str
@@ -65,6 +67,14 @@ class Report:
     def rates(self) -> Rates:
         """How fast the run was."""
         return Rates(self.px_per_s, self.km2_per_h, self.device_share, self.cost_per_1000_km2)
+
+    @property
+    def summary(self) -> str:
+        """How many scenes ended in which way."""
+        ways = {"published": self.done, "up to date": self.up_to_date, "failed": self.failed}
+        ways["unfinished"] = [scene for scene in self.scenes if scene["status"] == "unfinished"]
+        counts = ", ".join(f"{len(scenes)} {way}" for way, scenes in ways.items() if scenes)
+        return f"{len(self.scenes)} {'scene' if len(self.scenes) == 1 else 'scenes'}: {counts}"
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -110,6 +120,7 @@ def make_report(
     rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,
+        url=f"{open_storage(plan.settings.output).url}/{_folder(plan.run_id)}/report.json",
         exit_code=int(stopped.exit_code if stopped else _exit_code(scenes)),
         started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
         seconds=round(totals.seconds, 3),
@@ -138,7 +149,7 @@ def write_report(report: Report, plan: Plan) -> Report:
 
     What was done must be heard of even if the disk is full, so a report that cannot be written says so itself.
     """
-    storage, folder = open_storage(plan.settings.output), f"runs/{report.run_id}"
+    storage, folder = open_storage(plan.settings.output), _folder(report.run_id)
     settings = redact_values(plan.settings.model_dump(mode="json"))
     text = json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n"
     try:
@@ -146,8 +157,12 @@ def write_report(report: Report, plan: Plan) -> Report:
         storage.put(f"{folder}/report.json", text.encode())
     except OSError as error:
         unsaved = f"The report could not be written to {storage.url}: {error.strerror or error}."
-        return replace(report, warnings=[*report.warnings, unsaved])
+        return replace(report, url=None, warnings=[*report.warnings, unsaved])
     return report
+
+
+def _folder(run_id: str) -> str:
+    return f"runs/{run_id}"
 
 
 def _scene(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -20,6 +20,7 @@ publish    start                    classes, confidence or polygons are written
 upload     start, end               a published file goes to its storage
 seal       start                    all files of a scene are there and are written down
 commit     start, middle, end       the results are moved to their place
+commit     before-removal           an earlier manifest, or a file that is not replaced, is about to go
 commit     cleared                  all is published, and what was kept for the scene is removed
 =========  =======================  ==================================================================
 """

@@ -99,11 +99,22 @@ class LocalStorage:
             shutil.rmtree(folder)
         self._prune(folder.parent)
 
+    def retire(self, key: str, folder: str) -> None:
+        """Move the file into the folder, which the system does in one step with the look whether it is there."""
+        path, home = self._path(key), self._path(folder)
+        try:
+            path.rename(home / temporary_name())
+        except FileNotFoundError:
+            if not home.is_dir():
+                raise
+        self._prune(path.parent)
+
     def move(self, source: str, target: str) -> None:
         """Rename the file."""
         old, new = self._path(source), self._path(target)
         if not old.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(old))
+        faults.hit("put", "before-rename", target)
         with _naming(new):
             _inside(new.parent, lambda: old.replace(new))
             _sync(new.parent)

@@ -2,7 +2,8 @@
 
 The lock is an object that says who holds it and is written again every few seconds, so whoever finds it can tell a
 run that works from one that died. It is a lease: a run that was frozen for longer may find it taken and must stop
-(`Lock.lost`). What runs publish appears whole, so the seconds in which both may believe to hold it break nothing.
+(`Lock.lost`). Its token goes with the work: whoever changes what is published asks first whether the lock still bears
+it (`require_lock`), and `geoseg.run.commit` makes sure that the one change that comes too late cannot happen.
 """
 
 import getpass
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from geoseg.errors import SettingsError
+from geoseg.errors import LockLostError, SettingsError
 from geoseg.run.storage import Storage
 
 LOCK_KEY = ".lock/run.json"
@@ -129,6 +130,11 @@ class Lock:
             self._beat()
         return self._lost
 
+    @property
+    def token(self) -> str:
+        """What the lock bears while it is this run's; see `require_lock`."""
+        return self._me.token
+
     def acquire(self) -> None:
         """Take the lock, from a dead holder too.
 
@@ -214,22 +220,10 @@ class Lock:
         return time.monotonic() - self._heard
 
     def _is_held_by(self, holder: Holder) -> bool:
-        try:
-            found = self._holder(self._key)
-        except SettingsError:  # overwritten by something else
-            return False
-        return found is not None and found.token == holder.token
+        return _bears(self._storage, self._key, holder.token)
 
     def _holder(self, key: str) -> Holder | None:
-        try:
-            return Holder(**json.loads(self._storage.get(key)))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
-            raise SettingsError(
-                f"{self._storage.url}/{key} is not what this version of geoseg writes: {error}. "
-                "Delete it if no run uses the output."
-            ) from error
+        return _read_holder(self._storage, key)
 
     def _heir_key(self, holder: Holder) -> str:
         return f"{self._key}.heirs/{holder.token}"
@@ -239,6 +233,49 @@ class Lock:
         for key in self._storage.keys(f"{self._key}.heirs"):
             if key != self._heir_key(self._me):
                 self._storage.delete(key)
+
+
+def require_lock(storage: Storage, token: str) -> None:
+    """Make sure that an output is still a run's own, right before something of it is changed.
+
+    Args:
+        storage: The output.
+        token: `Lock.token` of the run.
+
+    Raises:
+        LockLostError: If it is not.
+        OSError: If the storage fails.
+    """
+    if not _bears(storage, LOCK_KEY, token):
+        raise taken_over(storage.url)
+
+
+def taken_over(output: str) -> LockLostError:
+    """What a run says that lost its lock."""
+    return LockLostError(
+        f"Another run has taken over the output {output}: nothing was heard of this one for too long (its process was "
+        "frozen, or the storage out of reach). What is published there is the other run's."
+    )
+
+
+def _bears(storage: Storage, key: str, token: str) -> bool:
+    try:
+        found = _read_holder(storage, key)
+    except SettingsError:  # overwritten by something else
+        return False
+    return found is not None and found.token == token
+
+
+def _read_holder(storage: Storage, key: str) -> Holder | None:
+    try:
+        return Holder(**json.loads(storage.get(key)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{storage.url}/{key} is not what this version of geoseg writes: {error}. "
+            "Delete it if no run uses the output."
+        ) from error
 
 
 def _machine() -> str | None:

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from geoseg.errors import ClusterError, Interrupted, SceneError
+from geoseg.errors import ClusterError, Interrupted, LockLostError, SceneError
 from geoseg.grid.tiling import Block
 from geoseg.run.attempts import deadline_s, describe_failure, is_resumable, may_try_again
 from geoseg.run.executor import Executor, Ref, Unit
@@ -58,6 +58,7 @@ class Pipeline:
         Raises:
             ClusterError: If nothing moves any more.
             Interrupted: As ``check`` raised it, once what was being published is.
+            LockLostError: If another run has taken over the output.
         """
         blocks = self._blocks(scenes)
         try:
@@ -160,7 +161,7 @@ class Pipeline:
 
     def _failed(self, step: Step, error: Exception) -> None:
         """Try again what was lost, else give the scene up."""
-        if isinstance(error, ClusterError):
+        if isinstance(error, ClusterError | LockLostError):
             raise error
         if step.scene.over:
             return

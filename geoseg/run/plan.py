@@ -89,7 +89,7 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int) -> Plan:
+def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, lock_token: str | None = None) -> Plan:
     """Cut the scenes for a kind of device and a number of workers, and see what the output holds of them.
 
     Raises:
@@ -132,7 +132,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int) -> 
                 selection=selection,
                 tiling=tiling,
                 legend=survey.bundle.legend,
-                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px, hardware)),
+                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px, hardware), lock_token),
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,

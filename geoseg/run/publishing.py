@@ -77,6 +77,7 @@ def publish_polygons(plan: ScenePlan) -> Staged:
         SceneError: As `geoseg.publish.polygons.build_table`.
     """
     faults.hit("publish", "start", "polygons")
+    plan.store.require_lock()
     clock = Clock("polygons")
     with plan.store.storage.scratch(plan.store.work) as folder:
         parts, results = _write_polygons(plan, folder)
@@ -91,6 +92,7 @@ def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> None:
         SceneError: If the input is no longer the one that was read.
     """
     faults.hit("seal", "start", plan.scene.scene_id)
+    plan.store.require_lock()
     _check_unchanged(plan)
     files: dict[str, Mapping[str, Any]] = {}
     results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
@@ -118,6 +120,7 @@ def _publish_raster(
 ) -> Staged:
     """Write a raster from the finished blocks and stage it."""
     faults.hit("publish", "start", name)
+    plan.store.require_lock()
     clock = Clock("rasters")
     with plan.store.storage.scratch(plan.store.work) as folder:
         file = folder / f"{name}.tif"

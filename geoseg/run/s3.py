@@ -136,9 +136,16 @@ class S3Storage:
             if keys:
                 obstore.delete(store, keys)
 
+    def retire(self, key: str, folder: str) -> None:
+        """Look into the folder and delete the object: two requests, for S3 has none that does both."""
+        if not self.sizes(checked(folder)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.url}/{folder}")
+        self.delete(key)
+
     def move(self, source: str, target: str) -> None:
         """Copy within the store and delete; a large object goes through this machine."""
         checked(target)
+        faults.hit("put", "before-rename", target)
         if (self.size(source) or 0) > LARGEST_COPY_BYTES:
             # Not from request to request: the library cannot ask while it sends.
             with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:

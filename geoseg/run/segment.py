@@ -17,7 +17,7 @@ from geoseg.redact import redact
 from geoseg.run.executor import Executor
 from geoseg.run.inline import InlineExecutor
 from geoseg.run.interrupt import Stop, stop_on_signals
-from geoseg.run.lock import Lock
+from geoseg.run.lock import Lock, require_lock, taken_over
 from geoseg.run.pipeline import Order, Pipeline
 from geoseg.run.plan import Plan, ScenePlan, check_device_memory, make_plan, new_run_id, patch_px
 from geoseg.run.progress import Display
@@ -59,7 +59,7 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
         check_output(found)
         run_id = new_run_id()
         with stop_on_signals() as stop, Lock(storage, run_id) as lock:
-            return _run(found, run_id, console, _checker(stop, lock, settings.output), order)
+            return _run(found, run_id, lock.token, console, _checker(stop, lock, settings.output), order)
     except OSError as error:
         raise OutputError(
             f"The output {storage.url} cannot be read or written: {error.strerror or error}"
@@ -68,7 +68,9 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
         ) from error
 
 
-def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None], order: Order) -> Report:
+def _run(
+    found: Survey, run_id: str, lock_token: str, console: Console, check: Callable[[], None], order: Order
+) -> Report:
     _warn(console, found.warnings)
     storage, started_at = open_storage(found.settings.output), datetime.now(UTC)
     if not found.scenes:
@@ -79,9 +81,10 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     stopped: GeosegError | None = None
     with ExitStack() as stack:
         executor = stack.enter_context(closing(_open_executor(found)))
-        plan = make_plan(found, run_id, executor.hardware, executor.workers)
+        plan = make_plan(found, run_id, executor.hardware, executor.workers, lock_token)
         _warn(console, plan.warnings[len(found.warnings) :])
         for folder in plan.stale:
+            require_lock(storage, lock_token)
             storage.delete_all(folder)
         predictors = Started(0)
         if plan.scenes:
@@ -120,6 +123,7 @@ def _run(found: Survey, run_id: str, console: Console, check: Callable[[], None]
     )
     # Now that no unit writes any more.
     for scene_id in [outcome.scene_id for outcome in pipeline.outcomes if not outcome.resumable]:
+        require_lock(storage, lock_token)
         storage.delete_all(f"{WORK}/{scene_id}")
     report = write_report(report, plan)
     _warn(console, report.warnings[len(plan.warnings) + len(predictors.warnings) :])
@@ -132,10 +136,7 @@ def _checker(stop: Stop, lock: Lock, output: str) -> Callable[[], None]:
     def check() -> None:
         stop.check()
         if lock.lost:
-            raise LockLostError(
-                f"Another run has taken over the output {output}: nothing was heard of this one for too long (its "
-                "process was frozen, or the storage out of reach). What is done is kept."
-            )
+            raise taken_over(output)
 
     return check
 

@@ -62,6 +62,13 @@ class Storage(Protocol):
     def delete_all(self, prefix: str) -> None:
         """Remove a folder with all that is in it, temporary files too."""
 
+    def retire(self, key: str, folder: str) -> None:
+        """Remove an object, if there is one, as long as a folder is there.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+        """
+
     def move(self, source: str, target: str) -> None:
         """Give an object another key, replacing what has it.
 

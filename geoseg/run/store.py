@@ -18,6 +18,7 @@ from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
 from geoseg.publish.sorting import write_table
+from geoseg.run.lock import require_lock
 from geoseg.run.pack import pack, unpack
 from geoseg.run.records import Record, Records
 from geoseg.run.storage import Buffer, Storage
@@ -69,6 +70,17 @@ class SceneStore:
     """Digest of all that can change a byte of the results."""
     layout: str
     """Names the blocks and the software: records of one layout mean nothing to another."""
+    token: str | None = None
+    """That of the run's lock; None for one that has none."""
+
+    def require_lock(self) -> None:
+        """Make sure that the output is still this run's own.
+
+        Raises:
+            LockLostError: If another run has taken it over.
+        """
+        if self.token is not None:
+            require_lock(self.storage, self.token)
 
     @property
     def work(self) -> str:

@@ -111,6 +111,29 @@ def test_a_frozen_run_that_was_taken_over_stops_and_breaks_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("point", ["upload:end:*/classes.tif:*", "commit:middle:*/classes.tif:*"])
+def test_a_frozen_run_leaves_alone_what_another_has_published_with_other_settings(
+    inputs: tuple[Path, Path], tmp_path: Path, point: str
+) -> None:
+    """It goes on at once, without time to notice by itself that its lock is another's."""
+    output, words = tmp_path / "out", ("--overwrite", "--set", "polygons.simplify_px=0")
+    with halted(tmp_path / "halt", point, *inputs, output) as (frozen, halt):
+        frozen.signal(signal.SIGSTOP)
+        change_lock(output, expires_s=0, machine="elsewhere")
+        other = segment(*inputs, output, *words).end()
+        assert other.code == 0, other.text
+        published, manifest = digests(output), (output / "scenes/scene.json").read_bytes()
+        frozen.signal(signal.SIGCONT)
+        halt.release()
+        ended = frozen.end()
+    assert ended.code == 1, ended.text
+    assert f"Another run has taken over the output {output}" in ended.text
+    assert "Traceback" not in ended.text
+    assert (digests(output), (output / "scenes/scene.json").read_bytes()) == (published, manifest)
+    assert "up to date" in segment(*inputs, output, *words).end().text
+
+
+@pytest.mark.slow
 def test_a_frozen_run_does_not_disturb_one_that_still_works(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
 ) -> None:

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-class UNet(nn.Module):
+class Architecture(nn.Module):
+    """A network that a bundle can name; built from keyword arguments."""
+
+    size_multiple: int = 1
+    """Sides of its input are multiples of this."""
+
+
+class UNet(Architecture):
     """A compact U-Net (Ronneberger et al., 2015, arXiv:1505.04597) with additive skips.
 
     Input (N, in_channels, H, W) float32, output (N, classes, H, W) logits. H and W must be multiples of
@@ -24,6 +31,7 @@ class UNet(nn.Module):
 
     def __init__(self, in_channels: int, classes: int, width: int = 16, depth: int = 4) -> None:
         super().__init__()
+        self.size_multiple = 2**depth
         widths = [width * 2**level for level in range(depth + 1)]
         self.stem = _convolutions(in_channels, width)
         self.down = nn.ModuleList(_convolutions(a, b) for a, b in pairwise(widths))
@@ -43,7 +51,7 @@ class UNet(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class Identity(nn.Module):
+class Identity(Architecture):
     """The model of tests: the input's first band, rounded, is the class. Returns probabilities 0 and 1."""
 
     def __init__(self, in_channels: int, classes: int) -> None:
@@ -56,7 +64,7 @@ class Identity(nn.Module):
         return nn.functional.one_hot(ids, self.classes).movedim(-1, 1).to(pixels.dtype)
 
 
-class Constant(nn.Module):
+class Constant(Architecture):
     """The model of benchmarks: the same logits everywhere, so that all time is the pipeline's own."""
 
     def __init__(self, in_channels: int, classes: int) -> None:
@@ -70,11 +78,11 @@ class Constant(nn.Module):
         return logits.expand(pixels.shape[0], -1, pixels.shape[2], pixels.shape[3])
 
 
-ARCHITECTURES: Mapping[str, type[nn.Module]] = {"unet": UNet, "identity": Identity, "constant": Constant}
+ARCHITECTURES: Mapping[str, type[Architecture]] = {"unet": UNet, "identity": Identity, "constant": Constant}
 """Names that a bundle may give in ``architecture``."""
 
 
-def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
     """Build a network with fresh weights.
 
     Raises:
@@ -99,37 +107,6 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
                 if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                     chain[place], chain[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
     return module
-
-
-def join_activations(module: nn.Module) -> nn.Module:
-    """Let every convolution also do the ReLU that follows it, in place; on a CPU with oneDNN, for inference alone.
-
-    The same bits, and a U-Net takes an eighth less time, in bfloat16 a fifth: a ReLU alone goes through memory once
-    more. Normalisation must be folded before.
-    """
-    for chain in list(module.modules()):
-        if isinstance(chain, nn.Sequential):
-            layers = [(place, layer) for place, layer in enumerate(chain) if not isinstance(layer, nn.Identity)]
-            for (place, layer), (after, activation) in pairwise(layers):
-                if isinstance(layer, nn.Conv2d) and isinstance(activation, nn.ReLU):
-                    chain[place], chain[after] = _ActivatedConvolution(layer), nn.Identity()
-    return module
-
-
-class _ActivatedConvolution(nn.Module):
-    """A convolution and its ReLU, by the operator with which torch's compiler writes them."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self._layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        layer = self._layer
-        place = layer.padding, layer.stride, layer.dilation, layer.groups
-        # No public name leads to it.
-        convolve = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
-        joined: Tensor = convolve(x, layer.weight, layer.bias, *place, "relu", [], "")
-        return joined
 
 
 def _halve(x: Tensor) -> Tensor:

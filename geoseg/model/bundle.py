@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.model.properties import REFERENCE, check_properties
-from geoseg.model.scaling import Step
+from geoseg.model.scaling import Number, Step
 
 MODEL_FILE = "model.json"
 ONNX_DATA_FILE = "model.onnx.data"
@@ -109,7 +109,7 @@ class ModelFile(_Described):
     )
     arguments: dict[str, Any] = Field(alias="geoseg:arguments", default_factory=dict)
     scaling: tuple[Step, ...] = Field(alias="geoseg:scaling", default=())
-    nodata_fill: float = Field(alias="geoseg:nodata_fill", default=0.0)
+    nodata_fill: Number = Field(alias="geoseg:nodata_fill", default=0.0)
     overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0)
     size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1)
     activation: Literal["softmax", "sigmoid", "none"] = Field(alias="geoseg:activation")

@@ -24,7 +24,7 @@ class Inference:
     threads: int = 1
     """CPU threads of the forward pass."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
-    """Whether logits that are NaN or infinite fail the scene or make their pixels nodata."""
+    """Whether scaled pixels or logits that are NaN or infinite fail the scene or make their pixels nodata."""
     precision: Precision = "fp32"
     """What convolutions compute in."""
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
-from geoseg.model.architectures import build, fold_normalisation, join_activations
+from geoseg.model.architectures import build, fold_normalisation
 from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
+from geoseg.model.finite import require_finite
 from geoseg.model.inference import Precision
+from geoseg.model.joined import Joined
 from geoseg.model.predictor import Network
 from geoseg.model.trust import read_artifact
 
@@ -69,14 +71,18 @@ class _TorchNetwork:
     fixed_batch: int | None = None
 
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
-        module = build(bundle.file.architecture, bundle.file.arguments)
-        module.load_state_dict(safetensors.torch.load(artifact))
+        network = build(bundle.file.architecture, bundle.file.arguments)
+        weights = safetensors.torch.load(artifact)
+        require_finite(weights.items())
+        network.load_state_dict(weights)
         self.dtype = DTYPES[precision]
         # Folded first: what is rounded to bfloat16 are the weights that multiply.
-        module = fold_normalisation(module.eval()).to(device, self.dtype)
+        module = fold_normalisation(network.eval()).to(device, self.dtype)
+        require_finite(module.state_dict().items(), "after its normalisation was worked in")
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            module = join_activations(module)
-        self._module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module = Joined(module, network.size_multiple)
+        self._module = module
 
     def __call__(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -130,6 +136,7 @@ class _CodeNetwork:
         device: torch.device,
         precision: Precision,
     ) -> None:
+        require_finite(_tensors_of(module).items())
         self._module = module
         self.fixed_batch = fixed_batch
         self._layout = _Layout(bundle)
@@ -156,6 +163,13 @@ class _Layout:
     def leave(self, output: Tensor) -> Tensor:
         """From what the model gives to (N, K, h, w)."""
         return output.permute(0, 3, 1, 2) if self._output_last and output.ndim == 4 else output
+
+
+def _tensors_of(module: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Weights of a module that came with its code, as far as it lists them."""
+    if not isinstance(module, torch.nn.Module):
+        return {}
+    return dict([*module.named_parameters(), *module.named_buffers()])
 
 
 _Loaded = tuple[Callable[[Tensor], Tensor], int | None]

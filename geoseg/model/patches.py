@@ -51,6 +51,21 @@ def cut_batch(
             batch[place].masked_fill_(~valid, fill)
 
 
+def fill_not_finite(patch: Tensor, fill: float) -> Tensor:
+    """Fill pixels with a value that is NaN or infinite, in place, so that the network does not spread them.
+
+    Args:
+        patch: Scaled pixels, shape (C, P, P).
+        fill: Value of all bands of such a pixel.
+
+    Returns:
+        False at these pixels, shape (P, P).
+    """
+    finite = torch.isfinite(patch).all(0)
+    patch.masked_fill_(~finite, fill)
+    return finite
+
+
 def work_groups(count: int, device: torch.device) -> list[slice]:
     """Parts of a batch that go through a function together.
 

@@ -1,5 +1,6 @@
 """From the raw pixels of a block to its scores, on one device. Needs torch and numpy alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
@@ -15,8 +16,11 @@ from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows,
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.lane import Lane, Stopwatch
-from geoseg.model.patches import RawBlock, Scale, cut_batch, work_groups
+from geoseg.model.patches import RawBlock, Scale, cut_batch, fill_not_finite, work_groups
 from geoseg.model.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
+
+Explain = Callable[[Tensor], str]
+"""From valid raw pixels as float32, shape (C, N), to words; for messages."""
 
 
 class Network(Protocol):
@@ -55,6 +59,8 @@ class Task:
     """What turns its logits into probabilities."""
     scale: Scale
     """What it wants done to raw values."""
+    explain: Explain
+    """Which band and which step of that gives values that are not finite."""
     fill: float
     """Value after scaling of pixels that are not valid."""
     patch_px: int
@@ -64,7 +70,7 @@ class Task:
     threads: int = 1
     """CPU threads."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
-    """Whether logits that are NaN or infinite fail the scene or make their pixels nodata."""
+    """Whether scaled pixels or logits that are NaN or infinite fail the scene or make their pixels nodata."""
     network_bytes: int = 0
     """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
     warnings: tuple[str, ...] = ()
@@ -83,7 +89,9 @@ class Prediction(NamedTuple):
     device_s: float
     """Seconds the device worked on the block: the network, and cutting and blending around it."""
     not_finite: tuple[Window, ...] = ()
-    """Patches with logits that are NaN or infinite; their pixels became nodata."""
+    """Patches with scaled pixels or logits that are NaN or infinite; these became nodata."""
+    reasons: tuple[str, ...] = ()
+    """What was not finite in each of them."""
 
 
 class Predictor:
@@ -117,7 +125,8 @@ class Predictor:
             source: The file, for messages.
 
         Raises:
-            SceneError: If the logits of a patch are not finite and `Task.on_nonfinite` says that this is an error.
+            SceneError: If scaled pixels or logits of a patch are not finite and `Task.on_nonfinite` says that this is
+                an error.
         """
         todo = valid_patches(tiling.lattice, block, valid)
         uploaded, there = self._lane.upload((pixels,) if valid.all() else (pixels, valid))
@@ -133,27 +142,36 @@ class Predictor:
                 strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
             done = self._lane.mark()
         finite_there, classes, confidence, *left = self._lane.download([finite, *decided, *strips], done)
-        not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in np.flatnonzero(~finite_there))
+        bad = [int(place) for place in np.flatnonzero(~finite_there.all(0))]
+        not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in bad)
+        reasons = tuple(
+            self._explain(block, patch, pixels, valid, scaled=bool(finite_there[0, place]))
+            for place, patch in zip(bad, not_finite, strict=True)
+        )
         if not_finite and self.task.on_nonfinite == "fail":
             raise SceneError(
-                f"{source}: {self.task.name} gives logits that are not finite (NaN or infinite) for the patch at "
-                f"{not_finite[0]}. Check geoseg:scaling in {self.task.described_in} against the values of the scene, "
-                "or set run.on_nonfinite=nodata."
+                f"{source}: {reasons[0]} in the patch at {not_finite[0]}. Check the scaling in "
+                f"{self.task.described_in} against the values of the scene, or set run.on_nonfinite=nodata."
             )
         by_window = dict(zip(parts, map(Strip, parts, left), strict=True))
         bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
         spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
         own = BlockScores(ClassMap(block.core, classes, confidence), bands)
-        return Prediction(own, spill, len(todo), watch.seconds(), busy.seconds(), not_finite)
+        return Prediction(own, spill, len(todo), watch.seconds(), busy.seconds(), not_finite, reasons)
 
     def _blend(
         self, tiling: Tiling, block: Block, raw: RawBlock, todo: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor, Stopwatch]:
-        """Scores of ``block.covered``, whether each patch's logits are finite, and the time in the network."""
+        """Blend the block's patches.
+
+        Returns:
+            Scores of ``block.covered``; for each patch whether its scaled pixels and its logits are finite, shape
+            (2, n); and the time in the network.
+        """
         task, lattice, device = self.task, tiling.lattice, self._device
         shape = (task.batch_size, len(raw.pixels), task.patch_px, task.patch_px)
         scores = self._blank((task.classes, *block.covered.shape))
-        finite = torch.ones(len(todo), dtype=torch.bool, device=device)
+        finite = torch.ones((2, len(todo)), dtype=torch.bool, device=device)
         batch = torch.empty(shape, dtype=self._network.dtype, device=device, memory_format=torch.channels_last)
         weights, watch = self._weights_of(lattice), Stopwatch(device)
         for start in range(0, len(todo), task.batch_size):
@@ -161,17 +179,36 @@ class Predictor:
             patches = [lattice.patch(i, j) for i, j in indices]
             batch[len(patches) :].zero_()
             cut_batch(raw, patches, lattice.scene, task.scale, task.fill, batch)
+            groups, found = work_groups(len(patches), device), finite[:, start : start + len(patches)]
+            for group in groups:
+                found[0, group] = are_finite(batch[group].permute(0, 2, 3, 1))  # in the order of its memory
+            sound: list[Tensor | None] = [None] * len(patches)
+            if task.on_nonfinite == "nodata":
+                sound = [fill_not_finite(patch, task.fill) for patch in batch[: len(patches)]]
             with watch.running():
                 output = self._network(batch)
-            for group in work_groups(len(patches), device):
+            for group in groups:
                 logits = enlarge(output[group], task.patch_px)
-                finite[start : start + len(patches)][group] = are_finite(logits)
-                known = torch.isfinite(logits).all(1) if task.on_nonfinite == "nodata" else [None] * len(logits)
+                found[1, group] = are_finite(logits)
                 probabilities = activate(logits, task.activation, task.classes)
-                for place, one, sure in zip(indices[group], probabilities, known, strict=True):
+                maps = zip(indices[group], logits, probabilities, sound[group], strict=True)
+                for place, own, one, scaled in maps:
                     at = (slice(None), *lattice.patch(*place).slices(block.covered))
-                    add_patch(scores[at], one, weights.of(*place), sure)
+                    known = None if scaled is None else scaled & torch.isfinite(own).all(0)
+                    add_patch(scores[at], one, weights.of(*place), known)
         return scores, finite, watch
+
+    def _explain(
+        self, block: Block, patch: Window, pixels: NDArray[np.generic], valid: NDArray[np.bool_], *, scaled: bool
+    ) -> str:
+        """What is not finite in a patch: its logits if all is ``scaled`` to finite numbers."""
+        inside = patch.intersect(block.read)
+        if scaled or inside is None:
+            return f"{self.task.name} gives logits that are not finite (NaN or infinite)"
+        at = inside.slices(block.read)
+        with np.errstate(over="ignore"):
+            raw = pixels[(slice(None), *at)][:, valid[at]].astype(np.float32)
+        return self.task.explain(torch.from_numpy(raw))
 
     def _weights_of(self, lattice: Lattice) -> Weights:
         if self._weights is None or self._weights.lattice != lattice:

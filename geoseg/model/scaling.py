@@ -8,13 +8,24 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:  # the chain is part of a bundle, which is read where no torch is loaded
     import torch
     from torch import Tensor
 
-PerBand = float | list[float]
+LARGEST_NUMBER = 1e12
+"""Magnitude up to which a bundle's numbers are believed; float32 holds sums and products of them."""
+
+
+def _believable(value: float) -> float:
+    if not abs(value) <= LARGEST_NUMBER:  # NaN compares as False
+        raise ValueError(f"{value:g} is not a finite number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_believable)]
+PerBand = Number | list[Number]
 
 
 class _Step(BaseModel):

@@ -9,6 +9,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.bundle import MODEL_FILE, Bundle
 from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
+from geoseg.model.finite import explain_not_finite
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
@@ -53,6 +54,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
         classes=len(bundle.legend),
         activation=bundle.file.activation,
         scale=partial(scale_pixels, steps=bundle.file.scaling),
+        explain=partial(explain_not_finite, bands=bundle.bands, steps=bundle.file.scaling),
         fill=bundle.file.nodata_fill,
         patch_px=inference.patch_px,
         batch_size=batch_size,

@@ -125,13 +125,16 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
     """Run the model on the block's patches and blend them.
 
     Raises:
-        SceneError: If the logits of a patch are not finite.
+        SceneError: If scaled pixels or logits of a patch are not finite.
     """
     faults.hit("predict", "start", block.name)
     clock = Clock("predict")
     result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
     faults.hit("predict", "end", block.name)
-    notes = tuple(f"{plan.scene.path}: logits are not finite in {patch}, nodata there." for patch in result.not_finite)
+    notes = tuple(
+        f"{plan.scene.path}: {reason} in {patch}, nodata there."
+        for reason, patch in zip(result.reasons, result.not_finite, strict=True)
+    )
     cost = clock.cost(patches=result.patches, forward_s=result.forward_s)
     return cost, Scored(result.scores, result.spill, (*read.notes, *notes))
 

@@ -60,6 +60,11 @@ def test_properties_for_catalogues_are_welcome(tmp_path: Path) -> None:
         ({"geoseg:artifact": "model.pkl"}, "geoseg:artifact"),
         ({"geoseg:artifact": "model.onnx"}, "model.onnx, which is missing"),
         ({"geoseg:scaling": [{"type": "scale", "value": [1, 2]}]}, "2 numbers for 4 bands"),
+        (
+            {"geoseg:nodata_fill": 1e300},
+            r"geoseg:nodata_fill: .*1e\+300 is not a finite number between -1e",
+        ),
+        ({"geoseg:nodata_fill": float("nan")}, "nan is not a finite number"),
     ],
 )
 def test_a_model_file_that_does_not_hold_together_is_refused(

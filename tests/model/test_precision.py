@@ -10,7 +10,7 @@ from torch import nn
 from geoseg.demo.landscape import write_landscape
 from geoseg.demo.show import BUNDLE
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.model.architectures import UNet, fold_normalisation, join_activations
+from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.bundle import read_bundle
 from geoseg.model.inference import Inference, Precision
 from geoseg.model.start import start_predictor
@@ -36,18 +36,6 @@ def test_folded_layers_are_the_same_function() -> None:
         folded = fold_normalisation(_network())
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
         torch.testing.assert_close(folded(pixels), expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_joined_activations_are_the_same_bits(dtype: torch.dtype) -> None:
-    pixels = torch.randn(2, 4, 32, 48, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    folded, joined = (fold_normalisation(_network()).to(dtype, memory_format=torch.channels_last) for _ in range(2))
-    joined.load_state_dict(folded.state_dict())
-    join_activations(joined)
-    assert not any(isinstance(layer, nn.ReLU) for layer in joined.modules())
-    with torch.inference_mode():
-        torch.testing.assert_close(joined(pixels), folded(pixels), rtol=0, atol=0)
 
 
 def _classes(bundle: Path, precision: Precision, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

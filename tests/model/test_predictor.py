@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import safetensors.torch
 import torch
 from onnx import numpy_helper
 
@@ -22,6 +23,9 @@ from geoseg.model.scores import decide as decide_on_device
 from geoseg.model.start import start_predictor
 from tests.support.bundles import identity_bundle, trained_network, unet_bundle
 from tests.support.onnx_models import linear_onnx, save_onnx
+from tests.support.programs import with_code
+
+Z_SCORE = {"type": "z-score", "mean": 0, "stddev": 1e-44}
 
 
 def predict_whole(
@@ -250,14 +254,95 @@ def test_one_channel_is_the_probability_of_the_second_class(tmp_path: Path, acti
     np.testing.assert_array_equal(done.classes, values[0] > threshold)
 
 
-def test_logits_that_are_not_finite_stop_the_scene(tmp_path: Path) -> None:
-    bundle = linear_onnx(tmp_path, np.eye(2), scaling=[{"type": "log1p"}])
-    pixels = np.ones((2, 40, 40), np.int16)
-    pixels[1, 33, 5] = -7
-    with pytest.raises(
-        SceneError, match=r"scene\.tif: test-model gives logits that are not finite.*rows 24:56, columns 0:32"
-    ):
+def overflowing_onnx(folder: Path, **how: Any) -> Path:
+    """Two layers, each of finite weights, that give infinity together, and then NaN, behind a ReLU."""
+    large = onnx.numpy_helper.from_array(np.full((2, 2, 1, 1), 1e25, np.float32), "large")
+    mixed = onnx.numpy_helper.from_array(np.array([[1, 0], [0, 1]], np.float32).reshape(2, 2, 1, 1), "mixed")
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["pixels", "large"], ["a"]), make("Relu", ["a"], ["b"]),
+        make("Conv", ["b", "large"], ["c"]), make("Relu", ["c"], ["d"]),
+        make("Conv", ["d", "mixed"], ["e"]), make("Relu", ["e"], ["classes"]),
+    ]  # fmt: skip
+    return save_onnx(folder, nodes, [large, mixed], 2, 2, channels_last=False, batch="n", **how)
+
+
+def test_a_middle_layer_that_overflows_stops_the_scene(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 40, 40), np.float32)
+    pixels[1, 33, 28] = 1
+    bundles = [overflowing_onnx(tmp_path / "onnx"), unet_bundle(tmp_path / "unet", bands=2, scaling=[])]
+    weights = safetensors.torch.load_file(bundles[1] / "weights.safetensors")
+    for name in ("stem.0.weight", "stem.3.weight", "down.0.0.weight"):
+        weights[name] *= 1e25
+    safetensors.torch.save_file(weights, bundles[1] / "weights.safetensors")
+    for bundle in bundles:
+        with pytest.raises(SceneError, match=r"scene\.tif: test-model gives logits that are not finite .*rows"):
+            predict_whole(bundle, pixels)
+
+
+@pytest.mark.parametrize("model", [linear_onnx, unet_bundle])
+@pytest.mark.parametrize(
+    ("scaling", "value", "words"),
+    [
+        ([{"type": "log1p"}], -7, r"band band2 is not finite after step 1 of 1 .*\(log1p\), .*-7 becomes nan"),
+        ([{"type": "scale", "value": 2}, Z_SCORE], 1, r"band band2 .*step 2 of 2.*z-score.*inf"),
+        ([], 1e300, r"band band2 is not finite in float32"),
+    ],
+)  # fmt: skip
+def test_scaled_pixels_that_are_not_finite_stop_the_scene(
+    tmp_path: Path, model: Any, scaling: list[dict[str, Any]], value: float, words: str
+) -> None:
+    """The network is not asked: its layers may hide them."""
+    first = {"matrix": np.eye(2)} if model is linear_onnx else {"bands": 2}
+    bundle = model(tmp_path, **first, scaling=scaling)
+    pixels = np.zeros((2, 40, 40))
+    pixels[1, 33, 5] = value
+    match = rf"scene\.tif: {words}.*rows 24:56, columns 0:32\. Check the scaling in .*model\.json"
+    with pytest.raises(SceneError, match=match):
         predict_whole(bundle, pixels)
+
+
+def test_pixels_that_are_not_valid_may_scale_to_anything(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path, bands=2, scaling=[{"type": "log1p"}])
+    pixels, valid = np.full((2, 40, 40), 5, np.int16), np.ones((40, 40), bool)
+    pixels[:, 3, 4], valid[3, 4] = -9999, False
+    assert np.count_nonzero(predict_whole(bundle, pixels, valid).scores.decided.classes == 255) == 1
+
+
+def test_a_network_does_not_spread_pixels_that_are_not_finite(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path, bands=2, scaling=[{"type": "log1p"}])
+    pixels = np.full((2, 40, 40), 5, np.int16)
+    pixels[1, 33, 5] = -7
+    done = predict_whole(bundle, pixels, on_nonfinite="nodata")
+    assert np.argwhere(done.scores.decided.classes == 255).tolist() == [[33, 5]]
+    assert done.reasons == (
+        "band band2 is not finite after step 1 of 1 of its scaling (log1p), where the value -7 becomes nan",
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("artifact", ["weights.safetensors", "model.pt2", "model.torchscript.pt"])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, artifact: str, value: float) -> None:
+    bundle = unet_bundle(tmp_path)
+    weights = safetensors.torch.load_file(bundle / "weights.safetensors")
+    weights["stem.0.weight"][1, 2, 0, 1] = value
+    safetensors.torch.save_file(weights, bundle / "weights.safetensors")
+    if artifact != "weights.safetensors":
+        with_code(bundle, artifact)
+    found = read_bundle(bundle).model_copy(update={"trusts_code": True})
+    with pytest.raises(
+        SettingsError, match=rf"{artifact} cannot be loaded: the weights stem\.0\.weight are not finite: .* of 288 are"
+    ):
+        start_predictor(found, Inference("cpu", 32))
+
+
+def test_weights_that_overflow_when_folded_are_refused(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path)
+    weights = safetensors.torch.load_file(bundle / "weights.safetensors")
+    weights["stem.1.running_var"][:] = -1
+    safetensors.torch.save_file(weights, bundle / "weights.safetensors")
+    with pytest.raises(SettingsError, match=r"stem\.0\.weight are not finite after its normalisation was worked in"):
+        start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
 @pytest.mark.parametrize("strides", [1, 2, 4])

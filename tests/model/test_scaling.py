@@ -60,6 +60,10 @@ def test_the_chain_states_dynamic_worlds_normalisation() -> None:
         ({"type": "min-max", "minimum": 1, "maximum": 1}, "minimum < maximum"),
         ({"type": "scale", "value": 1, "extra": 2}, "extra"),
         ({"type": "gamma", "value": 1}, "gamma"),
+        ({"type": "scale", "value": float("nan")}, "nan is not a finite number between -1e\\+12 and 1e\\+12"),
+        ({"type": "offset", "value": [0, float("inf")]}, "inf is not a finite number"),
+        ({"type": "clip", "minimum": -1e300, "maximum": 1}, "-1e\\+300 is not a finite number"),
+        ({"type": "z-score", "mean": 1e13, "stddev": 1}, "1e\\+13 is not a finite number"),
     ],
 )
 def test_a_step_without_meaning_is_refused(step: dict[str, object], message: str) -> None:

@@ -1,13 +1,28 @@
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from geoseg.config import Settings, _keys, load_settings
+from geoseg.config import Settings, load_settings
 from geoseg.errors import SettingsError
+from geoseg.explain import key_schemas
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NEEDED = {"scenes": ["a.tif"], "model": "bundle", "output": "out"}
+
+
+def types(schema: dict[str, Any]) -> Iterator[str]:
+    """The JSON types of a value and of what it may hold."""
+    yield schema.get("type", "")
+    for part in [*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])]:
+        yield from types(part)
+
+
+KINDS = {key: set(types(schema)) for key, schema in key_schemas(Settings.model_json_schema()).items()}
 
 
 def load(**sources: object) -> Settings:
@@ -42,12 +57,43 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
         ({"assignments": ["tiling.patch=3"]}, r"Unknown setting tiling\.patch\. Did you mean tiling\.patch_px\?"),
         ({"environment": {"GEOSEG_RUN__WORKERZ": "3"}}, r"Unknown setting run\.workerz\. Did you mean run\.workers\?"),
         ({"assignments": ["tiling.patch_px=0"]}, r"Setting tiling\.patch_px=0 is not allowed"),
-        ({"assignments": ["run.device=tpu"]}, r"Setting run\.device='tpu' is not allowed: .*'cpu' or 'cuda'"),
+        (
+            {"assignments": ["run.device=tpu"]},
+            r"Setting run\.device='tpu' is not allowed: it must be auto or cpu or cuda",
+        ),
         ({"assignments": ["tiling"]}, "not of the form key=value"),
         ({"assignments": ["tiling.patch_px=[1"]}, "not a valid YAML value"),
         ({"assignments": ["tiling.patch_px=true"]}, r"tiling\.patch_px=True is not allowed"),
         ({"assignments": ["scene.observed_at=2026-02-30"]}, "2026-02-30.* is not a valid YAML value"),
-        ({"assignments": ["scene.observed_at=2026"]}, "write a date such as 2026-06-21"),
+        ({"assignments": ["scene.observed_at=1e9"]}, "observed_at='1e9' .* it must be a date such as 2026-06-21"),
+        ({"assignments": ["scene.observed_at='0001-01-01T00:00:00+14:00'"]}, "a date of the years 1 to 9999"),
+        ({"assignments": ["scene.observed_at=true"]}, "observed_at=True is not allowed: it must be a date such as"),
+        (
+            {"assignments": ["run.workers=2026-06-21"]},
+            r"run\.workers=2026-06-21 is not allowed: it must be a whole number",
+        ),
+        ({"assignments": ["run={2026-06-21: 1}"]}, r"Unknown setting run\.2026-06-21\."),
+        (
+            {"assignments": ["run.workers=100000"]},
+            r"=100000 is not allowed: it must be a whole number from 1 to 10000 or",
+        ),
+        ({"assignments": ["run.batch_size=99999999"]}, "a whole number from 1 to 65536 or auto"),
+        (
+            {"assignments": ["run.unit_timeout_s=1e300"]},
+            "'1e300' is not allowed: it must be a number above 0 to 604800",
+        ),
+        ({"assignments": ["scene.max_nonfinite_share=true"]}, "=True is not allowed: it must be a number from 0 to 1"),
+        ({"assignments": ["scene.bands=[]"]}, r"a list \(a whole number from 1 to 65535 each\) or auto"),
+        ({"assignments": ["scene.nodata=abc"]}, r"scene\.nodata='abc' is not allowed: it must be a number or a list"),
+        ({"assignments": ["scene.bands=" + "[" * 5000]}, r"scene\.bands='\[.*nested more than 20 deep"),
+        ({"assignments": ["run.workers=[&a [1], *a]"]}, "aliases .* are not read; write the value"),
+        ({"assignments": ["run.workers=!!timestamp x"]}, "a tag does not fit its value"),
+        ({"assignments": ["run={workers: 1, workers: 2}"]}, "the key 'workers' stands there twice"),
+        ({"assignments": ["scene.bands=" + "9" * 5000]}, "a number in it has thousands of digits"),
+        ({"assignments": ["model=a\udcffb"]}, "is not a valid YAML value: "),
+        ({"flags": {**NEEDED, "output": "a\udcffb"}}, "output=.* is not allowed: it must be a name in UTF-8"),
+        ({"flags": {**NEEDED, "model": "a\0b"}}, "model=.* is not allowed: it must be a text without zero bytes"),
+        ({"assignments": ["scene.observed_at=2026"]}, "it must be a date such as 2026-06-21"),
         ({"assignments": ["run.memory_gib=.inf"]}, r"run\.memory_gib=inf is not allowed"),
         (
             {"assignments": ["output=gs://bucket/x"], "flags": {}},
@@ -61,6 +107,63 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
 def test_what_is_wrong_is_named(sources: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load(**sources)
+
+
+@pytest.mark.parametrize(
+    "name", [key for key, kinds in KINDS.items() if kinds & {"integer", "number"} and key != "scene.nodata"]
+)
+@pytest.mark.parametrize("value", ["9" * 40, "-1", "1.0e+300", ".nan"])
+def test_every_number_is_bounded(name: str, value: str) -> None:
+    with pytest.raises(
+        SettingsError, match=rf"Setting {name}=.* is not allowed: it must be .*number (from|above) .* to "
+    ):
+        load(assignments=[f"{name}={value}"])
+
+
+def test_one_sentence_for_one_setting() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(assignments=["tiling.patch_px=abc"])
+    assert str(caught.value) == (
+        "Setting tiling.patch_px='abc' is not allowed: it must be a whole number from 1 to 65536 or auto."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2026-06-21", datetime(2026, 6, 21, tzinfo=UTC)),
+        ("'2026-06-21'", datetime(2026, 6, 21, tzinfo=UTC)),
+        ("2026-06-21 10:30:00", datetime(2026, 6, 21, 10, 30, tzinfo=UTC)),
+        ("2026-06-21T10:30:00+02:00", datetime(2026, 6, 21, 8, 30, tzinfo=UTC)),
+        ("'2026-06-21T10:30:00'", datetime(2026, 6, 21, 10, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_date_is_midnight_in_utc_however_it_is_given(tmp_path: Path, given: str, expected: datetime) -> None:
+    (tmp_path / "s.yaml").write_text(f"scene: {{observed_at: {given}}}\n")
+    for settings in (
+        load(assignments=[f"scene.observed_at={given}"]),
+        load(environment={"GEOSEG_SCENE__OBSERVED_AT": given}),
+        load(file=tmp_path / "s.yaml"),
+        Settings(**NEEDED, scene={"observed_at": yaml.safe_load(given)}),
+    ):
+        assert settings.scene.observed_at == expected
+        assert settings.scene.observed_at.utcoffset() == timedelta(0)
+
+
+def test_settings_of_python_are_explained_too() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^Setting tiling\.patch_px='abc' is not allowed: it must be a whole number"
+    ):
+        Settings(**NEEDED, tiling={"patch_px": "abc"})
+    with pytest.raises(SettingsError, match="holds no settings"):
+        Settings.model_validate([])
+
+
+def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    levels = [f"l{n}: &l{n} {{{', '.join(f'<<: *l{n - 1}' for _ in range(9))}}}" for n in range(1, 9)]
+    (tmp_path / "s.yaml").write_text("\n".join(["l0: &l0 {a: 1}", *levels]))
+    with pytest.raises(SettingsError, match=r"s\.yaml is not valid YAML for settings: aliases .* are not read"):
+        load(file=tmp_path / "s.yaml")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +183,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_table_of_settings_is_the_schema() -> None:
     table = re.findall(r"^\| `([a-z0-9_.]+)` \|", (CONFIGS / "README.md").read_text(), re.MULTILINE)
-    sections = {key.rpartition(".")[0] for key in _keys(Settings)}
-    assert table == [key for key in _keys(Settings) if key not in sections]
+    sections = {key.rpartition(".")[0] for key in KINDS}
+    assert table == [key for key in KINDS if key not in sections]
 
 
 def test_the_example_holds_the_defaults() -> None:

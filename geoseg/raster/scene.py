@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Scene:
     dtypes: tuple[str, ...]
     """Data type of each band."""
     nodata: tuple[float | None, ...]
-    """Nodata value that each band declares, though its data type may be unable to hold it."""
+    """Nodata value of each band, as the file declares or the settings say; its data type may be unable to hold it."""
     descriptions: tuple[str | None, ...]
     """Name of each band, if it has one."""
     roles: tuple[str, ...]
@@ -90,6 +91,7 @@ def describe(
     assume_crs: str | None = None,
     allow_ungeoreferenced: bool = False,
     expand_palette: bool = False,
+    nodata: float | Sequence[float | None] | None = None,
     remote: bool = False,
     allow_private_hosts: bool = False,
 ) -> Scene:
@@ -101,6 +103,7 @@ def describe(
         assume_crs: CRS of a raster that names none, as WKT, PROJ string or ``EPSG:nnnn``; no effect on others.
         allow_ungeoreferenced: Take a raster without CRS or transform as it is, in pixels.
         expand_palette: Take a paletted band for the red, green and blue that its indices stand for.
+        nodata: Nodata value of all bands, or one for each band of the file, instead of what the file declares.
         remote: Allow scenes, and sources of VRTs, that are read over the network.
         allow_private_hosts: See `geoseg.raster.address.locate`.
 
@@ -117,7 +120,7 @@ def describe(
     name = safe_id(address.stem if scene_id is None else scene_id)
     try:
         with open_raster(address.name, driver=driver, remote=sources.remote) as dataset:
-            scene = _scene(dataset, address.name, name, sources, assume_crs, allow_ungeoreferenced)
+            scene = _scene(dataset, address.name, name, sources, assume_crs, allow_ungeoreferenced, nodata)
             if expand_palette and scene.roles == ("palette",):
                 return as_colours(scene, dataset.colormap(1))
             return scene
@@ -145,6 +148,7 @@ def _scene(
     sources: VrtSources,
     assume_crs: str | None,
     allow_ungeoreferenced: bool,
+    given_nodata: float | Sequence[float | None] | None,
 ) -> Scene:
     if dataset.subdatasets:
         listed = ", ".join(dataset.subdatasets)
@@ -161,6 +165,7 @@ def _scene(
         raise SceneError(
             f"{path} names a file of overviews elsewhere: {overviews}. Remove OVERVIEW_FILE from its tags."
         )
+    nodata = _nodata(dataset, path, given_nodata)
     files = tuple(dict.fromkeys([*dataset.files, *sources.files]))
     new = [file for file in files if file not in sources.versions]
     versions = {**sources.versions, **dict(zip(new, identify_all(new), strict=True))}
@@ -171,7 +176,7 @@ def _scene(
         grid=_grid(dataset, path, assume_crs, allow_ungeoreferenced),
         bands=dataset.count,
         dtypes=tuple(dataset.dtypes),
-        nodata=tuple(dataset.nodatavals),
+        nodata=nodata,
         descriptions=_descriptions(dataset),
         roles=tuple(role.name for role in dataset.colorinterp),
         scales=tuple(dataset.scales),
@@ -179,12 +184,28 @@ def _scene(
         one_bit=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") == "1",
         has_mask={"per_dataset"} <= {flag.name for flag in dataset.mask_flag_enums[0]} <= {"per_dataset", "nodata"},
         block_shape=dataset.shape if _is_one_strip(dataset) else tuple(dataset.block_shapes[0]),
-        absent_blocks=_absent_blocks(dataset),
+        absent_blocks=0 if nodata[0] is not None else _absent_blocks(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
         versions=tuple(versions[file] for file in files),
         remote=sources.remote,
     )
+
+
+def _nodata(
+    dataset: DatasetReader, path: str, given: float | Sequence[float | None] | None
+) -> tuple[float | None, ...]:
+    """Nodata value of each band: what is given, else what the file declares."""
+    if given is None:
+        return tuple(dataset.nodatavals)
+    if not isinstance(given, Sequence):
+        return (float(given),) * int(dataset.count)
+    if len(given) != dataset.count:
+        raise SceneError(
+            f"scene.nodata holds {len(given)} values, and {path} has {dataset.count} bands. Give one for each band of "
+            "the file (null where there is none), or a single number."
+        )
+    return tuple(given)
 
 
 def _grid(dataset: DatasetReader, path: str, assume_crs: str | None, allow_ungeoreferenced: bool) -> Grid:
@@ -278,7 +299,7 @@ def _absent_blocks(dataset: DatasetReader) -> int:
 
     Of more than `MAX_LOOKED_AT` tiles evenly spread ones are looked at, and the number of all is estimated.
     """
-    if not has_tile_index(dataset) or dataset.nodatavals[0] is not None:
+    if not has_tile_index(dataset):
         return 0
     rows, cols = (int(-(-size // side)) for size, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
     step = -(-rows * cols // MAX_LOOKED_AT)

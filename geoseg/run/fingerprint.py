@@ -21,7 +21,7 @@ ALGORITHM = 3
 WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
-        *("remote", "allow_private_hosts"),
+        *("remote", "allow_private_hosts", "nodata", "allow_empty"),
     }
 )
 """Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""

@@ -45,6 +45,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 assume_crs=settings.scene.assume_crs,
                 allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
                 expand_palette=settings.scene.expand_palette,
+                nodata=settings.scene.nodata,
                 remote=settings.scene.remote,
                 allow_private_hosts=settings.scene.allow_private_hosts,
             )

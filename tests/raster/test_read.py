@@ -11,10 +11,12 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.raster.bands import BandSelection, select_bands
+from geoseg.raster.bands import BandSelection, NodataRule, select_bands
 from geoseg.raster.read import read_window
 from geoseg.raster.scene import describe
+from tests.support.scenes import write_scene
 
 LAYOUTS: list[dict[str, Any]] = [
     {"tiled": True, "blockxsize": 16, "blockysize": 16, "interleave": "pixel", "compress": "deflate"},
@@ -114,3 +116,30 @@ def test_window_beyond_the_rim_is_a_mistake(rasters: dict[tuple[int, int, bool],
     scene = describe(rasters[0, 0, False])
     with pytest.raises(ValueError, match=r"rows 60:62, columns 0:4 reaches outside the scene, rows 0:61"):
         read_window(scene, BandSelection((1,)), Window(60, 0, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "rule", "expected"),
+    [
+        (None, None, "any", [True, True, True]),
+        (None, 7, "any", [False, False, True]),
+        (None, 7, "all", [False, True, True]),
+        (9, 7, "all", [False, True, True]),
+        (9, [None, 7], "any", [False, True, True]),
+        (9, None, "any", [True, True, False]),
+    ],
+)
+def test_given_nodata_takes_the_place_of_the_declared(
+    tmp_path: Path, declared: float | None, given: Any, rule: NodataRule, expected: list[bool]
+) -> None:
+    pixels = np.array([[[7, 7, 9]], [[7, 8, 9]]], np.uint8)
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=declared)
+    scene = describe(path, nodata=given)
+    _, valid = read_window(scene, BandSelection((1, 2), nodata_rule=rule), scene.grid.window)
+    assert valid.tolist() == [expected]
+
+
+def test_given_nodata_must_fit_the_bands_of_the_file(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(SceneError, match=r"scene\.nodata holds 3 values, and .*scene\.tif has 2 bands. Give one for"):
+        describe(path, nodata=[1, 2, None])

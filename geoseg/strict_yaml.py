@@ -1,0 +1,68 @@
+"""YAML of settings, read strictly: no aliases, no key twice, no deep nesting, one kind of error for all that is wrong.
+
+PyYAML alone recurses as deep as a text asks for, unfolds aliases into exponential sizes, lets the last of two equal
+keys win, and raises a dozen kinds of exceptions.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+MAX_DEPTH = 20
+MAX_CHARACTERS = 1 << 20
+_ALL_THAT_IT_RAISES = (
+    *(yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError),
+)
+"""Beside its own errors, what tags on values of another kind and dates such as 2026-02-30 lead to."""
+
+
+def read_yaml(text: str) -> Any:
+    """The value that a text stands for.
+
+    Raises:
+        ValueError: If it is no YAML that settings may have; says why and where.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it has {len(text):,} characters, and settings have at most {MAX_CHARACTERS:,}")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  a safe loader
+    except _ALL_THAT_IT_RAISES as error:
+        raise ValueError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        return f"{error.problem or error.context} ({place})"
+    reason = " ".join(str(error).split())
+    if "integer string conversion" in reason:
+        return "a number in it has thousands of digits"
+    return reason if isinstance(error, yaml.YAMLError | ValueError) else f"a tag does not fit its value ({reason})"
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not read; write the value", mark)
+        self._depth = getattr(self, "_depth", 0) + 1
+        if self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, f"it is nested more than {MAX_DEPTH} deep", mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice; keep one", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return found

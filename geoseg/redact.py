@@ -19,8 +19,10 @@ _BEARER = re.compile(r"\b((?:Bearer|Basic) )[\w+/=.~-]{8,}")
 def redact(text: str) -> str:
     """Replace credentials by ``***``: user and password of a URL, signatures and tokens of a query, bearer tokens.
 
-    What is left still names host and path, so that a person knows which file is meant. Redacting twice changes nothing.
+    What is left still names host and path, so that a person knows which file is meant. Bytes of file names that are not
+    UTF-8 are written as escapes, which any file and terminal takes. Redacting twice changes nothing.
     """
+    text = text.encode("utf-8", "backslashreplace").decode()
     text = _CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
     for pattern in (_QUERY, _ASSIGNMENT, _BEARER):
         text = pattern.sub(rf"\1{HIDDEN}", text)

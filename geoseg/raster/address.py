@@ -3,6 +3,8 @@
 GDAL itself would take much more: archives, memory, standard input, inline XML, web services, names inside names.
 """
 
+import errno
+import glob
 import ipaddress
 import os
 import re
@@ -66,7 +68,7 @@ def locate(
             f"{text} is neither a file that exists here nor a name that geoseg opens. Give a local file, a raster "
             "inside one (GTIFF_DIR:n:FILE, NITF_IM:n:FILE), or with --remote an https:// or s3:// URL."
         )
-    raise SceneError(f"{text} does not exist or cannot be reached from this machine. Check the path.")
+    raise SceneError(f"{text} {_why_not_there(text)}")
 
 
 def is_prefixed(path: str) -> bool:
@@ -84,8 +86,32 @@ def _is_there(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
+def _why_not_there(path: str) -> str:
+    """What keeps a path from being read, and what to do."""
+    try:
+        os.stat(path)  # noqa: PTH116  a path may begin with what pathlib would change
+    except ValueError:
+        return "holds a zero byte, which no path may. Check the path."
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return f"cannot be reached: {error.strerror}. Check the path, its links and the rights to its folders."
+    if not glob.has_magic(path):
+        return "does not exist or cannot be reached from this machine. Check the path."
+    found = sorted(glob.glob(path))  # noqa: PTH207  as above
+    shown = f", such as {found[0]}" if found else ""
+    count = f"{len(found)} file{'s' * (len(found) != 1)}" if found else "no file"
+    return (
+        f"does not exist: it is a pattern, which matches {count} here{shown}. Patterns are for the shell: give it "
+        "without quotes on the command line, or list the files under scenes: in a --config file."
+    )
+
+
 def _local(prefix: str, path: str, given: str) -> Address:
     absolute = Path(path).absolute()
+    try:
+        str(absolute).encode()
+    except UnicodeEncodeError:
+        raise SceneError(f"{given} has a name that is not UTF-8. Rename it.") from None
     if str(absolute).startswith("/vsi"):
         raise SceneError(f"{given} begins like a virtual file system of GDAL. Give the file by another path.")
     if not (absolute.is_file() or absolute.is_dir()):

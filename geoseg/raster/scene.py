@@ -14,10 +14,11 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
-from geoseg.raster.address import Address, locate
-from geoseg.raster.env import DRIVERS, gdal_env, open_raster
+from geoseg.raster.address import locate
+from geoseg.raster.env import gdal_env, open_raster
 from geoseg.raster.identity import identify_all
 from geoseg.raster.palette import as_colours
+from geoseg.raster.unreadable import check_readable, why_refused, why_unreadable
 from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -113,6 +114,10 @@ def describe(
         SettingsError: If ``assume_crs`` is no CRS.
     """
     address = locate(path, remote=remote, allow_private_hosts=allow_private_hosts)
+    try:
+        check_readable(address)
+    except OSError as error:
+        raise SceneError(why_refused(address, error)) from error
     sources = VrtSources((), address.remote)
     if address.file is not None and is_vrt(address.file):
         sources = check_vrt(address.file, remote=remote, allow_private_hosts=allow_private_hosts)
@@ -125,7 +130,9 @@ def describe(
                 return as_colours(scene, dataset.colormap(1))
             return scene
     except RasterioIOError as error:
-        raise SceneError(_why_unreadable(address, error)) from error
+        raise SceneError(why_unreadable(address, error)) from error
+    except OSError as error:
+        raise SceneError(why_refused(address, error)) from error
 
 
 def safe_id(name: str) -> str:
@@ -318,27 +325,3 @@ def _is_one_strip(dataset: DatasetReader) -> bool:
 
     rows_alone = dataset.height > _LONGEST_STRIP and dataset.block_shapes[0] == (1, dataset.width)
     return rows_alone and has_place(0) and not has_place(1) and not has_place(dataset.height - 1)
-
-
-def _why_unreadable(address: Address, error: RasterioIOError) -> str:
-    if address.file is None:
-        return (
-            f"{address.name} cannot be opened over the network: {error.__cause__ or error} Check the address and the "
-            "credentials; GDAL_HTTP_TIMEOUT and GDAL_HTTP_MAX_RETRY set how long to try."
-        )
-    path, file = address.name, Path(address.file)
-    if file.is_dir():
-        return f"{path} is a directory, not a raster. Give the files in it."
-    if not file.stat().st_size:
-        return f"{path} is empty (0 bytes). Fetch it again."
-    with file.open("rb") as stream:
-        start = stream.read(40)
-    hint = (
-        " It is a web page, perhaps of a login or an error."
-        if start.lstrip().lower().startswith((b"<html", b"<!doctype"))
-        else ""
-    )
-    return (
-        f"{path} cannot be opened as a raster: {error.__cause__ or error} It starts with {start!r}.{hint} "
-        f"Fetch it again, or convert it to GeoTIFF; geoseg reads {', '.join(DRIVERS)}."
-    )

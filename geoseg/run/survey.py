@@ -1,5 +1,6 @@
 """A look at every scene before anything is asked of a cluster."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from geoseg.model.plausible import warn_unscaled
 from geoseg.publish.crs import check_one_crs
 from geoseg.raster.bands import BandSelection, select_bands
 from geoseg.raster.scene import Scene, describe
+from geoseg.redact import redact
 from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
 from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.run.storage import open_storage
@@ -60,8 +62,8 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 names=bundle.bands,
             )
             warnings += check_scene(scene, selection, settings, bundle)
-        except SceneError as error:
-            failed.append((path, str(error)))
+        except (SceneError, OSError) as error:
+            failed.append((path, _why(path, error)))
             order.append(path)
             continue
         found.append((scene, selection))
@@ -69,7 +71,14 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     scenes = [scene for scene, _ in found]
     warnings += lost_masks(scenes)
     _check_names(scenes)
-    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(warnings), tuple(order))
+    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(map(redact, warnings)), tuple(order))
+
+
+def _why(path: str, error: SceneError | OSError) -> str:
+    if isinstance(error, SceneError):
+        return str(error)
+    file = "" if error.filename is None else f"{error.filename} cannot be read: "
+    return redact(f"{path}: {file}{error.strerror or error}. Check the file and the rights to it.")
 
 
 def check_output(survey: Survey) -> None:
@@ -103,8 +112,10 @@ def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
         return
     for scene in scenes:
         for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
-            folder = (Path(output) / prefix).resolve()
-            if any(Path(file).resolve().is_relative_to(folder) for file in scene.files):
+            folder = os.path.realpath(
+                Path(output) / prefix
+            )  # not Path.resolve, which raises where links go in a circle
+            if any(Path(os.path.realpath(file)).is_relative_to(folder) for file in scene.files):
                 raise SettingsError(
                     f"The output {output} would replace its own input {scene.path}. Give --output another directory."
                 )

@@ -1,5 +1,6 @@
 """Read what can be read of a damaged file, when a run was told to."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
-from geoseg.raster.read import DecodeError, read_window
+from geoseg.raster.losses import ABSENT, PIXELS
+from geoseg.raster.read import DecodeError, read_counted, read_window
 from geoseg.raster.scene import Scene
 
 
@@ -20,18 +22,25 @@ class PatchyPixels(NamedTuple):
     """False in the holes. Shape (H, W)."""
     holes: tuple[Window, ...]
     """Parts of internal tiles that cannot be decoded."""
+    losses: Counter[str]
+    """Why pixels of the part that was asked for are not valid, see `geoseg.raster.losses`."""
 
 
-def read_around_holes(scene: Scene, selection: BandSelection, window: Window) -> PatchyPixels:
+def read_around_holes(
+    scene: Scene, selection: BandSelection, window: Window, within: Window | None = None
+) -> PatchyPixels:
     """Read a window; what cannot be decoded fails the scene or, with ``on_read_error="nodata"``, is a hole.
 
-    Holes follow the file's internal tiles, so they do not depend on the window.
+    Holes follow the file's internal tiles, so they do not depend on the window. Losses are counted ``within`` a part of
+    the window, by default all of it.
 
     Raises:
         SceneError: If the file cannot be opened, or not be decoded and the selection wants that to be an error.
     """
+    within = within or window
     try:
-        return PatchyPixels(*read_window(scene, selection, window), ())
+        pixels, valid, losses = read_counted(scene, selection, window, within)
+        return PatchyPixels(pixels, valid, (), losses)
     except DecodeError:
         if selection.on_read_error == "fail":
             raise
@@ -47,7 +56,8 @@ def read_around_holes(scene: Scene, selection: BandSelection, window: Window) ->
     for part, some_pixels, some_valid in parts:
         at = part.slices(window)
         pixels[(slice(None), *at)], valid[at] = some_pixels, some_valid
-    return PatchyPixels(pixels, valid, tuple(holes))
+    absent = sum(lost.pixels for hole in holes if (lost := hole.intersect(within)) is not None)
+    return PatchyPixels(pixels, valid, tuple(holes), Counter({PIXELS: absent, ABSENT: absent}))
 
 
 def describe_holes(scene: Scene, holes: tuple[Window, ...]) -> tuple[str, ...]:

@@ -1,7 +1,10 @@
 """Read a window of a scene: its pixels as they are stored, and which of them are valid."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import rasterio.windows
@@ -13,8 +16,20 @@ from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.env import open_raster
+from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
 from geoseg.raster.palette import paint
 from geoseg.raster.scene import Scene
+
+
+class CountedPixels(NamedTuple):
+    """A window of a scene."""
+
+    pixels: NDArray[np.number]
+    """Shape (C, H, W)."""
+    valid: NDArray[np.bool_]
+    """Shape (H, W)."""
+    losses: Counter[str]
+    """Why pixels are not valid, see `geoseg.raster.losses`; empty where enough are."""
 
 
 class DecodeError(SceneError):
@@ -42,22 +57,33 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
         SceneError: If it is no longer the one that was described.
         ValueError: If the window reaches outside the scene.
     """
-    pixels, valid = read_declared(scene, selection, window)
+    return read_counted(scene, selection, window, window)[:2]
+
+
+def read_counted(scene: Scene, selection: BandSelection, window: Window, within: Window) -> CountedPixels:
+    """As `read_window`, and why pixels of a part of the window are not valid, if hardly any is."""
+    pixels, valid, losses = read_declared(scene, selection, window, within)
     if pixels.dtype.kind == "f":
+        at = within.slices(window)
+        declared = int(np.count_nonzero(valid[at]))
         for band in pixels:
             valid &= np.isfinite(band)
-    return pixels, valid
+        finite = int(np.count_nonzero(valid[at]))
+        if finite < COUNTED_BELOW * within.pixels:
+            # Of a window that was not counted before, nothing else voids much.
+            losses |= {PIXELS: within.pixels, DATA: losses[DATA] or within.pixels, NOT_FINITE: declared - finite}
+    return CountedPixels(pixels, valid, losses)
 
 
 def read_declared(
-    scene: Scene, selection: BandSelection, window: Window
-) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
-    """As `read_window`, but NaN and infinite values count as valid unless the file declares otherwise."""
+    scene: Scene, selection: BandSelection, window: Window, within: Window | None = None
+) -> CountedPixels:
+    """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
     with _open(scene) as dataset:
         try:
-            return _read(dataset, scene, selection, window)
+            return _read(dataset, scene, selection, window, within or window)
         except RasterioIOError as error:
             what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
             if scene.remote:  # what a server did not send is no hole
@@ -89,8 +115,8 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
 
 
 def _read(
-    dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window
-) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
+    dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window, within: Window
+) -> CountedPixels:
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     bands = selection.bands if scene.palette is None else (1,)
     types = {scene.dtypes[band - 1] for band in bands}
@@ -99,17 +125,29 @@ def _read(
         pixels = dataset.read(list(bands), window=part)
     else:
         pixels = np.stack([dataset.read(band, window=part).astype(np.result_type(*types)) for band in bands])
-    valid = ~_nodata(pixels, [usable_nodata(scene, band) for band in bands], selection.nodata_rule)
+    nodata = [usable_nodata(scene, band) for band in bands]
+    valid = ~_nodata(pixels, nodata, selection.nodata_rule)
+    masks = {}
     if selection.mask_band is not None:
-        valid &= dataset.read(selection.mask_band, window=part) != 0
+        masks[f"mask band {selection.mask_band}"] = dataset.read(selection.mask_band, window=part) != 0
     if scene.has_mask:
-        valid &= dataset.read_masks(bands[0], window=part) != 0
+        masks["mask"] = dataset.read_masks(bands[0], window=part) != 0
+    stored = pixels
     if scene.palette is not None:
-        colours, visible = paint(pixels[0], scene.palette)
-        pixels, valid = colours[[band - 1 for band in selection.bands]], valid & visible
+        colours, masks["mask of visible colours"] = paint(pixels[0], scene.palette)
+        pixels = colours[[band - 1 for band in selection.bands]]
+    for mask in masks.values():
+        valid &= mask
+    at = within.slices(window)
+    tests = {
+        f"band {band}": partial(_equals, values[at], value)
+        for band, values, value in zip(bands, stored, nodata, strict=True)
+        if value is not None
+    }
+    losses = count_losses(valid[at], tests, {name: mask[at] for name, mask in masks.items()})
     if selection.apply_scale and is_scaled(scene, selection.bands):
         pixels = _scale(pixels, scene, selection)
-    return pixels, valid
+    return CountedPixels(pixels, valid, losses)
 
 
 def _stored_bands(scene: Scene) -> int:

@@ -1,6 +1,8 @@
 """A look at a scene's values before any work: a few windows at full resolution, spread over the scene."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
+from geoseg.raster.losses import Losses, describe_losses, lost_by_rule
 from geoseg.raster.read import DecodeError, read_declared
 from geoseg.raster.scene import Scene
 
@@ -29,6 +32,8 @@ class Sample:
     """Pixels that were looked at and that the file does not declare invalid."""
     not_finite: int
     """Those of ``pixels`` where a band is NaN or infinite."""
+    losses: Losses = field(default_factory=dict)
+    """Why the others are not valid, as far as it was counted."""
 
 
 def take_sample(scene: Scene, selection: BandSelection) -> Sample:
@@ -38,9 +43,10 @@ def take_sample(scene: Scene, selection: BandSelection) -> Sample:
     again: each window would cost its whole timeout.
     """
     values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
+    losses: Counter[str] = Counter()
     for window in _windows(scene):
         try:
-            found, declared = read_declared(scene, selection, window)
+            found, declared, lost = read_declared(scene, selection, window)
         except DecodeError:
             continue
         except UnreachableError:
@@ -49,7 +55,8 @@ def take_sample(scene: Scene, selection: BandSelection) -> Sample:
         pixels += int(declared.sum())
         not_finite += int((declared & ~finite).sum())
         values.append(found[:, declared & finite])
-    return Sample(np.concatenate(values, axis=1), pixels, not_finite)
+        losses += lost
+    return Sample(np.concatenate(values, axis=1), pixels, not_finite, losses)
 
 
 def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_not_finite_share: float) -> list[str]:
@@ -68,6 +75,7 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
                 "FILE), or set scene.max_nonfinite_share higher."
             )
         told.append(f"{text}. They are treated as nodata.")
+    told += [f"{scene.path}: in a sample {text}." for text in _void(scene, selection, sample) if text]
     if sample.values.shape[1] < 2:
         return told
     for band, values in zip(selection.bands, sample.values, strict=True):
@@ -80,6 +88,15 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
                 f"{scene.path}: band {band} is saturated: {full:.0%} {looked_at} hold {high:g}, its largest value."
             )
     return told
+
+
+def _void(scene: Scene, selection: BandSelection, sample: Sample) -> Iterator[str]:
+    """Tell if hardly a pixel of a sample is valid, and why."""
+    if not sample.values.shape[1]:
+        if causes := describe_losses(scene, selection, sample.losses):
+            yield f"no pixel is valid: {causes}"
+    elif text := lost_by_rule(selection, sample.losses, sample.values.shape[1]):
+        yield f"{text}: {describe_losses(scene, selection, sample.losses)}"
 
 
 def _windows(scene: Scene) -> list[Window]:

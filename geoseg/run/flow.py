@@ -6,6 +6,7 @@ that an earlier run has done are passed over.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -79,7 +80,7 @@ class SceneFlow:
         cost, state = facts
         self._watch(self._plan, cost)
         if state == BLANK:
-            self._was_finished(block, attempt, Cost("finish"))
+            self._was_finished(block, attempt, Cost("finish", losses=cost.losses))
         elif state == TODO:
             self._chain(block, attempt, predict_block, (found,), self._was_predicted)
         else:
@@ -105,13 +106,17 @@ class SceneFlow:
         self._finish(block, cost)
 
     def _finish(self, block: Block, cost: Cost) -> None:
-        self._watch(self._plan, cost)
         scene, place = self._scene, (block.row, block.col)
+        scene.decided += 1
+        scene.valid_pixels += cost.valid_pixels
+        scene.losses.update(cost.losses)
+        if scene.is_decided and (warning := scene.check_validity()):
+            cost = replace(cost, notes=(*cost.notes, warning))
+        self._watch(self._plan, cost)
         scene.components += cost.components
         self._plan.polygons.check_count(scene.components, self._plan.scene.path)
         for waiting in scene.spill.arrive(place):
             self._add_spill(waiting)
-        scene.decided += 1
         if scene.is_decided:
             for part in RASTERS:
                 self._publish(part)

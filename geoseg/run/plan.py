@@ -52,6 +52,8 @@ class ScenePlan:
     """All that can change a byte of the results."""
     unit_timeout_s: float
     """Seconds a unit of work on a block may take."""
+    allow_empty: bool
+    """Publish the scene if none of its pixels is valid, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 block_bytes=_block_bytes(tiling.block_px, tiling.lattice, survey.bundle, scene, selection),
                 fingerprint=fingerprint,
                 unit_timeout_s=settings.run.unit_timeout_s,
+                allow_empty=settings.scene.allow_empty,
             )
         )
     return Plan(

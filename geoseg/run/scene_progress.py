@@ -1,10 +1,13 @@
 """Where a scene stands in a run: what is under way, what waits, how it ended."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from geoseg.errors import SceneError
 from geoseg.grid.tiling import Block
+from geoseg.raster.losses import describe_losses, lost_by_rule, remedies
 from geoseg.run.executor import Ref
 from geoseg.run.gate import AROUND, BEFORE, Gate, Place
 from geoseg.run.plan import ScenePlan
@@ -60,6 +63,10 @@ class SceneProgress:
     """Blocks that are through the present pass over the scene."""
     staged: list[Staged] = field(default_factory=list)
     """Parts of the results that await the others."""
+    valid_pixels: int = 0
+    """In finished blocks."""
+    losses: Counter[str] = field(default_factory=Counter)
+    """Why the others are not valid, as far as it was counted; see `geoseg.raster.losses`."""
     components: int = 0
     resumed: int = 0
     retries: int = 0
@@ -70,6 +77,25 @@ class SceneProgress:
     def is_decided(self) -> bool:
         """Tell whether all blocks are finished, and the rest is to publish them."""
         return self.decided == self.plan.tiling.count
+
+    def check_validity(self) -> str:
+        """Judge how many pixels of a scene whose blocks are all finished are valid.
+
+        Returns:
+            A warning, or nothing.
+
+        Raises:
+            SceneError: If none is, unless such scenes are asked for.
+        """
+        scene, selection = self.plan.scene, self.plan.selection
+        causes = describe_losses(scene, selection, self.losses)
+        if self.valid_pixels:
+            text = lost_by_rule(selection, self.losses, self.valid_pixels)
+            return f"{scene.path}: {text}: {causes}. Is that meant? If not, set scene.nodata_rule=all." if text else ""
+        text = f"{scene.path} has no valid pixel: {causes or 'no cause was counted'}."
+        if not self.plan.allow_empty:
+            raise SceneError(f"{text} Set {remedies(selection, self.losses)}.")
+        return f"{text} Its class map is empty."
 
     @classmethod
     def of(cls, number: int, plan: ScenePlan) -> "SceneProgress":

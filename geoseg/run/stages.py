@@ -5,7 +5,7 @@ finished block has to say to others lies in the store.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from geoseg.grid.blend import BlockScores, ClassMap, Spill, band_windows, finish
 from geoseg.grid.tiling import Block, valid_patches
 from geoseg.publish.pixel_area import add_areas, pixel_area
 from geoseg.raster.holes import describe_holes, read_around_holes
+from geoseg.raster.losses import ABSENT, PIXELS, Losses
 from geoseg.raster.sparse import has_data
 from geoseg.run import faults
 from geoseg.run.gate import BEFORE, blocks_at
@@ -51,6 +52,8 @@ class Cost:
     """Regions of one class in a finished block."""
     notes: tuple[str, ...] = ()
     """What the report should tell of it: pixels that could not be decoded, logits that are not finite."""
+    losses: Losses = field(default_factory=dict)
+    """Why pixels of a finished block are not valid, if hardly any is."""
 
 
 class Clock:
@@ -77,6 +80,8 @@ class BlockPixels:
     """True where the scene is valid, shape (H, W) of ``block.read``."""
     notes: tuple[str, ...] = ()
     """What the report should tell of the block."""
+    losses: Losses = field(default_factory=dict)
+    """Why pixels of the core are not valid, if hardly any is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Scored:
     spill: Spill
     notes: tuple[str, ...] = ()
     """What the report should tell of the block."""
+    losses: Losses = field(default_factory=dict)
+    """Why pixels of the core are not valid, if hardly any is."""
 
 
 TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
@@ -106,17 +113,18 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[Cost, str], BlockPi
     faults.hit("read", "start", block.name)
     clock = Clock("read")
     if not has_data(plan.scene, plan.selection, block.read):
-        return (_keep_blank(plan, block, clock), BLANK), None
-    pixels, valid, holes = read_around_holes(plan.scene, plan.selection, block.read)
+        losses = {PIXELS: block.core.pixels, ABSENT: block.core.pixels}
+        return (_keep_blank(plan, block, clock, losses), BLANK), None
+    pixels, valid, holes, losses = read_around_holes(plan.scene, plan.selection, block.read, block.core)
     core_valid = valid[block.core.slices(block.read)]
     notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
     found: tuple[str, BlockPixels | Scored]
     if valid_patches(plan.tiling.lattice, block, valid):
-        found = TODO, BlockPixels(pixels, valid, notes)
+        found = TODO, BlockPixels(pixels, valid, notes, losses)
     elif core_valid.any():
-        found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes)
+        found = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes, losses)
     else:
-        return (_keep_blank(plan, block, clock, notes), BLANK), None
+        return (_keep_blank(plan, block, clock, losses, notes), BLANK), None
     faults.hit("read", "end", block.name)
     return (clock.cost(bytes=pixels.nbytes + valid.nbytes), found[0]), found[1]
 
@@ -136,7 +144,7 @@ def predict_block(predictor: "Predictor", plan: ScenePlan, block: Block, read: B
         for reason, patch in zip(result.reasons, result.not_finite, strict=True)
     )
     cost = clock.cost(patches=result.patches, forward_s=result.forward_s)
-    return cost, Scored(result.scores, result.spill, (*read.notes, *notes))
+    return cost, Scored(result.scores, result.spill, (*read.notes, *notes), read.losses)
 
 
 def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
@@ -157,17 +165,18 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> Cost:
         "valid_pixels": int(np.count_nonzero(class_map.confidence)),
         "components": len(labels.components) if labels else 0,
         "notes": own.notes,
+        "losses": own.losses,
     }
     stored_bytes = plan.store.put_finished(block, class_map, own.spill, labels, facts)
     faults.hit("finish", "end", block.name)
     return clock.cost(bytes=stored_bytes, **facts)
 
 
-def _keep_blank(plan: ScenePlan, block: Block, clock: Clock, notes: tuple[str, ...] = ()) -> Cost:
+def _keep_blank(plan: ScenePlan, block: Block, clock: Clock, losses: Losses, notes: tuple[str, ...] = ()) -> Cost:
     """Finish a block without a valid pixel; no neighbour's spill can change that."""
-    plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes})
+    plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes, "losses": losses})
     faults.hit("read", "end", block.name)
-    return clock.cost(notes=notes)
+    return clock.cost(notes=notes, losses=losses)
 
 
 def resumed_cost(facts: Mapping[str, Any]) -> Cost:

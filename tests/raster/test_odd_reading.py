@@ -122,7 +122,7 @@ def test_row23_holes_are_the_tiles_that_cannot_be_decoded(
     path, data, hole = damaged
     scene = describe(path)
     selection = select_bands(scene, 2, on_read_error="nodata")
-    pixels, valid, holes = read_around_holes(scene, selection, window)
+    pixels, valid, holes, _ = read_around_holes(scene, selection, window)
     at = window.slices(scene.grid.window)
     np.testing.assert_array_equal(valid, ~hole[at])
     np.testing.assert_array_equal(pixels, np.where(hole[at], 0, data[(slice(None), *at)]))

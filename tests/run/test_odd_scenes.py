@@ -13,11 +13,13 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 
 import geoseg
+from geoseg.config import FAULT_VARIABLE
 from geoseg.run.report import Report
-from tests.support.bundles import identity_bundle
-from tests.support.scenes import read_band, run, write_scene
+from tests.support.bundles import identity_bundle, unet_bundle
+from tests.support.scenes import TRANSFORM, digests, read_band, run, write_scene
 
 IDS = np.random.default_rng(0).integers(0, 6, (1, 60, 50)).astype(np.uint8)
 
@@ -44,6 +46,115 @@ def test_a_date_is_the_midnight_of_its_day_in_utc(tmp_path: Path) -> None:
     assert publish(tmp_path, scene, scene={"observed_at": "2026-06-21"}).exit_code == 0
     found = gpd.read_parquet(tmp_path / "out/polygons")["observed_at"]
     assert set(found.dt.to_pydatetime()) == {datetime(2026, 6, 21, tzinfo=UTC)}
+
+
+def two_bands(path: Path, second: np.ndarray, **how: Any) -> Path:
+    return write_scene(path, np.stack([IDS[0] + 1, second]).astype(np.int16), **how)
+
+
+def masked(path: Path, mask: np.ndarray) -> Path:
+    write_scene(path, np.concatenate([IDS, IDS]))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    return path
+
+
+def sparse(path: Path) -> Path:
+    height, width = IDS.shape[1:]
+    with rasterio.open(
+        path, "w", driver="GTiff", count=2, height=height, width=width, dtype="uint8", crs="EPSG:32632", nodata=0,
+        transform=TRANSFORM, sparse_ok=True, tiled=True, blockxsize=16, blockysize=16,
+    ):  # fmt: skip
+        return path
+
+
+NOTHING, NAN = np.zeros(IDS.shape[1:], bool), np.full((2, *IDS.shape[1:]), np.nan, np.float32)
+VOID: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
+    "band": (
+        lambda path: two_bands(path, np.full(NOTHING.shape, -9999), nodata=-9999),
+        {},
+        (
+            "band 2 is nodata (-9999) in all 3,000 pixels. Set scene.nodata_rule=all if a pixel counts where some "
+            "bands hold data, or scene.bands without that band, or scene.allow_empty to publish an empty class map."
+        ),
+    ),
+    "all bands": (
+        lambda path: write_scene(path, np.full((2, *NOTHING.shape), -9999, np.int16), nodata=-9999),
+        {},
+        (
+            "all bands are nodata (-9999) in all 3,000 pixels. Set scene.nodata to the true value, if that is none, or "
+            "scene.allow_empty"
+        ),
+    ),
+    "mask band": (
+        lambda path: write_scene(path, np.stack([IDS[0], IDS[0], NOTHING]).astype(np.uint8)),
+        {"mask_band": 3},
+        "the mask band 3 is 0 in all 3,000 pixels. Set scene.mask_band to the right band, or scene.allow_empty",
+    ),
+    "mask": (lambda path: masked(path, NOTHING), {}, "the mask is 0 in all 3,000 pixels. Set scene.allow_empty"),
+    "NaN": (
+        lambda path: write_scene(path, NAN),
+        {"max_nonfinite_share": 1},
+        "a value is NaN or infinite in all 3,000 pixels. Set scene.allow_empty",
+    ),
+    "not stored": (
+        sparse,
+        {},
+        "nothing is stored or can be decoded in all 3,000 pixels. Set scene.allow_empty",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "scene", "words"), VOID.values(), ids=VOID)
+def test_a_scene_without_a_valid_pixel_fails_and_says_what_voids_it(
+    tmp_path: Path, make: Callable[[Path], Path], scene: dict[str, Any], words: str
+) -> None:
+    path, bundle = make(tmp_path / "void.tif"), unet_bundle(tmp_path / "bundle", bands=2)
+    good = write_scene(tmp_path / "good.tif", np.stack([IDS[0], IDS[0], IDS[0] + 1]))
+    given = {"scene": {"bands": [1, 2], **scene}, "tiling": {"block_px": 24}}
+    report = run([path, good], bundle, tmp_path / "out", **given)
+    assert [done["scene_id"] for done in report.done] == ["good"]
+    assert report.exit_code == 3
+    (failed,) = report.failed
+    assert failed["error"].startswith(f"{path} has no valid pixel: {words}")
+    assert digests(tmp_path / "out").keys().isdisjoint({"rasters/void/classes.tif"})
+    early = [text for text in report.warnings if text.startswith(f"{path}: in a sample no pixel is valid: ")]
+    assert bool(early) == ("NaN" not in words), "which has a warning of its own"
+
+
+def test_a_scene_that_loses_nearly_all_to_one_band_is_a_warning(tmp_path: Path) -> None:
+    second = np.full(NOTHING.shape, -9999)
+    second[5:9, 7:12] = 4  # 20 of 3,000 pixels
+    bundle = unet_bundle(tmp_path / "bundle", bands=2)
+    collar = np.stack([IDS[0] + 1] * 2).astype(np.int16)
+    collar[:, second != 4] = -9999
+    scenes = [
+        two_bands(tmp_path / "lossy.tif", second, nodata=-9999),
+        write_scene(tmp_path / "collar.tif", collar, nodata=-9999),
+    ]
+    report = run(scenes, bundle, tmp_path / "out", tiling={"block_px": 24})
+    assert report.exit_code == 0
+    told = [text for text in report.warnings if "pixels with data" in text and "sample" not in text]
+    assert told == [
+        (
+            f"{scenes[0]}: of 3,000 pixels with data 2,980 are lost, since scene.nodata_rule=any voids a pixel as soon "
+            "as one band is nodata: band 2 is nodata (-9999) in 2,980 of 3,000 pixels. Is that meant? If not, set "
+            "scene.nodata_rule=all."
+        )
+    ]
+
+
+def test_a_void_scene_that_was_stopped_half_way_is_judged_by_all_its_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = two_bands(tmp_path / "void.tif", np.full(NOTHING.shape, -9999), nodata=-9999)
+    bundle, given = unet_bundle(tmp_path / "bundle", bands=2), {"tiling": {"block_px": 24}}
+    monkeypatch.setenv(FAULT_VARIABLE, "read:start:r0001c0001:*:enospc")
+    assert run(path, bundle, tmp_path / "out", **given).exit_code == 3
+    monkeypatch.delenv(FAULT_VARIABLE)
+    report = run(path, bundle, tmp_path / "out", **given)
+    assert report.resumed_blocks
+    assert "band 2 is nodata (-9999) in all 3,000 pixels" in report.failed[0]["error"]
 
 
 AS_NOBODY = """

@@ -42,7 +42,11 @@ def test_scenes_of_any_size(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 def test_a_scene_without_valid_pixels_runs_no_patch_and_publishes_empty_results(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "void.tif", np.zeros((4, 70, 70), np.uint16), nodata=0)
-    report = run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", tiling={"block_px": 24})
+    asked = {"tiling": {"block_px": 24}, "scene": {"allow_empty": True}}
+    report = run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", **asked)
+    assert f"{scene} has no valid pixel: all bands are nodata (0) in all 4,900 pixels. Its class map is empty." in (
+        report.warnings
+    )
     assert (report.exit_code, report.patches, report.valid_pixels) == (0, 0, 0)
     assert (read_band(tmp_path / "out/rasters/void/classes.tif") == 255).all()
     assert (read_band(tmp_path / "out/rasters/void/confidence.tif") == 0).all()

@@ -301,7 +301,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. Give --config an existing YAML file.") from error
     except ValueError as error:  # not UTF-8 is one, too
-        raise SettingsError(f"{path} is not valid YAML for settings: {error}. Correct it; see configs/.") from error
+        raise SettingsError(f"{path} is not valid YAML: {error}. Correct it; see configs/.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

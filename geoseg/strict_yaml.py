@@ -26,7 +26,7 @@ def read_yaml(text: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, and settings have at most {MAX_CHARACTERS:,}")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506  a safe loader
+        return _Loader(text).get_single_data()
     except _ALL_THAT_IT_RAISES as error:
         raise ValueError(_reason(error)) from error
 

@@ -162,7 +162,7 @@ def test_settings_of_python_are_explained_too() -> None:
 def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
     levels = [f"l{n}: &l{n} {{{', '.join(f'<<: *l{n - 1}' for _ in range(9))}}}" for n in range(1, 9)]
     (tmp_path / "s.yaml").write_text("\n".join(["l0: &l0 {a: 1}", *levels]))
-    with pytest.raises(SettingsError, match=r"s\.yaml is not valid YAML for settings: aliases .* are not read"):
+    with pytest.raises(SettingsError, match=r"s\.yaml is not valid YAML: aliases .* are not read"):
         load(file=tmp_path / "s.yaml")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
-from geoseg.raster.bands import BandSelection
+from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.losses import Losses, describe_losses, lost_by_rule
 from geoseg.raster.read import DecodeError, read_declared
@@ -57,6 +57,22 @@ def take_sample(scene: Scene, selection: BandSelection) -> Sample:
         values.append(found[:, declared & finite])
         losses += lost
     return Sample(np.concatenate(values, axis=1), pixels, not_finite, losses)
+
+
+def without_nodata(scene: Scene, selection: BandSelection, sample: Sample) -> NDArray[np.number]:
+    """Values of pixels of which no band is nodata, shape (C, N): with ``nodata_rule=all`` valid pixels hold some."""
+    known = np.ones(sample.values.shape[1], np.bool_)
+    scaled = selection.apply_scale and is_scaled(scene, selection.bands)
+    for band, values in zip(selection.bands, sample.values, strict=True):
+        nodata = usable_nodata(scene, band)
+        if nodata is None or scene.palette is not None:
+            continue
+        held = np.asarray(nodata).astype(scene.dtypes[band - 1]).astype(np.float64)
+        if scaled:
+            held = held * scene.scales[band - 1] + scene.offsets[band - 1]
+        known &= values != held.astype(values.dtype)
+    found: NDArray[np.number] = sample.values[:, known]
+    return found
 
 
 def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_not_finite_share: float) -> list[str]:

@@ -15,8 +15,9 @@ from geoseg.publish.longitude import western_longitude
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.polygons import NATIVE, published_crs
 from geoseg.raster.bands import BandSelection, describe_warnings
+from geoseg.raster.collar import collar_warnings
 from geoseg.raster.layout import check_layout
-from geoseg.raster.sample import sample_warnings, take_sample
+from geoseg.raster.sample import sample_warnings, take_sample, without_nodata
 from geoseg.raster.scene import Scene
 
 MAX_PIXEL_RATIO = 2.0
@@ -57,9 +58,11 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     wanted = settings.scene
     told = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
     told += _band_warnings(scene, selection, bundle, strict=wanted.strict_bands)
+    told += collar_warnings(scene, selection)
     sample = take_sample(scene, selection)
     told += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
-    told += [f"{scene.path}: {text}" for text in judge_values(sample.values, bundle.bands, bundle.file.scaling)]
+    known = without_nodata(scene, selection, sample)
+    told += [f"{scene.path}: {text}" for text in judge_values(known, bundle.bands, bundle.file.scaling)]
     if scene.grid.crs:
         try:
             told += _place_warnings(scene, bundle, settings.polygons.crs)

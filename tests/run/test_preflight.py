@@ -28,7 +28,8 @@ def told(path: Path, tmp_path: Path, polygons: dict[str, Any] | None = None, **s
     given = {"scenes": [str(path)], "model": str(bundle.path), "output": "out", "scene": scene}
     settings = Settings.model_validate({**given, "polygons": polygons or {}})
     described = describe(path)
-    return check_scene(described, select_bands(described, 4), settings, bundle)
+    selection = select_bands(described, 4, nodata_rule=settings.scene.nodata_rule)
+    return check_scene(described, selection, settings, bundle)
 
 
 def scene_of(tmp_path: Path, names: list[str | None] | None = None, **how: Any) -> Path:
@@ -114,6 +115,16 @@ def test_row32_another_unit_is_told_before_any_work(tmp_path: Path) -> None:
     found = told(write_scene(tmp_path / "scene.tif", reflectance, nodata=0), tmp_path)
     assert len(found) == 4
     assert "values of band red" in found[0]
+
+
+def test_row32_declared_nodata_is_no_other_unit(tmp_path: Path) -> None:
+    pixels = textured(60, 60).astype(np.int16)
+    pixels[1, :, :50] = -32768  # valid pixels all the same, as other bands hold data
+    path = write_scene(tmp_path / "scene.tif", pixels, nodata=-32768)
+    assert told(path, tmp_path, nodata_rule="all") == []
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = None
+    assert any("values of band green (mostly -32768 to" in text for text in told(path, tmp_path, nodata_rule="all"))
 
 
 def test_row40_and_42_areas_are_right_where_those_of_the_crs_are_not(tmp_path: Path) -> None:

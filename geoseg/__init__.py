@@ -27,3 +27,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module  # noqa: PLC0415
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What completion shows: the public names, none of which is imported yet."""
+    return sorted([*__all__, "__version__"])

@@ -7,23 +7,24 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from geoseg import __version__
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted
 from geoseg.run.report import Report
 
 app = typer.Typer(
-    help="Turn large GeoTIFFs into land-use polygons on a Ray cluster, without a seam, a gap or a lost pixel.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-HECTARES_BELOW_M2 = 1e7
+HECTARES_BELOW_M2, METRES_BELOW_M2 = 1e7, 1e4
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -40,6 +41,21 @@ TrustOption = Annotated[
 ]
 RemoteOption = Annotated[bool | None, typer.Option("--remote", help="Accept https:// and s3:// as scenes.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"geoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Turn large GeoTIFFs into land-use polygons on a Ray cluster, without a seam, a gap or a lost pixel."""
 
 
 @app.command("segment")
@@ -84,7 +100,7 @@ def clean_command(
     from geoseg.run.clean import clean  # noqa: PLC0415
 
     found = clean(output)
-    out.print(f"{found.files:,} files, {found.bytes / 2**20:,.1f} MiB removed")
+    out.print(f"{_count(found.files, 'file')}, {found.bytes / 2**20:,.1f} MiB removed")
     for scene in found.scenes:
         out.print(f"{escape(scene)}: the next run does it from the start, unless it is published")
 
@@ -132,7 +148,7 @@ def polygonize_command(
         values=None if values is None else parse_values(values),
         overwrite=overwrite,
     )
-    out.print(f"{count:,} polygons in {escape(str(output))}")
+    out.print(f"{_count(count, 'polygon')} in {escape(str(output))}")
 
 
 @app.command("demo")
@@ -188,34 +204,46 @@ def print_report(report: Report, output: str) -> None:
     for word, scenes in (("done", report.done), ("up to date", report.up_to_date)):
         for scene in scenes:
             facts = (
-                f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2"
+                f"{_count(scene['polygons'], 'polygon')}, {_area(scene['area_m2'])}"
                 if scene["polygons_path"]
                 else "rasters"
             )
             if scene.get("resumed_blocks"):
-                facts += f"; {scene['resumed_blocks']} of {scene['blocks']} blocks were done by an earlier run"
+                facts += f"; {scene['resumed_blocks']} of {_count(scene['blocks'], 'block')} done by an earlier run"
             out.print(f"[green]{word}[/green] {escape(scene['scene_id'])}: {facts}")
     for scene in report.failed:
         err.print(f"[red]failed[/red] {escape(scene['error'])}")
     saved = "no report could be written" if report.url is None else f"report: {report.url}"
     out.print(f"{report.summary}; {escape(saved)}")
     if report.retries:
-        out.print(f"{report.retries} units of work were lost and done again.")
+        out.print(f"{_count(report.retries, 'unit')} of work lost and done again.")
     if report.done:
         speed = f"{report.seconds:.1f} s, {report.rates}"
-        out.print(f"{report.patches:,} patches through the model, {speed}; results in {escape(output)}")
+        patches = _count(report.patches, "patch", "patches")
+        out.print(f"{patches} through the model, {speed}; results in {escape(output)}")
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _area(area_m2: float) -> str:
+    if area_m2 < METRES_BELOW_M2:
+        return f"{area_m2:,.0f} m2" if area_m2 >= 1 else f"{area_m2:.2g} m2"
     return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= HECTARES_BELOW_M2 else f"{area_m2 / 1e4:,.2f} ha"
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table as wide as it is: in a narrow terminal or a pipe columns would be cut."""
+    needed = Measurement.get(out, out.options.update(width=10_000), table).maximum
+    Console(width=max(needed, out.width), highlight=False, soft_wrap=True).print(table)
 
 
 def _print_forecast(settings: Settings) -> None:
     from geoseg.run.forecast import forecast  # noqa: PLC0415
 
     found = forecast(settings)
-    table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", box=None)
-    table.add_column("scene", overflow="fold")
+    table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)
     for scene in found.scenes:
         table.add_row(
             f"{scene.height} x {scene.width}",
@@ -227,7 +255,7 @@ def _print_forecast(settings: Settings) -> None:
             f"about {max(1, round(scene.seconds / 60))} min",
             scene.scene_id,
         )
-    out.print(table)
+    _print_whole(table)
     out.print(f"Workers on {found.device}: {found.workers}; times are those of a common U-Net. Nothing was written.")
     for warning in found.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.bundles import unet_bundle
+import geoseg as package
+from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.cli import CommandLine
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, textured, write_scene
@@ -32,7 +35,7 @@ def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: lis
     assert "done good: " in printed.out
     assert "1 scene: 1 published; report: " in printed.out
     assert re.search(
-        r"\d+ patches through the model, [\d.]+ s, [\d.]+ Mpx/s, [\d,]+ km2/h, network busy \d+%; ", printed.out
+        r"\d+ patches through the model, [\d.]+ s, [\d.]+ Mpx/s, [\d.,]+ km2/h, network busy \d+%; ", printed.out
     )
     report = next((tmp_path / "out/runs").iterdir()) / "report.json"
     assert f"report: {report}\n" in printed.out
@@ -184,3 +187,51 @@ def test_models_can_be_shown_and_checked(geoseg: CommandLine, tmp_path: Path) ->
     assert geoseg("models", "check", bundle).code == 0
     (bundle / "weights.safetensors").write_bytes(b"")
     assert geoseg("models", "check", bundle).code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([word] for word in ("segment", "clean", "validate", "polygonize", "demo", "models")), ["models", "show"]],
+)
+def test_every_command_has_help_under_two_names(geoseg: CommandLine, words: list[str]) -> None:
+    short, long = geoseg(*words, "-h"), geoseg(*words, "--help")
+    assert (short.code, short.out) == (0, long.out)
+    assert "Usage: " in short.out
+
+
+def test_the_version_and_completion_can_be_asked_for(geoseg: CommandLine) -> None:
+    printed = geoseg("--version")
+    assert (printed.code, printed.out) == (0, f"geoseg {package.__version__}\n")
+    assert "--install-completion" in geoseg("-h").out
+
+
+def test_public_names_are_listed_and_exist() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-c", "import geoseg, sys; print(*dir(geoseg), 'torch' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert listed == ["Settings", "__version__", "load_settings", "polygonize", "read_polygons", "segment", "False"]
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_one_is_singular_and_small_areas_have_small_units(geoseg: CommandLine, tmp_path: Path) -> None:
+    bundle = identity_bundle(tmp_path / "bundle")
+    for name, side, area in (("acre", 20, "4.00 ha"), ("yard", 3, "900 m2")):
+        scene = write_scene(tmp_path / f"{name}.tif", np.ones((1, side, side), np.uint8))
+        printed = geoseg("segment", scene, "--model", bundle, "--output", tmp_path / "out", "--address", "inline")
+        assert f"done {name}: 1 polygon, {area}\n" in printed.out
+        assert "\n1 patch through the model, " in printed.out
+    classes = tmp_path / "out/rasters/yard/classes.tif"
+    assert geoseg("polygonize", classes, "--output", tmp_path / "p.parquet").out.startswith("1 polygon in ")
+
+
+def test_a_table_is_not_cut_at_80_columns(
+    geoseg: CommandLine, good: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    scene = write_scene(tmp_path / f"{'long name ' * 9}.tif", textured(70, 90), nodata=0)
+    printed = geoseg("segment", scene, *good[1:], "--dry-run")
+    (row,) = [line for line in printed.out.splitlines() if "70 x 90" in line]
+    assert row.rstrip().endswith(f" {'long name ' * 9}".rstrip())
+    assert "1 2 3 4" in row
+    assert "about 1 min" in row

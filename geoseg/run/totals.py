@@ -10,6 +10,8 @@ from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Cost
 
 M2_OF_KM2 = 1e6
+SLOW_KM2_PER_H = 10
+"""Below this a rate is shown with two digits, so that none is 0."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,9 @@ class Rates:
     def __str__(self) -> str:
         facts = [f"{self.px_per_s / 1e6:.2f} Mpx/s"]
         if self.km2_per_h is not None:
-            facts.append(f"{self.km2_per_h:,.0f} km2/h")
+            facts.append(
+                f"{self.km2_per_h:,.0f} km2/h" if self.km2_per_h >= SLOW_KM2_PER_H else f"{self.km2_per_h:.2g} km2/h"
+            )
         if self.device_share is not None:
             facts.append(f"network busy {self.device_share:.0%}")
         if self.cost_per_1000_km2 is not None:

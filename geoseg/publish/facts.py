@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.publish.measure import AREA_METHOD_KEY
+from geoseg.vector.simplify import MAX_TOLERANCE_PX
 
 SIMPLIFY_KEY = "geoseg:simplify_px"
 """Key of a file's metadata: see `geoseg.vector.simplify.simplify_arcs`."""
@@ -32,7 +33,13 @@ def stamp(
     not_dissolved: tuple[int, ...] = (),
 ) -> pa.Table:
     """Write into a table's metadata how its polygons were made; a minimum area of 0 or 1 is none, and stands as 1."""
-    facts = {SIMPLIFY_KEY: f"{simplify_px:g}", MIN_AREA_KEY: str(max(1, min_area_px)), CUT_KEY: str(cut_px)}
+    short = f"{simplify_px:g}"
+    facts = {
+        # Metres in pixels have many digits, and all of them count when the polygons are made again.
+        SIMPLIFY_KEY: short if float(short) == simplify_px else repr(float(simplify_px)),
+        MIN_AREA_KEY: str(max(1, min_area_px)),
+        CUT_KEY: str(cut_px),
+    }
     if classes is not None:
         facts[CLASSES_KEY] = json.dumps(classes)
     if not_dissolved:
@@ -47,6 +54,10 @@ class Facts:
 
     area_method: str
     """``planar`` or ``geodesic``; empty if the file does not say."""
+    simplify_px: float
+    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    cut_px: int
+    """Period of the cut lattice, and of the cells that order the rows."""
     min_area_px: int
     """1 if no minimum area was applied."""
     classes: tuple[int, ...] | None
@@ -63,10 +74,19 @@ def read_facts(part: Path) -> Facts:
     """
     metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
     classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)
-    min_area_px = int(metadata.get(MIN_AREA_KEY, "1"))
-    if min_area_px < 1:
-        raise ValueError(f"{MIN_AREA_KEY}={min_area_px} is not above 0")
-    return Facts(metadata.get(AREA_METHOD_KEY, ""), min_area_px, classes, not_dissolved or ())
+    simplify_px = float(metadata.get(SIMPLIFY_KEY, "nan"))
+    if not 0 <= simplify_px <= MAX_TOLERANCE_PX:
+        raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_TOLERANCE_PX:g}")
+    min_area_px, cut_px = (_positive(metadata, key) for key in (MIN_AREA_KEY, CUT_KEY))
+    method = metadata.get(AREA_METHOD_KEY, "")
+    return Facts(method, simplify_px, cut_px, min_area_px, classes, not_dissolved or ())
+
+
+def _positive(metadata: Mapping[str, str], key: str) -> int:
+    number = int(metadata.get(key, "0"))
+    if number < 1:
+        raise ValueError(f"{key}={number} is not above 0")
+    return number
 
 
 def _class_ids(metadata: Mapping[str, str], key: str) -> tuple[int, ...] | None:

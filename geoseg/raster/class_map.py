@@ -1,6 +1,6 @@
 """Read a published class map in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +11,19 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import SceneError
-from geoseg.grid.window import Grid
+from geoseg.grid.window import Grid, Window
 from geoseg.raster.env import open_raster
 
 STRIP_PIXELS = 1 << 23
 """Pixels of a strip at most, unless a row holds more."""
 STRIP_ROWS = 512
 """Rows of an internal tile, which are read together: less would decode tiles again and again."""
+
+ReadBand = Callable[[Window], NDArray[np.uint8]]
+"""Reads a window of a raster, shape of the window."""
+
+NAME_TAG = "CLASS_"
+"""Start of the tags that hold the names of classes; their ids follow."""
 
 
 def class_map_grid(path: Path) -> Grid:
@@ -29,6 +35,32 @@ def class_map_grid(path: Path) -> Grid:
     with _open(path) as dataset:
         crs = dataset.crs.to_wkt() if dataset.crs else ""
         return Grid(dataset.height, dataset.width, tuple(dataset.transform)[:6], crs)
+
+
+def class_map_names(path: Path) -> tuple[str, ...]:
+    """Names of the classes 0, 1, 2, ... as the tags of a class map tell them.
+
+    Raises:
+        SceneError: If the file cannot be read or ids are missing.
+    """
+    with _open(path) as dataset:
+        found = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
+    names = {int(number): name for number, name in found.items() if number.isdecimal()}
+    if not names or sorted(names) != list(range(len(found))):
+        raise SceneError(f"{path} has the tags {sorted(found)} for names of classes, not {NAME_TAG}0, {NAME_TAG}1, ...")
+    return tuple(names[number] for number in range(len(names)))
+
+
+@contextmanager
+def open_band(path: Path) -> Iterator[ReadBand]:
+    """Open a class map or a confidence to read windows of it; errors as of `class_map_grid`, also while it is read."""
+    with _open(path) as dataset:
+
+        def read(window: Window) -> NDArray[np.uint8]:
+            place = RasterioWindow(window.col, window.row, window.width, window.height)
+            return np.asarray(dataset.read(1, window=place))
+
+        yield read
 
 
 def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -95,7 +95,7 @@ def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> None:
     plan.store.require_lock()
     _check_unchanged(plan)
     files: dict[str, Mapping[str, Any]] = {}
-    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0}
+    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0, "model": plan.model}
     for part in parts:
         files |= part.files
         results |= part.results

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.legend import NODATA_CLASS
-from geoseg.raster.class_map import class_map_strips
+from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
+from geoseg.grid.window import Grid, Window
+from geoseg.publish.pixel_area import PixelArea
+from geoseg.raster.class_map import STRIP_ROWS, class_map_strips, open_band
 from geoseg.verify.coverage import Outline
 from geoseg.verify.scan import Scan
 
@@ -19,6 +21,8 @@ class Audit:
 
     histogram: NDArray[np.int64]
     """Number of pixels of each class id, shape (256,)."""
+    area_m2: NDArray[np.float64]
+    """Area on the ground of the pixels of each class id, shape (256,); 0 for nodata."""
     faults: int
     """Sides of pixels where polygons end, or do not end, other than the class map's valid pixels."""
     first_fault: tuple[int, int]
@@ -34,7 +38,7 @@ class Audit:
 
 def audit(
     path: Path,
-    width: int,
+    area: PixelArea,
     polygons: Scan,
     outline: Outline | None,
     *,
@@ -45,7 +49,7 @@ def audit(
 
     Args:
         path: The class map.
-        width: Its columns.
+        area: Areas of its pixels.
         polygons: The polygons.
         outline: Their outline; None compares no boundaries.
         any_class: The class map is older than a minimum area: a first pixel must be valid, its class may be another.
@@ -56,12 +60,16 @@ def audit(
     """
     order = np.argsort(polygons.polygon_id, kind="stable")
     ids, class_id = polygons.polygon_id[order], polygons.class_id[order]
-    right = np.zeros(len(ids), bool)
-    histogram = np.zeros(256, np.int64)
+    right, width = np.zeros(len(ids), bool), area.grid.width
+    histogram, area_units = np.zeros(256, np.int64), np.zeros(256)
     faults, first_fault = 0, (-1, -1)
     above = np.full(width, NODATA_CLASS, np.uint8)
     for first_row, classes in _closed(path, width):
         histogram += np.bincount(classes.ravel(), minlength=256)
+        if area.method != "planar" and first_row < area.grid.height:
+            units = area.units(Window(first_row, 0, *classes.shape))
+            # As floats, but whole numbers below 2**53, so that the sums are exact.
+            area_units += np.bincount(classes.ravel(), units.ravel(), 256)
         start, stop = np.searchsorted(ids, (first_row * width, (first_row + len(classes)) * width))
         place = ids[start:stop] - first_row * width
         cut = np.isin(class_id[start:stop], not_dissolved)
@@ -73,7 +81,38 @@ def audit(
             faults += len(found)
         above = classes[-1]
     histogram[NODATA_CLASS] -= width
-    return Audit(histogram, faults, first_fault, ids[~right])
+    if area.method == "planar":
+        area_units += histogram
+    area_m2 = area_units * area.unit_m2
+    area_m2[NODATA_CLASS] = 0
+    return Audit(histogram, area_m2, faults, first_fault, ids[~right])
+
+
+def find_doubtful(classes: Path, confidence: Path, grid: Grid) -> tuple[int, tuple[int, int]]:
+    """Find pixels that have a class and no confidence, or a confidence and no class.
+
+    Args:
+        classes: A class map.
+        confidence: Its confidence.
+        grid: The frame of both.
+
+    Returns:
+        Their number; row and column of the first, (-1, -1) if there is none.
+
+    Raises:
+        SceneError: If a raster cannot be read.
+    """
+    count, first = 0, (-1, -1)
+    with open_band(classes) as read_classes, open_band(confidence) as read_confidence:
+        for row in range(0, grid.height, STRIP_ROWS):
+            strip = Window(row, 0, min(STRIP_ROWS, grid.height - row), grid.width)
+            doubtful = (read_classes(strip) == NODATA_CLASS) != (read_confidence(strip) == NODATA_CONFIDENCE)
+            found = int(np.count_nonzero(doubtful))
+            if found and not count:
+                down, across = np.unravel_index(doubtful.argmax(), doubtful.shape)
+                first = row + int(down), int(across)
+            count += found
+    return count, first
 
 
 def _closed(path: Path, width: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -6,13 +6,14 @@ from math import fsum
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from geoseg.verify.coverage import Edges, cancel, polygon_edges
 
-COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry")
+COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry", "bbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,12 @@ class Scan:
     """Sum of the column for each class, shape (256,)."""
     area: float
     """Sum of the geometries' areas, in squared units of their CRS."""
-    area_m2: float
-    """Sum of the column."""
+    area_m2: NDArray[np.float64]
+    """Sum of the column for each class, shape (256,)."""
     bad_rings: tuple[str, ...]
     """What is wrong with geometries: file, polygon_id, reason."""
+    bad_boxes: tuple[str, ...]
+    """Boxes that are not those of the geometry: file, polygon_id."""
     lone_edges: Edges
     """Edges without a partner in the opposite direction."""
 
@@ -45,22 +48,25 @@ def scan(parts: Sequence[Path]) -> Scan:
         parts: GeoParquet files with the columns of `geoseg.publish.polygons.POLYGON_SCHEMA`.
     """
     ids, classes = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
-    areas, areas_m2 = [0.0], [0.0]
+    areas, areas_m2 = [0.0], np.zeros(256)
     pixels = np.zeros(256, np.int64)
     bad: list[str] = []
+    boxes: list[str] = []
     lone = [np.empty((0, 4))]
     for part in parts:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=list(COLUMNS))
-                polygon_id, class_id, area_m2, count, wkb = (table[name].to_numpy() for name in COLUMNS)
+                polygon_id, class_id, area_m2, count, wkb = (table[name].to_numpy() for name in COLUMNS[:-1])
                 geometry = shapely.from_wkb(wkb, on_invalid="ignore")
                 bad += [f"{part}: polygon_id {polygon_id[i]}: {why}" for i, why in _bad_rings(geometry)]
                 ids.append(polygon_id)
                 classes.append(class_id)
                 np.add.at(pixels, class_id, count)
                 areas.append(fsum(shapely.area(geometry[shapely.is_geometry(geometry)])))
-                areas_m2.append(fsum(area_m2))
+                areas_m2 += np.bincount(class_id, area_m2, 256)
+                wrong = _bad_boxes(table["bbox"].combine_chunks(), geometry)
+                boxes += [f"{part}: polygon_id {polygon_id[i]}" for i in wrong]
                 polygons = geometry[shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON]
                 lone.append(cancel(polygon_edges(polygons)))
                 # Not each time: what waits beside nodata would be sorted again for every row group.
@@ -71,8 +77,9 @@ def scan(parts: Sequence[Path]) -> Scan:
         np.concatenate(classes),
         pixels,
         fsum(areas),
-        fsum(areas_m2),
+        areas_m2,
         tuple(bad),
+        tuple(boxes),
         cancel(np.concatenate(lone)),
     )
 
@@ -86,3 +93,10 @@ def _bad_rings(geometry: NDArray[np.object_]) -> list[tuple[int, str]]:
     reasons = [(~polygon, "is no polygon"), (empty, "is empty"), (clockwise, "has a clockwise shell")]
     found = [(int(i), why) for mask, why in reasons for i in np.flatnonzero(mask)]
     return found + [(int(i), shapely.is_valid_reason(geometry[i])) for i in np.flatnonzero(invalid)]
+
+
+def _bad_boxes(boxes: pa.StructArray, geometry: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Index of each box that is not the one of its geometry; what is no geometry has none."""
+    found = np.stack([field.to_numpy() for field in boxes.flatten()], axis=-1)
+    judged = shapely.is_geometry(geometry) & ~shapely.is_empty(geometry)
+    return np.flatnonzero(judged & (found != shapely.bounds(geometry)).any(axis=1))

@@ -1,120 +1,230 @@
-"""Certify what a run published: read it back and compare the polygons with the class map."""
+"""Certify what runs published: read it back, scene by scene, and compare each part with all others.
+
+Three kinds of checks. *Files*: all that manifests and reports promise is there, with the size and sha256 it had when it
+was published. *Independent*: rules that know nothing of the engine (`geoseg.verify.independent`). *Recomputed*: the
+polygons are made once more from class map and confidence, and all values of all rows are compared
+(`geoseg.verify.rows`). What none but the first kind can see is a pixel that changes no row, such as one of a speck that
+a minimum area takes away, or one of a million in a polygon's mean confidence.
+"""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geoseg.errors import SceneError, SettingsError
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
 from geoseg.publish.facts import Facts, read_facts
-from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY, file_crs
-from geoseg.publish.pixel_area import pixel_area
+from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
 from geoseg.publish.polygons import POLYGON_SCHEMA
-from geoseg.raster.class_map import class_map_grid
-from geoseg.verify.audit import Audit, audit
-from geoseg.verify.coverage import Outline
-from geoseg.verify.scan import Scan, scan
-
-AREA_TOLERANCE = 1e-9
-"""Of a sum of areas, relative to what it should be."""
+from geoseg.raster.class_map import class_map_grid, class_map_names
+from geoseg.run.commit import Manifest, polygons_prefix, rasters_prefix
+from geoseg.run.local import LocalStorage
+from geoseg.run.store import WORK
+from geoseg.verify.audit import find_doubtful
+from geoseg.verify.check import Check, Finding, not_compared
+from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons
+from geoseg.verify.published import (
+    Promise,
+    check_digests,
+    manifest_key,
+    published_scenes,
+    read_promises,
+    sound_manifest,
+)
+from geoseg.verify.rows import check_rows, find_recipe, other_algorithm
+from geoseg.verify.scan import scan
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)
 """What pyarrow, pyproj and json raise for a file that is damaged or no GeoParquet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    scene: str
-    """Name of the scene."""
-    name: str
-    """What was checked."""
-    found: str
-    """What is there."""
-    expected: str
-    """What should be there."""
-    ok: bool
-    """Whether that is the same, or nothing could be compared; ``found`` says which."""
-
-
 def validate(output: str | Path) -> list[Check]:
-    """Check all scenes of an output: files, ids, rings, coverage, areas, pixels and first pixels.
+    """Check all scenes of an output. Nothing is written there.
+
+    Memory is bounded by strips and blocks of the rasters, a part of the polygons, and about 20 bytes a polygon; the
+    recomputed polygons wait in the folder for temporary files.
 
     Args:
-        output: The folder a run wrote.
+        output: The folder that runs wrote.
 
     Raises:
         SettingsError: If it holds neither polygons nor rasters.
     """
-    polygons = {path.name.removeprefix("scene="): path for path in Path(output).glob("polygons/scene=*")}
-    rasters = {path.name: path / "classes.tif" for path in Path(output).glob("rasters/*") if path.is_dir()}
-    if not polygons and not rasters:
+    folder = Path(output).absolute()
+    promises, unreadable = read_promises(folder)
+    scenes = published_scenes(folder) | promises.keys()
+    if not scenes and not unreadable:
         raise SettingsError(
             f"{output} holds no polygons/scene=* and no rasters/*, so there is nothing to validate. "
             "Give the --output folder of a finished run."
         )
-    first: list[CRS] = []
-    checks: list[Check] = []
-    for scene in sorted(polygons.keys() | rasters.keys()):
-        try:
-            found = _check_scene(scene, polygons.get(scene), rasters.get(scene), first)
-            checks += [Check(scene, *row) for row in found]
-        except SceneError as error:
-            checks.append(Check(scene, "files", str(error), "files that can be read", ok=False))
+    remedy = "If the run is of no interest any more, remove its folder; else restore it from a copy."
+    checks = [
+        Check(Path(key).parent.name, "files", "report", key, "cannot be read", "a report", ok=False, remedy=remedy)
+        for key in unreadable
+    ]
+    crs: list[CRS] = []
+    for scene in sorted(scenes):
+        found = list(_Scene(folder, scene, promises.get(scene, [])).check(crs))
+        checks += [Check(scene, **asdict(finding), remedy=_remedy(folder, scene, finding, found)) for finding in found]
     return checks
 
 
-Row = tuple[str, str, str, bool]
-"""A check without its scene."""
+def _remedy(output: Path, scene: str, finding: Finding, findings: Sequence[Finding]) -> str:
+    """What to do about a finding; empty if it is sound."""
+    failed, again = {other.name for other in findings if not other.ok}, "Give the command of the run again"
+    if finding.ok:
+        remedy = ""
+    elif finding.name == "crs":
+        remedy = "Set polygons.crs to one EPSG code for all scenes, or use an output for each."
+    elif "scene" in failed:
+        remedy = f"{again}; if the scene was removed on purpose, remove the report too."
+    elif "manifest" in failed:
+        unfinished = (output / WORK / scene).is_dir()
+        remedy = f"{again}: it was cut short." if unfinished else f"{again} with --overwrite: the scene is done anew."
+    elif "digests" in failed:
+        remedy = f"{again} with --verify: the scene is done anew."
+    else:
+        remedy = (
+            "The files are as the run left them, so the run went wrong: please report it. Then remove "
+            f"{manifest_key(scene)} and give the command of the run again with --overwrite."
+        )
+    return remedy
 
 
-def _check_scene(scene: str, folder: Path | None, raster: Path | None, first: list[CRS]) -> Iterator[Row]:
-    """Check a scene; ``first`` holds the CRS of the dataset's first scene, once that is known."""
-    if raster is None:
-        yield "files", f"no rasters/{scene}/classes.tif", "a class map beside the polygons", False
-        return
-    grid = class_map_grid(raster)
-    if folder is None:
-        found = "rasters only, with a CRS" if grid.crs else "rasters only, without a CRS"
-        yield "files", found, "polygons, if there is a CRS", not grid.crs
-        return
-    parts = sorted(folder.glob("*.parquet"))
-    facts = _check_files(folder, parts)
-    crs = file_crs(parts[0])
-    first[:] = first or [crs]
-    yield "files", f"{len(parts)} GeoParquet 1.1 in {folder}", "GeoParquet 1.1 with the columns of geoseg", True
-    yield "crs", crs.name, first[0].name, crs.equals(first[0], ignore_axis_order=True)
-    try:
-        polygons = scan(parts)
-    except (OSError, pa.ArrowException) as error:
-        raise SceneError(f"{folder} cannot be read ({error}). Run the scene again with --overwrite.") from error
-    doubled = _doubled(polygons.polygon_id)
-    yield "ids", f"{len(doubled)} doubled{_first(doubled)}", "0 doubled", not len(doubled)
-    yield "rings", f"{len(polygons.bad_rings)} unsound{_first(polygons.bad_rings)}", "0 unsound", not polygons.bad_rings
-    outline = (
-        Outline.of(polygons.lone_edges, grid.window.shape, _to_pixel(crs, grid)) if facts.classes is None else None
-    )
-    seen = audit(
-        raster, grid.width, polygons, outline, any_class=facts.min_area_px > 1, not_dissolved=facts.not_dissolved
-    )
-    yield _coverage(seen, outline)
-    yield _area(polygons, facts, crs, grid, seen.valid_pixels)
-    yield from _pixels(polygons, facts, seen)
-    wrong = f"{len(seen.wrong_ids)} elsewhere{_first(seen.wrong_ids)}"
-    yield "first pixels", wrong, f"0 elsewhere than in {raster}", not len(seen.wrong_ids)
+class _Scene:
+    """The checks of one scene."""
+
+    def __init__(self, output: Path, scene: str, promises: list[Promise]) -> None:
+        self.output, self.scene, self.promises = output, scene, promises
+        self.manifest = sound_manifest(LocalStorage(output), scene)
+        self.raster_key, self.confidence_key = (
+            f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", "confidence")
+        )
+        self.key = polygons_prefix(scene)
+
+    def check(self, crs: list[CRS]) -> Iterator[Finding]:
+        """Check the scene; ``crs`` holds the CRS of the output's first scene, once that is known."""
+        try:
+            yield from self._check(crs)
+        except SceneError as error:
+            yield Finding("files", "files", self.key, str(error), "files that can be read", ok=False)
+
+    def _check(self, crs: list[CRS]) -> Iterator[Finding]:
+        if self.scene not in published_scenes(self.output):
+            report = self.promises[-1].report
+            yield Finding("files", "scene", report, "no file of it", "the scene that the report lists", ok=False)
+            return
+        if self.manifest is None:
+            key = manifest_key(self.scene)
+            found = "cannot be read" if (self.output / key).exists() else "no file"
+            yield Finding("files", "manifest", key, found, "what the run says of the scene", ok=False)
+        else:
+            yield from check_digests(self.output, self.scene, self.manifest)
+        raster, confidence = self.output / self.raster_key, self.output / self.confidence_key
+        if not raster.exists():
+            yield Finding("files", "files", self.raster_key, "no file", "a class map", ok=False)
+            return
+        grid = class_map_grid(raster)
+        has_confidence, polygons = confidence.exists(), (self.output / self.key).is_dir()
+        if not has_confidence:
+            yield Finding("files", "files", self.confidence_key, "no file", "the confidence of the class map", ok=False)
+        if not polygons:
+            found = "rasters only, with a CRS" if grid.crs else "rasters only, without a CRS"
+            yield Finding("files", "files", self.raster_key, found, "polygons, if there is a CRS", ok=not grid.crs)
+        if has_confidence:
+            yield self._confidence(raster, confidence, grid)
+        if polygons:
+            yield from self._polygons(grid, raster, confidence if has_confidence else None, crs)
+
+    def _confidence(self, raster: Path, confidence: Path, grid: Grid) -> Finding:
+        """Compare the confidence with the class map: same grid, and the same pixels are valid."""
+        name, other = "confidence map", class_map_grid(confidence)
+        if other != grid:
+            found, wanted = (f"{g.height} x {g.width} px, transform {g.transform}" for g in (other, grid))
+            return Finding("independent", name, self.confidence_key, found, f"{wanted}, as the class map", ok=False)
+        count, (row, col) = find_doubtful(raster, confidence, grid)
+        where = f", the first at row {row}, column {col}" if count else ""
+        found = f"{count} pixels with a class or a confidence alone{where}"
+        return Finding("independent", name, self.confidence_key, found, "0 pixels", ok=not count)
+
+    def _polygons(self, grid: Grid, raster: Path, confidence: Path | None, crs: list[CRS]) -> Iterator[Finding]:
+        folder = self.output / self.key
+        parts = sorted(folder.glob("*.parquet"))
+        made, published = _check_parts(folder, parts)
+        crs[:] = crs or [published]
+        count = f"{len(parts)} GeoParquet 1.1 with the columns of geoseg"
+        yield Finding("files", "files", self.key, count, "", ok=True)
+        same = published.equals(crs[0], ignore_axis_order=True)
+        yield Finding("files", "crs", self.key, published.name, f"{crs[0].name}, as the first scene", ok=same)
+        try:
+            found = scan(parts)
+        except (OSError, pa.ArrowException) as error:
+            raise SceneError(f"{folder} cannot be read ({error}).") from error
+        polygons = Polygons(self.key, self.raster_key, raster, grid, published, made, found)
+        names = class_map_names(raster)
+        if self.manifest is not None:
+            yield self._settings(polygons, self.manifest)
+            yield self._results(polygons, names, self.manifest)
+        yield from check_polygons(polygons)
+        reason = "there is no confidence" if confidence is None else other_algorithm(self.manifest)
+        if confidence is None or reason:
+            yield not_compared("recomputed", "rows", self.key, reason)
+            return
+        try:
+            recipe = find_recipe(polygons, names, parts, self.manifest, self.promises)
+            yield from check_rows(polygons, parts, confidence, recipe, self.output)
+        except (SceneError, SettingsError, ValueError) as error:
+            yield Finding("recomputed", "rows", self.key, f"cannot be recomputed: {error}", "rows", ok=False)
+
+    def _settings(self, polygons: Polygons, manifest: Manifest) -> Finding:
+        """Compare what the parts say of how they were made with what the manifest says."""
+        facts, made = manifest.fingerprint, polygons.made
+        found = {
+            "simplify_px": made.simplify_px,
+            "min_area_px": made.min_area_px,
+            "classes": None if made.classes is None else list(made.classes),
+            "not_dissolved": list(made.not_dissolved),
+            "cut_px": made.cut_px,
+        }
+        wanted: dict[str, Any] = {key: facts.get(f"polygons.{key}") for key in list(found)[:-1]}
+        patch, overlap = facts.get("tiling.patch_px"), facts.get("tiling.overlap_px")
+        wanted["cut_px"] = patch - overlap if isinstance(patch, int) and isinstance(overlap, int) else None
+        differs = [key for key in found if found[key] != wanted[key]] or list(found)
+        one, other = (" ".join(f"{key}={json.dumps(values[key])}" for key in differs) for values in (found, wanted))
+        return Finding("files", "settings", self.key, one, other, ok=found == wanted)
+
+    def _results(self, polygons: Polygons, names: Sequence[str], manifest: Manifest) -> Finding:
+        """Compare the counts and areas of the manifest with those of the rows."""
+        rows, pixels = len(polygons.scan.polygon_id), polygons.grid.window.pixels
+        areas = {name: float(area) for name, area in zip(names, polygons.scan.area_m2, strict=False)}
+        said = manifest.results.get("area_m2_by_class")
+        said = said if isinstance(said, dict) else {}
+        found, wanted = [f"{rows:,} polygons"], [f"{manifest.results.get('polygons')!s} polygons"]
+        sound = rows == manifest.results.get("polygons")
+        if pixels != manifest.results.get("pixels"):
+            sound = False
+            found.append(f"{pixels} pixels")
+            wanted.append(f"{manifest.results.get('pixels')} pixels")
+        for name in sorted(areas.keys() | said.keys()):
+            one, other = areas.get(name, np.nan), said.get(name, np.nan)
+            if not (isinstance(other, int | float) and abs(one - other) <= AREA_TOLERANCE * abs(other)):
+                sound = False
+                found.append(f"{one} m2 of {name!r}")
+                wanted.append(f"{other} m2 of {name!r}")
+        says = "; ".join(wanted)
+        return Finding("files", "results", self.key, "; ".join(found), f"{says}, as {manifest_key(self.scene)}", sound)
 
 
-def _check_files(folder: Path, parts: list[Path]) -> Facts:
-    """Make sure that the parts are complete and alike.
+def _check_parts(folder: Path, parts: list[Path]) -> tuple[Facts, CRS]:
+    """Make sure that the parts are complete and alike; how they were made, and their CRS.
 
     Raises:
         SceneError: If they are not; names the file.
@@ -122,111 +232,45 @@ def _check_files(folder: Path, parts: list[Path]) -> Facts:
     names = [path.name for path in parts]
     if names != [f"part-{i:05d}.parquet" for i in range(max(1, len(names)))]:
         raise SceneError(
-            f"{folder} holds {names or 'no parts'} instead of part-00000.parquet, part-00001.parquet and so on. "
-            "Run the scene again with --overwrite."
+            f"{folder} holds {names or 'no parts'} instead of part-00000.parquet, part-00001.parquet and so on."
         )
-    for part in parts:
-        try:
-            schema, facts, crs = pq.read_schema(part), read_facts(part), file_crs(part)
-            reason = _wrong_metadata(schema)
-            if not reason and (facts, crs) != (read_facts(parts[0]), file_crs(parts[0])):
-                reason = f"its CRS or settings differ from those of {parts[0].name}"
-        except UNREADABLE as error:
-            reason = f"it cannot be read ({error})"
-        if reason:
-            raise SceneError(f"{part} is no part of geoseg: {reason}. Run the scene again with --overwrite.")
-    return facts
+    made = [_read_metadata(part) for part in parts]
+    for part, said in zip(parts, made, strict=True):
+        if said != made[0]:
+            raise SceneError(f"{part} has another CRS or other settings than {parts[0].name}.")
+    try:
+        return made[0][0], CRS.from_json_dict(made[0][1])
+    except UNREADABLE as error:
+        raise SceneError(f"{parts[0]} has a CRS that cannot be read ({error}).") from error
+
+
+def _read_metadata(part: Path) -> tuple[Facts, dict[str, Any]]:
+    """How a part was made, and its CRS as PROJJSON.
+
+    Raises:
+        SceneError: If it is no part of geoseg.
+    """
+    try:
+        schema = pq.read_schema(part)
+        reason = _wrong_metadata(schema)
+        if not reason:
+            return read_facts(part), _column(schema)["crs"]
+    except UNREADABLE as error:
+        reason = f"it cannot be read ({error})"
+    raise SceneError(f"{part} is no part of geoseg: {reason}.")
 
 
 def _wrong_metadata(schema: pa.Schema) -> str:
     """Tell in what a file is not GeoParquet 1.1 with the declared columns; empty if it is."""
     if not schema.equals(POLYGON_SCHEMA):
         return f"it has the columns {', '.join(f'{field.name} {field.type}' for field in schema)}"
-    geo = json.loads(schema.metadata[GEO_KEY])
-    column = geo["columns"][GEOMETRY]
+    geo, column = json.loads(schema.metadata[GEO_KEY]), _column(schema)
     found = (geo["version"], geo["primary_column"], column["encoding"], column["orientation"])
     expected = ("1.1.0", GEOMETRY, "WKB", "counterclockwise")
     return "" if found == expected else f"version, primary column, encoding and orientation are {found}, not {expected}"
 
 
-def _coverage(seen: Audit, outline: Outline | None) -> Row:
-    """Rate the edges without a partner."""
-    expected = "0 edges or sides without partner, but beside nodata"
-    if outline is None:
-        return "coverage", "not comparable: some classes are not published", expected, True
-    faults = []
-    if len(outline.elsewhere):
-        x0, y0, x1, y1 = outline.elsewhere[0]
-        faults.append(f"{len(outline.elsewhere)} edges, one from {x0!s} {y0!s} to {x1!s} {y1!s}")
-    if seen.faults:
-        row, col = seen.first_fault
-        faults.append(f"{seen.faults} sides of pixels, the first at row {row}, column {col}")
-    return "coverage", "; ".join(faults) or "0", expected, not faults
-
-
-def _area(polygons: Scan, facts: Facts, crs: CRS, grid: Grid, valid_pixels: int) -> Row:
-    """Compare the sum of areas with the area of the valid pixels."""
-    area = valid_pixels * grid.pixel_area
-    slack = AREA_TOLERANCE * area
-    if facts.classes is not None:
-        return "area", "not comparable: some classes are not published", "", True
-    if grid.crs and crs.equals(CRS.from_wkt(grid.crs), ignore_axis_order=True):
-        x0, y0, x1, y1 = polygons.lone_edges.T
-        # Where coordinates are large beside a pixel, as degrees are, their last bit moves the outline by more.
-        slack += float(np.hypot(x1 - x0, y1 - y0).sum() * np.spacing(np.abs(polygons.lone_edges).max(initial=0)))
-        name, unit, found = "area", "squared units", polygons.area
-    elif facts.area_method == "planar":
-        area = valid_pixels * pixel_area(grid).unit_m2
-        slack = AREA_TOLERANCE * area
-        name, unit, found = "area_m2", "m2", polygons.area_m2
-    else:
-        return "area", "not comparable: projected, and measured on the ellipsoid", "", True
-    return name, f"{found:.6f} {unit}", f"{area:.6f} +- {slack:.2g} {unit}", abs(found - area) <= slack
-
-
-def _pixels(polygons: Scan, facts: Facts, seen: Audit) -> Iterator[Row]:
-    """Compare the column ``pixels`` with the class map."""
-    total = int(polygons.pixels.sum())
-    if facts.classes is None:
-        yield "pixels", str(total), f"{seen.valid_pixels} valid", total == seen.valid_pixels
-    if facts.min_area_px > 1:
-        reason = f"not comparable: components below {facts.min_area_px} pixels took another class"
-        yield "pixels by class", reason, "", True
-        return
-    expected = seen.histogram.copy()
-    expected[NODATA_CLASS] = 0
-    if facts.classes is not None:
-        expected[~np.isin(np.arange(256), facts.classes)] = 0
-    differs = np.flatnonzero(expected != polygons.pixels)
-    shown = differs if len(differs) else np.flatnonzero(expected)
-    found, wanted = (" ".join(f"{i}:{counts[i]}" for i in shown) for counts in (polygons.pixels, expected))
-    yield "pixels by class", found, wanted, not len(differs)
-
-
-def _to_pixel(crs: CRS, grid: Grid) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Map x, y of the published CRS to column, row of the class map."""
-    if not grid.crs:
-        raise SceneError("The class map has no CRS, but there are polygons. Run the scene again with --overwrite.")
-    source = CRS.from_wkt(grid.crs)
-    same = crs.equals(source, ignore_axis_order=True)
-    transformer = None if same else Transformer.from_crs(crs, source, always_xy=True)
-    a, b, c, d, e, f = grid.transform
-    inverse = np.linalg.inv([[a, b], [d, e]])
-
-    def to_pixel(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if transformer is not None:
-            points = np.column_stack(transformer.transform(*points.T))
-        return np.asarray((points - (c, f)) @ inverse.T)
-
-    return to_pixel
-
-
-def _doubled(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ids that stand in more than one row."""
-    values, counts = np.unique(ids, return_counts=True)
-    return np.asarray(values[counts > 1])
-
-
-def _first(found: NDArray[np.int64] | tuple[str, ...]) -> str:
-    """Name one of what was found."""
-    return f", such as {found[0]}" if len(found) else ""
+def _column(schema: pa.Schema) -> dict[str, Any]:
+    """What a file's metadata say of the geometries."""
+    column: dict[str, Any] = json.loads(schema.metadata[GEO_KEY])["columns"][GEOMETRY]
+    return column

@@ -1,0 +1,184 @@
+"""Checks of a scene by rules that know nothing of the engine that made its polygons.
+
+They would find a fault of the engine itself, since they neither trace nor label: edges that cancel, sums, boxes, first
+pixels. They cannot tell which class a polygon should have after a minimum area, or where a line should run that two
+polygons share: for that see `geoseg.verify.recompute`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from geoseg.errors import SceneError
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.window import Grid
+from geoseg.publish.facts import Facts
+from geoseg.publish.pixel_area import pixel_area
+from geoseg.verify.audit import Audit, audit
+from geoseg.verify.check import Finding, not_compared
+from geoseg.verify.coverage import Outline
+from geoseg.verify.scan import Scan
+
+AREA_TOLERANCE = 1e-9
+"""Of a sum of areas, relative to what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """The polygons of a scene and the class map they were made of."""
+
+    key: str
+    """Folder of the parts in the output."""
+    raster_key: str
+    """The class map in the output."""
+    raster: Path
+    """The class map."""
+    grid: Grid
+    """Its frame."""
+    crs: CRS
+    """CRS of the polygons."""
+    made: Facts
+    """What their files say of how they were made."""
+    scan: Scan
+    """What they hold."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether they are in the CRS of the scene."""
+        return bool(self.grid.crs) and self.crs.equals(CRS.from_wkt(self.grid.crs), ignore_axis_order=True)
+
+
+def check_polygons(polygons: Polygons) -> Iterator[Finding]:
+    """Check ids, rings, boxes, coverage, areas, pixels and first pixels.
+
+    Raises:
+        SceneError: If the class map cannot be read.
+    """
+    scan, made = polygons.scan, polygons.made
+    doubled = _doubled(scan.polygon_id)
+    yield _finding(polygons, "ids", f"{len(doubled)} doubled{_first(doubled)}", "0 doubled", not len(doubled))
+    bad, boxes = scan.bad_rings, scan.bad_boxes
+    yield _finding(polygons, "rings", f"{len(bad)} unsound{_first(bad)}", "0 unsound", not bad)
+    found = f"{len(boxes)} not around the geometry{_first(boxes)}"
+    yield _finding(polygons, "boxes", found, "0 not around the geometry", not boxes)
+    lone, to_pixel = scan.lone_edges, _to_pixel(polygons.crs, polygons.grid)
+    outline = Outline.of(lone, polygons.grid.window.shape, to_pixel) if made.classes is None else None
+    seen = audit(
+        polygons.raster,
+        pixel_area(polygons.grid),
+        scan,
+        outline,
+        any_class=made.min_area_px > 1,
+        not_dissolved=made.not_dissolved,
+    )
+    yield _coverage(polygons, seen, outline)
+    yield _area(polygons, seen.valid_pixels)
+    yield _area_m2(polygons, seen)
+    yield from _pixels(polygons, seen)
+    wrong_ids = seen.wrong_ids
+    wrong, right = f"{len(wrong_ids)} elsewhere{_first(wrong_ids)}", f"0 elsewhere than in {polygons.raster_key}"
+    yield _finding(polygons, "first pixels", wrong, right, not len(wrong_ids))
+
+
+def _finding(polygons: Polygons, name: str, found: str, expected: str, ok: bool) -> Finding:
+    return Finding("independent", name, polygons.key, found, expected, ok)
+
+
+def _coverage(polygons: Polygons, seen: Audit, outline: Outline | None) -> Finding:
+    """Rate the edges without a partner."""
+    if outline is None:
+        return not_compared("independent", "coverage", polygons.key, "some classes are not published")
+    faults = []
+    if len(outline.elsewhere):
+        x0, y0, x1, y1 = outline.elsewhere[0]
+        faults.append(f"{len(outline.elsewhere)} edges, one from {x0!s} {y0!s} to {x1!s} {y1!s}")
+    if seen.faults:
+        row, col = seen.first_fault
+        faults.append(f"{seen.faults} sides of pixels, the first at row {row}, column {col}")
+    expected = "0 edges or sides without partner, but beside nodata"
+    return _finding(polygons, "coverage", "; ".join(faults) or "0 without partner", expected, not faults)
+
+
+def _area(polygons: Polygons, valid_pixels: int) -> Finding:
+    """Compare the area of the geometries with that of the valid pixels."""
+    if polygons.made.classes is not None:
+        return not_compared("independent", "area", polygons.key, "some classes are not published")
+    if not polygons.in_place:
+        return not_compared("independent", "area", polygons.key, "the polygons are in another CRS than the scene")
+    area, lone = valid_pixels * polygons.grid.pixel_area, polygons.scan.lone_edges
+    x0, y0, x1, y1 = lone.T
+    # Where coordinates are large beside a pixel, as degrees are, their last bit moves the outline by more.
+    slack = AREA_TOLERANCE * area + float(np.hypot(x1 - x0, y1 - y0).sum() * np.spacing(np.abs(lone).max(initial=0)))
+    found, expected = f"{polygons.scan.area:.6f} squared units", f"{area:.6f} +- {slack:.2g} squared units"
+    return _finding(polygons, "area", found, expected, abs(polygons.scan.area - area) <= slack)
+
+
+def _area_m2(polygons: Polygons, seen: Audit) -> Finding:
+    """Compare the column ``area_m2`` with the areas of the class map's pixels, of each class if none changed it."""
+    found, expected, made = polygons.scan.area_m2, seen.area_m2, polygons.made
+    if made.min_area_px > 1:
+        if made.classes is not None:
+            reason = "some classes are not published, and a minimum area moved pixels between them"
+            return not_compared("independent", "area_m2", polygons.key, reason)
+        found, expected = (area.sum(keepdims=True) for area in (found, expected))
+    elif made.classes is not None:
+        expected = np.where(np.isin(np.arange(256), made.classes), expected, 0)
+    differs = np.flatnonzero(~(np.abs(found - expected) <= AREA_TOLERANCE * expected))
+    if not len(differs):
+        return _finding(polygons, "area_m2", f"{found.sum():.6f} m2", f"{expected.sum():.6f} m2", ok=True)
+    of = f" of class {differs[0]}" if len(found) > 1 else ""
+    one, other = (f"{area[differs[0]]:.6f} m2{of}" for area in (found, expected))
+    return _finding(polygons, "area_m2", one, other, ok=False)
+
+
+def _pixels(polygons: Polygons, seen: Audit) -> Iterator[Finding]:
+    """Compare the column ``pixels`` with the class map."""
+    scan, made = polygons.scan, polygons.made
+    total = int(scan.pixels.sum())
+    if made.classes is None:
+        yield _finding(polygons, "pixels", f"{total}", f"{seen.valid_pixels} valid", total == seen.valid_pixels)
+    if made.min_area_px > 1:
+        reason = f"areas below {made.min_area_px} pixels took another class"
+        yield not_compared("independent", "pixels by class", polygons.key, reason)
+        return
+    expected = seen.histogram.copy()
+    expected[NODATA_CLASS] = 0
+    if made.classes is not None:
+        expected[~np.isin(np.arange(256), made.classes)] = 0
+    differs = np.flatnonzero(expected != scan.pixels)
+    shown = differs if len(differs) else np.flatnonzero(expected)
+    found, wanted = (" ".join(f"{i}:{counts[i]}" for i in shown) for counts in (scan.pixels, expected))
+    yield _finding(polygons, "pixels by class", found, wanted, not len(differs))
+
+
+def _to_pixel(crs: CRS, grid: Grid) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Map x, y of the published CRS to column, row of the class map."""
+    if not grid.crs:
+        raise SceneError("The class map has no CRS, but there are polygons.")
+    source = CRS.from_wkt(grid.crs)
+    same = crs.equals(source, ignore_axis_order=True)
+    transformer = None if same else Transformer.from_crs(crs, source, always_xy=True)
+    a, b, c, d, e, f = grid.transform
+    inverse = np.linalg.inv([[a, b], [d, e]])
+
+    def to_pixel(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if transformer is not None:
+            points = np.column_stack(transformer.transform(*points.T))
+        return np.asarray((points - (c, f)) @ inverse.T)
+
+    return to_pixel
+
+
+def _doubled(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids that stand in more than one row."""
+    values, counts = np.unique(ids, return_counts=True)
+    return np.asarray(values[counts > 1])
+
+
+def _first(found: NDArray[np.int64] | tuple[str, ...]) -> str:
+    """Name one of what was found."""
+    return f", such as {found[0]}" if len(found) else ""

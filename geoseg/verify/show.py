@@ -1,0 +1,49 @@
+"""A certificate as people read it, in 80 columns."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.table import Table
+from rich.text import Text
+
+from geoseg.verify.check import Check
+
+
+def certificate(checks: Sequence[Check]) -> Iterator[Table]:
+    """One table for each scene: what was checked, the verdict, and what was found."""
+    for scene, found in groupby(checks, lambda check: check.scene):
+        table = Table(title=Text(f"scene {scene}", "bold"), title_justify="left", box=None, show_header=False)
+        for column in ("kind", "check", "verdict"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("found", overflow="fold")
+        kind = ""
+        for check in found:
+            shown = check.kind if check.kind != kind else ""
+            table.add_row(Text(shown, "dim"), Text(check.name), _verdict(check), Text(check.found))
+            kind = check.kind
+        yield table
+
+
+def failures(checks: Sequence[Check]) -> Iterator[str]:
+    """What is wrong, where, what should be there, and after all of one scene that have the same remedy, the remedy."""
+    failed = [check for check in checks if not check.ok]
+    for (scene, remedy), group in groupby(failed, lambda check: (check.scene, check.remedy)):
+        for check in group:
+            yield f"{scene}: {check.name} ({check.kind}) of {check.file}"
+            yield f"  found     {check.found}"
+            yield f"  expected  {check.expected}"
+        yield f"  remedy    {remedy}"
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """How many checks passed."""
+    compared = [check for check in checks if check.compared]
+    passed = sum(check.ok for check in compared)
+    rest = len(checks) - len(compared)
+    return f"{passed} of {len(compared)} checks passed{f', {rest} not compared' if rest else ''}."
+
+
+def _verdict(check: Check) -> Text:
+    if not check.ok:
+        return Text("FAILED", "red")
+    return Text("ok", "green") if check.compared else Text("-", "yellow")

@@ -44,6 +44,10 @@ def test_later_sources_win(tmp_path: Path) -> None:
 def test_bands_may_be_given_without_brackets() -> None:
     assert load(assignments=["scene.bands=3,2,1"]).scene.bands == (3, 2, 1)
     assert load(assignments=["scene.bands=[3, 2]"]).scene.bands == (3, 2)
+    assert load(assignments=["scene.bands=2"]).scene.bands == (2,)
+    for refused in ("true", "0", "1.5", "red"):
+        with pytest.raises(SettingsError, match=r"scene\.bands"):
+            load(assignments=[f"scene.bands={refused}"])
 
 
 def test_a_setting_of_python_needs_no_other_source() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from geoseg.errors import SceneError
+from geoseg.raster.band_names import absent_names, bands_named
 from geoseg.raster.scene import Scene
 from geoseg.redact import redact
 
@@ -15,6 +16,7 @@ OnReadError = Literal["fail", "nodata"]
 
 EXACT_INTEGERS = 1 << 24
 """Above this float32, the type of every model's input, no longer holds each integer."""
+CLAIMED_ALPHA = "is tagged alpha but feeds the model, so it is not used as a mask."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,12 @@ def select_bands(
     if len(chosen) != wanted:
         raise SceneError(f"{wants}, scene.bands names {len(chosen)}: {list(chosen)}. Name as many as the model wants.")
     if bands is None and scene.bands < wanted:
-        raise SceneError(f"{wants}, {has}. Use scene.bands, or a model for {scene.bands}.")
+        absent = absent_names(scene, names)
+        none = f": none is named {' or '.join(absent)}" if absent else ""
+        raise SceneError(
+            f"{wants}, {has}{none}. Add what is missing to the file (gdalbuildvrt -separate OUT.vrt FILE ...), or use "
+            f"a model for {scene.bands}; scene.bands only chooses among those that are there."
+        )
     for band in (*chosen, *((mask_band,) if mask_band is not None else ())):
         if not 1 <= band <= scene.bands:
             raise SceneError(f"Band {band} does not exist: {has}, counted from 1. Correct scene.bands.")
@@ -95,15 +102,24 @@ def select_bands(
             f"Band {mask_band} of {scene.path} cannot be both input and mask. Correct scene.bands or scene.mask_band."
         )
     if bands is None and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
-        listed = ", ".join(_label(scene, band) for band in range(1, scene.bands + 1))
-        suggested = ",".join(map(str, _bands_named(scene, names) or chosen))
-        raise SceneError(
-            f"{wants}, {has}: {listed}. Name the {wanted} to use, such as --set scene.bands={suggested}"
-            + ("." if len(unused) > 1 else f"; if band {min(unused)} is a mask, name it in scene.mask_band.")
-        )
+        raise SceneError(f"{wants}, {has}: {_advise(scene, chosen, names, unused)}")
     if mask_band is None and scene.alpha_band not in chosen:
         mask_band = scene.alpha_band
     return BandSelection(chosen, mask_band, nodata_rule, apply_scale, on_read_error)
+
+
+def merge_alpha_warnings(told: Sequence[str]) -> list[str]:
+    """Say once for all scenes of a run that share it that a band tagged alpha feeds the model."""
+    bands: dict[str, list[str]] = {}
+    for text in told:
+        if text.endswith(CLAIMED_ALPHA):
+            path, _, band = text.removesuffix(CLAIMED_ALPHA).rpartition(": ")
+            bands.setdefault(band, []).append(path)
+    merged = []
+    for band, (path, *more) in bands.items():
+        others = f" and {len(more)} more scene{'s' if len(more) > 1 else ''}" if more else ""
+        merged.append(f"{path}{others}: {band}{CLAIMED_ALPHA}")
+    return [*(text for text in told if not text.endswith(CLAIMED_ALPHA)), *merged]
 
 
 def usable_nodata(scene: Scene, band: int) -> float | None:
@@ -140,7 +156,7 @@ def _validity_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
             f"{selection.nodata_rule} of them {'is' if selection.nodata_rule == 'any' else 'are'} nodata."
         )
     if scene.alpha_band in selection.bands:
-        yield f"band {scene.alpha_band} is tagged alpha but feeds the model, so it is not used as a mask."
+        yield f"band {scene.alpha_band} {CLAIMED_ALPHA}"
     unmasked = all(value is None for value in usable) and selection.mask_band is None and not scene.has_mask
     if unmasked and scene.driver == "VRT":
         yield "this VRT declares no nodata: what none of its sources covers reads as 0 and counts as data."
@@ -167,12 +183,20 @@ def _meaning_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
         yield "it has no transform: pixel (0, 0) is taken to lie at the origin of its coordinates."
 
 
-def _bands_named(scene: Scene, names: Sequence[str]) -> list[int] | None:
-    """The bands that bear the model's names, if all do."""
-    described = [(description or "").casefold() for description in scene.descriptions]
-    if not all(name.casefold() in described for name in names):
-        return None
-    return [described.index(name.casefold()) + 1 for name in names]
+def _advise(scene: Scene, first: Sequence[int], names: Sequence[str], unused: set[int]) -> str:
+    """All bands of a scene, and which of them to name in scene.bands: those that bear the model's names, if all do."""
+    listed = ", ".join(_label(scene, band) for band in range(1, scene.bands + 1))
+    if fitting := bands_named(scene, names) if names else None:
+        return f"{listed}. By their names: --set scene.bands={_joined(fitting)}."
+    absent = absent_names(scene, names)
+    none = f"None is named {' or '.join(absent)}. " if absent else ""
+    mask = "" if len(unused) > 1 else f"; if band {min(unused)} is a mask, name it in scene.mask_band"
+    such = "" if absent else f", such as --set scene.bands={_joined(first)}"
+    return f"{listed}. {none}Name the {len(first)} to use in scene.bands, in the model's order{such}{mask}."
+
+
+def _joined(bands: Sequence[int]) -> str:
+    return ",".join(map(str, bands))
 
 
 def _label(scene: Scene, band: int) -> str:

@@ -14,6 +14,7 @@ from geoseg.publish.crs import missing_grids
 from geoseg.publish.longitude import western_longitude
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.polygons import NATIVE, published_crs
+from geoseg.raster.band_names import judge_names
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.collar import collar_warnings
 from geoseg.raster.layout import check_layout
@@ -57,7 +58,7 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     """
     wanted = settings.scene
     told = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
-    told += _band_warnings(scene, selection, bundle, strict=wanted.strict_bands)
+    told += judge_names(scene, selection.bands, bundle.bands, bundle.name, strict=wanted.strict_bands)
     told += collar_warnings(scene, selection)
     sample = take_sample(scene, selection)
     told += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
@@ -86,25 +87,6 @@ def lost_masks(scenes: Sequence[Scene]) -> list[str]:
         "was lost on the way, copy it beside the scene; otherwise every pixel counts as valid."
         for scene in silent
     ]
-
-
-def _band_warnings(scene: Scene, selection: BandSelection, bundle: Bundle, *, strict: bool) -> list[str]:
-    described = [scene.descriptions[band - 1] for band in selection.bands]
-    differ = [
-        f"band {band} is {description or 'unnamed'}, not {name}"
-        for band, description, name in zip(selection.bands, described, bundle.bands, strict=True)
-        if (description or strict) and _plain(description or "") != _plain(name)
-    ]
-    if not differ:
-        return []
-    text = f"{scene.path}: the scene and {bundle.name} name the bands differently: {'; '.join(differ)}."
-    if strict:
-        raise SceneError(f"{text} Set scene.bands to the model's order, or leave out scene.strict_bands.")
-    return [f"{text} Set scene.bands if the order is wrong."]
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:

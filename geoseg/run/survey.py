@@ -10,7 +10,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.plausible import warn_unscaled
 from geoseg.publish.crs import check_one_crs
-from geoseg.raster.bands import BandSelection, select_bands
+from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.scene import Scene, describe
 from geoseg.redact import redact
 from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
@@ -69,7 +69,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
         found.append((scene, selection))
         order.append(scene.path)
     scenes = [scene for scene, _ in found]
-    warnings += lost_masks(scenes)
+    warnings = merge_alpha_warnings(warnings) + lost_masks(scenes)
     _check_names(scenes)
     return Survey(settings, bundle, tuple(found), tuple(failed), tuple(map(redact, warnings)), tuple(order))
 

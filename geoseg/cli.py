@@ -162,13 +162,12 @@ def demo_command(
 def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
     """Print what a bundle wants and gives."""
     from geoseg.model.bundle import read_bundle  # noqa: PLC0415
+    from geoseg.model.show import describe_bundle  # noqa: PLC0415
 
     found = read_bundle(bundle)
     table = Table(show_header=False, box=None)
-    table.add_row("model", f"{found.name} ({found.file.artifact})")
-    table.add_row("bands", ", ".join(found.bands))
-    table.add_row("patch, overlap", f"{found.patch_px} px, {found.overlap_px} px")
-    table.add_row("scaling", " -> ".join(step.type for step in found.file.scaling) or "none")
+    for heading, text in describe_bundle(found):
+        table.add_row(heading, escape(text))
     for entry in found.legend.classes:
         table.add_row(
             f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
@@ -185,11 +184,14 @@ def check_model(
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
     from geoseg.model.inference import Inference  # noqa: PLC0415
+    from geoseg.model.plausible import warn_unscaled  # noqa: PLC0415
     from geoseg.model.start import start_predictor  # noqa: PLC0415
     from geoseg.model.trust import read_trusted_bundle  # noqa: PLC0415
 
     found = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
-    start_predictor(found, Inference(device, found.patch_px))
+    started = start_predictor(found, Inference(device, found.patch_px))
+    for warning in (*warn_unscaled(found.name, found.file.scaling), *started.task.warnings):
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     out.print(f"{found.name} runs on {device} with patches of {found.patch_px} px and {len(found.legend)} classes.")
 
 

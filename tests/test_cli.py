@@ -178,13 +178,42 @@ def test_a_dry_run_refuses_what_cannot_fit(geoseg: CommandLine, good: list[objec
     assert "tiling.block_px=96 needs" in printed.err
 
 
+def test_a_run_tells_once_what_the_bundle_leaves_out_or_contradicts(geoseg: CommandLine, tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path / "bundle", activation="none", scaling=[])
+    scenes = [scene_with(tmp_path / name) for name in ("a.tif", "b.tif")]
+    printed = geoseg("segment", *scenes, "--model", bundle, "--output", tmp_path / "out", "--address", "inline")
+    assert printed.code == 0
+    (report,) = (tmp_path / "out/runs").glob("*/report.json")
+    told = json.loads(report.read_text())["warnings"]
+    for words in ("test-model states no scaling", "which are no probabilities, but geoseg:activation is none"):
+        assert printed.out.count(words) == 1
+        assert len([text for text in told if words in text]) == 1
+
+
 def test_models_can_be_shown_and_checked(geoseg: CommandLine, tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path / "bundle", bands=["red", "nir"], classes=["land", "water"])
     shown = geoseg("models", "show", bundle)
     assert shown.code == 0
     assert "red, nir" in shown.out
     assert "water" in shown.out
+    for words in (
+        "test-model (weights.safetensors, unet)",
+        "NCHW: batch any, bands 2, height 32, width 32",
+        "32 px, 8 px, multiples of 4 px",
+        "z-score mean=1500.0 stddev=80.0",
+        "softmax",
+        "model.json (",
+        "weights.safetensors (",
+    ):
+        assert words in shown.out
     assert geoseg("models", "check", bundle).code == 0
+    described = json.loads((bundle / "model.json").read_text())
+    described.update({"geoseg:activation": "none", "geoseg:scaling": []})
+    (bundle / "model.json").write_text(json.dumps(described))
+    checked = geoseg("models", "check", bundle)
+    assert checked.code == 0
+    assert "warning: test-model states no scaling" in checked.out
+    assert "which are no probabilities, but geoseg:activation is none" in checked.out
     (bundle / "weights.safetensors").write_bytes(b"")
     assert geoseg("models", "check", bundle).code == 2
 

@@ -39,12 +39,13 @@ def judge_values(values: NDArray[np.number], bands: Sequence[str], steps: Sequen
     if not steps or not values.shape[1]:
         return []
     sample = values.astype(np.float64)
-    faults = (
-        _narrow(values.dtype, len(bands), steps),
-        _far(sample, steps),
-        _saturated(sample, steps),
-        _flat(sample, steps),
-    )
+    with np.errstate(all="ignore"):  # a step may have no value, or an infinite one
+        faults = (
+            _narrow(values.dtype, len(bands), steps),
+            _far(sample, steps),
+            _saturated(sample, steps),
+            _flat(sample, steps),
+        )
     told = []
     for band, raw, *found in zip(bands, sample, *faults, strict=True):
         if fault := next(filter(None, found), None):

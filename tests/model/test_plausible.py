@@ -117,6 +117,12 @@ def test_row32_one_band_alone_is_named() -> None:
     assert "band nir (mostly 0" in text
 
 
+def test_steps_without_a_finite_value_are_nothing_to_tell_of() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (2, 50)).astype(np.uint8)
+    judge_values(values, BANDS, steps({"type": "offset", "value": 1e308}, {"type": "scale", "value": 10}))
+    judge_values(values, BANDS, steps({"type": "offset", "value": -3000}, {"type": "log1p"}, {"type": "sigmoid"}))
+
+
 def test_nothing_to_look_at_is_nothing_to_tell() -> None:
     assert judge_values(np.empty((2, 0)), BANDS, steps(REFLECTANCE)) == []
     assert judge_values(np.full((2, 9), -5.0), BANDS, steps({"type": "log1p"}, REFLECTANCE)) == []

@@ -111,7 +111,7 @@ SENTINEL2 = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09
         (["pan", "red", "VV"], "vv pan", "3,1"),
     ],
 )
-def test_row24_bands_are_suggested_by_their_names(
+def test_bands_are_suggested_by_their_names(
     scene_of: SceneOf, called: list[str], wanted: str, expected: str
 ) -> None:
     names = wanted.split()
@@ -122,7 +122,7 @@ def test_row24_bands_are_suggested_by_their_names(
     assert judge_names(scene, bands, names, "model", strict=True) == [], "the advice is right"
 
 
-def test_row24_no_numbers_are_suggested_that_contradict_the_names(scene_of: SceneOf) -> None:
+def test_no_numbers_are_suggested_that_contradict_the_names(scene_of: SceneOf) -> None:
     scene = replace(scene_of(4), descriptions=("B1", "B2", "B3", "B4"))
     with pytest.raises(
         SceneError, match=r"None is named nir or swir1\. Name the 3 to use in scene\.bands, in the"
@@ -134,7 +134,7 @@ def test_row24_no_numbers_are_suggested_that_contradict_the_names(scene_of: Scen
         select_bands(twice, 3, names=("red", "green", "blue"))
 
 
-def test_row24_what_is_missing_is_named(scene_of: SceneOf) -> None:
+def test_what_is_missing_is_named(scene_of: SceneOf) -> None:
     scene = replace(scene_of(3), roles=("red", "green", "blue"))
     with pytest.raises(SceneError, match=r"has 3: none is named nir\. Add what is missing to the file"):
         select_bands(scene, 4, names=("red", "green", "blue", "nir"))

@@ -1,14 +1,15 @@
 """One dataset, one CRS; and how positions get there."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
 from pyproj.transformer import TransformerGroup
 
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.scene import Scene
 
 
@@ -54,9 +55,19 @@ def transformer(source: CRS, target: CRS) -> Transformer:
 
     GeoParquet wants longitude before latitude also for EPSG:4326. PROJ may not fetch grids: positions would depend on
     the network.
+
+    Raises:
+        SceneError: If PROJ knows none, such as from one planet to another.
     """
     set_network_enabled(active=False)
-    return Transformer.from_crs(source, target, always_xy=True)
+    try:
+        return Transformer.from_crs(source, target, always_xy=True)
+    except ProjError as error:
+        bodies = re.search(r"celestial body \((.+) vs (.+?)\)", str(error))
+        reason = f"one is of {bodies[1]}, the other of {bodies[2]}" if bodies else str(error)
+        raise SceneError(
+            f"PROJ knows no way from the CRS {_name(source)} to {_name(target)}: {reason}. Use polygons.crs=native."
+        ) from error
 
 
 def missing_grids(source: CRS, target: CRS) -> list[str]:

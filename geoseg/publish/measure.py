@@ -95,7 +95,7 @@ def geodetic_way(crs: CRS) -> Transformer:
         by = f" by {operation.method_name!r}" if operation else ""
         raise SceneError(
             f"PROJ knows no way from the CRS {crs.name!r}{by} to longitude and latitude: {error} "
-            "Name a CRS that it knows: gdal_edit.py -a_srs EPSG:CODE FILE."
+            "Give the scene one that it knows: gdal_edit.py -a_srs CRS FILE."
         ) from error
 
 

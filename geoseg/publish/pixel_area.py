@@ -11,6 +11,7 @@ from math import ceil, log2, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
@@ -92,9 +93,14 @@ def pixel_area(grid: Grid) -> PixelArea:
         grid: The scene's frame, with a CRS.
 
     Raises:
-        SceneError: If the CRS is tied to no ellipsoid, or no point of the scene has a place on it.
+        SceneError: If PROJ cannot read the CRS, it is tied to no ellipsoid, or no point of the scene has a place on it.
     """
-    crs = horizontal(CRS.from_wkt(grid.crs))
+    try:
+        crs = horizontal(CRS.from_wkt(grid.crs))
+    except CRSError as error:
+        raise SceneError(
+            f"PROJ cannot read the scene's CRS ({error}). Give it one that PROJ knows: gdal_edit.py -a_srs CRS FILE."
+        ) from error
     ground = _ground(grid)
     if crs.is_geographic and grid.transform[1] == grid.transform[3] == 0:
         return _by_row(grid, _between_parallels(grid, ground), 1)

@@ -224,6 +224,11 @@ def test_a_scene_without_a_place_is_refused():
     assert mean_pixel_m2(grid_at(32632)) == 100
 
 
+def test_a_crs_that_proj_cannot_read_is_refused():
+    with pytest.raises(SceneError, match=r"PROJ cannot read the scene's CRS .*gdal_edit"):
+        pixel_area(Grid(9, 9, (10, 0, 0, 0, -10, 0), CRS(32632).to_wkt().replace("METHOD", "MEHTOD")))
+
+
 def test_another_planet():
     mars = CRS("IAU_2015:49900")
     geod = mars.get_geod()

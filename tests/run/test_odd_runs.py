@@ -163,6 +163,25 @@ def test_row45_a_projection_that_proj_does_not_have_fails_its_scene_alone(tmp_pa
     assert [scene["scene_id"] for scene in report.done] == ["good"]
 
 
+@pytest.mark.parametrize(("crs", "body"), [("IAU_2015:50210", "Europa"), ("IAU_2015:49900", "Mars")])
+def test_a_scene_of_another_planet_fails_alone_where_polygons_are_wanted_on_earth(
+    tmp_path: Path, crs: str, body: str
+) -> None:
+    pixel = 10 if "10" in crs else 1e-4
+    there = write_scene(tmp_path / "there.tif", IDS, crs=crs, transform=from_origin(1, 2, pixel, pixel))
+    scenes, bundle = [write_scene(tmp_path / "here.tif", IDS), there], identity_bundle(tmp_path / "bundle")
+    report = run(scenes, bundle, tmp_path / "out", polygons={"crs": "EPSG:4326"})
+    assert (report.exit_code, [scene["scene_id"] for scene in report.done]) == (3, ["here"])
+    (failed,) = report.failed
+    assert re.search(
+        rf"there\.tif: PROJ knows no way from the CRS {body}.* to WGS 84 \(EPSG:4326\): one is of {body}, the other of "
+        r"Earth\. Use polygons\.crs=native\.$",
+        failed["error"],
+    )
+    assert run(there, bundle, tmp_path / "alone").exit_code == 0
+    certified(tmp_path / "alone")
+
+
 def test_row45_heights_are_kept_in_the_crs(tmp_path: Path) -> None:
     assert run_ids(tmp_path, crs="EPSG:32632+5773").exit_code == 0
     assert certified(tmp_path / "out").crs.is_compound

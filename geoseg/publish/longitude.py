@@ -16,17 +16,18 @@ EPSILON_DEGREES = 1e-6
 
 @cache
 def western_longitude(grid: Grid, target: str) -> float | None:
-    """Tell where longitudes start in a scene that crosses the antimeridian.
+    """Tell from where on longitudes count as east of the antimeridian in a scene that crosses it.
 
-    Longitudes of its polygons go on beyond 180 degrees: those that are less than the western one are raised by 360, so
-    that no polygon is torn or turned inside out.
+    Longitudes of its polygons go on beyond 180 degrees: those that are less are raised by 360, so that no polygon is
+    torn or turned inside out.
 
     Args:
         grid: The scene's frame.
         target: CRS of the polygons, as anything that pyproj reads.
 
     Returns:
-        The western end in degrees; None if the scene does not cross it, or the CRS has no longitudes.
+        A longitude in the middle of those that the scene does not reach, in degrees; None if the scene does not cross
+        the antimeridian, or the CRS has no longitudes.
 
     Raises:
         SceneError: If a pole lies in the scene, so that longitudes run all around it.
@@ -46,7 +47,7 @@ def western_longitude(grid: Grid, target: str) -> float | None:
     west = (lon.min() + 180) % 360 - 180
     east = west + lon.max() - lon.min()
     crosses = east > 180 + EPSILON_DEGREES and not CRS.from_wkt(grid.crs).is_geographic
-    return float(west - EPSILON_DEGREES) if crosses else None
+    return float(west - (360 - (east - west)) / 2) if crosses else None
 
 
 def _rim_longitudes(grid: Grid, target: CRS) -> NDArray[np.float64]:

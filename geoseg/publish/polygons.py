@@ -1,7 +1,6 @@
 """The table of a scene's polygons: what they are called, where they lie and how large they are."""
 
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +12,10 @@ from geoseg.errors import SceneError
 from geoseg.grid.hilbert import hilbert_index
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
-from geoseg.publish.crs import named_crs, transformer
-from geoseg.publish.longitude import western_longitude
+from geoseg.publish.crs import named_crs
 from geoseg.publish.measure import AREA_METHOD_KEY, geodesic_perimeters, planar_perimeters
 from geoseg.publish.pixel_area import pixel_area
+from geoseg.publish.reproject import reproject
 from geoseg.vector.polygons import PixelPolygons
 
 NATIVE = "native"
@@ -72,8 +71,7 @@ def build_table(
             scene's own CRS, whatever ``crs`` says.
         legend: Names of the classes.
         stride_px: Side of a lattice cell, in pixels.
-        crs: ``native``, or ``EPSG:nnnn`` to publish the vertices there. Only vertices are moved: an edge that would be
-            a curve in the other CRS stays straight between them.
+        crs: ``native``, or ``EPSG:nnnn`` to publish them there, with more vertices, see `reproject`.
         observed_at: When the scene was taken, with a time zone.
         model: Name of the model, the same in every row.
 
@@ -94,7 +92,11 @@ def build_table(
             f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
             "Use the legend of the model that made the class map."
         )
-    vertices = shapely.get_num_coordinates(polygons.geometry)
+    polygons = _sorted(polygons, grid, stride_px)
+    geometry = polygons.geometry
+    if crs != NATIVE:
+        geometry = shapely.orient_polygons(reproject(geometry, grid, published))
+    vertices = shapely.get_num_coordinates(geometry)
     if len(polygons) and vertices.max() > MAX_VERTICES:
         name = legend.names[polygons.class_id[vertices.argmax()]]
         raise SceneError(
@@ -102,15 +104,11 @@ def build_table(
             f"hold of one. Cut the class at a grid with polygons.not_dissolved: [{name}], or set polygons.simplify_px "
             "higher."
         )
-    polygons = _sorted(polygons, grid, stride_px)
-    geometry = polygons.geometry
     area = pixel_area(grid)
     units = polygons.pixels if area.method == "planar" else polygons.area_units
     if units is None and len(polygons):
         raise ValueError("Polygons of a scene that is not planar need `area_units`, see `pixel_area.add_areas`.")
     lengths = planar_perimeters if area.method == "planar" else geodesic_perimeters
-    if crs != NATIVE:
-        geometry = shapely.orient_polygons(_reproject(geometry, grid, published))
     rows = len(polygons)
     columns = [
         polygons.first_pixel,
@@ -173,22 +171,3 @@ def to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
     a, b, c, d, e, f = grid.transform
     col, row = pixel.T
     return np.column_stack([a * col + b * row + c, d * col + e * row + f])
-
-
-def _reproject(geometry: NDArray[Any], grid: Grid, target: str) -> NDArray[Any]:
-    """Move every vertex into another CRS, x before y; beyond the antimeridian longitudes go on, see `longitude`.
-
-    Raises:
-        SceneError: If a vertex has no place there, or the scene holds a pole and the CRS has longitudes.
-    """
-    source, published = CRS.from_wkt(grid.crs), CRS.from_wkt(target)
-    moved = shapely.transform(geometry, transformer(source, published).transform, interleaved=False)
-    if not np.isfinite(shapely.bounds(moved)).all():
-        raise SceneError(
-            f"Polygons of the scene ({source.name}) reach beyond where {published.name} is defined. "
-            "Use polygons.crs=native or a CRS that holds the whole scene."
-        )
-    west = western_longitude(grid, target)
-    if west is not None:
-        moved = shapely.transform(moved, lambda x, y: (np.where(x < west, x + 360, x), y), interleaved=False)
-    return np.asarray(moved)

@@ -33,6 +33,8 @@ LEGEND = Legend(tuple(LegendClass(i, f"class{i}", (i, 0, 0)) for i in range(255)
 UTM = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
 ROTATED = (3.0, 1.0, 500_000.3, 1.0, -3.0, 4_000_000.7)
 DEGREES = (1e-5, 0.0, 13.123456, 0.0, -1e-5, 52.654321)
+COARSE = (25_000.0, 0.0, 100_000.0, 0.0, -25_000.0, -100_000.0)
+"""Beside the pole, where edges of a few pixels bend in degrees."""
 ALL = {
     *("manifest", "digests", "files", "crs", "settings", "results"),
     *("confidence map", "ids", "rings", "boxes", "coverage", "area", "area_m2"),
@@ -141,6 +143,7 @@ def small_pieces(monkeypatch):
         {"crs": "EPSG:4326"},
         {"crs": "EPSG:3857"},
         {"transform": DEGREES, "epsg": 4326, "crs": "EPSG:32633"},
+        {"transform": COARSE, "epsg": 3413, "crs": "EPSG:4326"},
     ],
     ids=str,
 )

@@ -15,6 +15,8 @@ from pyproj import CRS
 from rasterio.transform import Affine, from_origin
 
 from geoseg.errors import SettingsError
+from geoseg.publish.pixel_area import pixel_area
+from geoseg.raster.scene import describe
 from geoseg.run.report import Report
 from geoseg.verify.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle
@@ -180,6 +182,24 @@ def test_a_scene_of_another_planet_fails_alone_where_polygons_are_wanted_on_eart
     )
     assert run(there, bundle, tmp_path / "alone").exit_code == 0
     certified(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [("EPSG:3413", from_origin(100_000, -100_000, 25_000, 25_000)), ("EPSG:4326", from_origin(9, 60, 0.05, 0.05))],
+)
+def test_areas_and_curves_do_not_depend_on_blocks(tmp_path: Path, crs: str, transform: Affine) -> None:
+    ids = np.random.default_rng(1).integers(0, 3, (1, 90, 70)).astype(np.uint8)
+    ids[0, :40, 3:] = 5
+    scene, bundle = write_scene(tmp_path / "s.tif", ids, crs=crs, transform=transform), identity_bundle(tmp_path / "b")
+    polygons = {"crs": "EPSG:4326", "min_area_px": 2}
+    for block_px in (24, 48, 96):
+        assert run(scene, bundle, tmp_path / f"{block_px}", tiling={"block_px": block_px}, polygons=polygons).done
+    assert digests(tmp_path / "24") == digests(tmp_path / "48") == digests(tmp_path / "96")
+    area = pixel_area(describe(str(scene)).grid)
+    assert area.method == "geodesic"
+    areas_m2 = gpd.read_parquet(tmp_path / "24/polygons")["area_m2"].to_numpy()
+    assert areas_m2.sum() == areas_m2[::-1].cumsum()[-1] == int(area.units(area.grid.window).sum()) * area.unit_m2
 
 
 def test_row45_heights_are_kept_in_the_crs(tmp_path: Path) -> None:

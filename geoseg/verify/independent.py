@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from geoseg.errors import SceneError
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
+from geoseg.publish.crs import transformer
 from geoseg.publish.facts import Facts
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.verify.audit import Audit, audit
@@ -161,13 +162,13 @@ def _to_pixel(crs: CRS, grid: Grid) -> Callable[[NDArray[np.float64]], NDArray[n
         raise SceneError("The class map has no CRS, but there are polygons.")
     source = CRS.from_wkt(grid.crs)
     same = crs.equals(source, ignore_axis_order=True)
-    transformer = None if same else Transformer.from_crs(crs, source, always_xy=True)
+    way = None if same else transformer(crs, source)
     a, b, c, d, e, f = grid.transform
     inverse = np.linalg.inv([[a, b], [d, e]])
 
     def to_pixel(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if transformer is not None:
-            points = np.column_stack(transformer.transform(*points.T))
+        if way is not None:
+            points = np.column_stack(way.transform(*points.T))
         return np.asarray((points - (c, f)) @ inverse.T)
 
     return to_pixel

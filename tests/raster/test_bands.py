@@ -111,9 +111,7 @@ SENTINEL2 = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09
         (["pan", "red", "VV"], "vv pan", "3,1"),
     ],
 )
-def test_bands_are_suggested_by_their_names(
-    scene_of: SceneOf, called: list[str], wanted: str, expected: str
-) -> None:
+def test_bands_are_suggested_by_their_names(scene_of: SceneOf, called: list[str], wanted: str, expected: str) -> None:
     names = wanted.split()
     scene = replace(scene_of(len(called)), descriptions=tuple(called))
     with pytest.raises(SceneError, match=rf"By their names: --set scene\.bands={expected}\.$"):

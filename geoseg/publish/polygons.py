@@ -16,6 +16,7 @@ from geoseg.publish.crs import named_crs
 from geoseg.publish.measure import AREA_METHOD_KEY, geodesic_perimeters, planar_perimeters
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.reproject import reproject
+from geoseg.publish.wkb import to_wkb
 from geoseg.vector.polygons import PixelPolygons
 
 NATIVE = "native"
@@ -120,7 +121,7 @@ def build_table(
         (polygons.confidence_sum / polygons.pixels / 255).astype(np.float32),
         pa.repeat(pa.scalar(observed_at, POLYGON_SCHEMA.field("observed_at").type), rows),
         pa.repeat(pa.scalar(model, pa.string()), rows),
-        shapely.to_wkb(geometry, byte_order=1),
+        to_wkb(geometry),
         pa.StructArray.from_arrays(
             list(shapely.bounds(geometry).reshape(rows, 4).T), fields=list(POLYGON_SCHEMA.field("bbox").type)
         ),

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from geoseg.grid.window import Grid
 from geoseg.publish.geoparquet import GEOMETRY, PART_ROWS
+from geoseg.publish.memory import give_back_memory
 from geoseg.publish.polygons import publication_order
 
 ARRAY_BYTES = 1 << 30
@@ -22,9 +23,19 @@ ARRAY_BYTES = 1 << 30
 def write_table(table: pa.Table) -> bytes:
     """A table as the content of an Arrow file, for `sorted_parts`."""
     buffer = pa.BufferOutputStream()
-    with pa.ipc.new_file(buffer, table.schema) as writer:
-        writer.write_table(table)
+    _write(buffer, table)
     return bytes(buffer.getvalue())
+
+
+def save_table(path: Path, table: pa.Table) -> None:
+    """Write a table as an Arrow file, for `sorted_parts`, without a copy in memory."""
+    with pa.OSFile(str(path), "wb") as sink:
+        _write(sink, table)
+
+
+def _write(sink: pa.NativeFile, table: pa.Table) -> None:
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[pa.Table]:
@@ -45,6 +56,7 @@ def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[
     row_of = np.concatenate([np.arange(len(part), dtype=np.int32) for part in ids])
     order = publication_order(np.concatenate(ids), grid, stride_px)
     for start in range(0, max(1, len(order)), PART_ROWS):
+        give_back_memory()
         yield _take(files, file_of, row_of, order[start : start + PART_ROWS])
 
 
@@ -57,19 +69,23 @@ def _take(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray, chosen
     """Rows of several files, in the order of ``chosen``."""
     if not len(chosen):
         return _open(paths[0]).slice(0, 0)
-    by_file = chosen[np.argsort(file_of[chosen], kind="stable")]
-    files, starts = np.unique(file_of[by_file], return_index=True)
-    pieces = [
-        _widen(_open(paths[file])).take(rows)
-        for file, rows in zip(files, np.split(row_of[by_file], starts[1:]), strict=True)
-    ]
+    by_file = np.argsort(file_of[chosen], kind="stable")
+    table = _gather(paths, file_of[chosen[by_file]], row_of[chosen[by_file]])
     back = np.empty(len(chosen), np.int64)
-    back[np.argsort(file_of[chosen], kind="stable")] = np.arange(len(chosen))
-    table = pa.concat_tables(pieces).combine_chunks()
+    back[by_file] = np.arange(len(chosen))
     # Cut by what the rows hold, not by the file they come from.
     ends = np.cumsum(pc.binary_length(table[GEOMETRY]).to_numpy()[back])
     cuts = np.flatnonzero(np.diff(ends // ARRAY_BYTES)) + 1
     return pa.concat_tables([_narrow(table.take(rows)) for rows in np.split(back, cuts)])
+
+
+def _gather(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray) -> pa.Table:
+    """Rows of several files, file after file; ``file_of`` is ascending."""
+    files, starts = np.unique(file_of, return_index=True)
+    pieces = [
+        _widen(_open(paths[file])).take(rows) for file, rows in zip(files, np.split(row_of, starts[1:]), strict=True)
+    ]
+    return pa.concat_tables(pieces).combine_chunks()
 
 
 def _widen(table: pa.Table) -> pa.Table:

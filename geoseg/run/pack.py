@@ -1,10 +1,11 @@
 """Frozen values of arrays as bytes, for the store: safetensors, which holds no code and writes equal values equally."""
 
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -25,6 +26,27 @@ def unpack(kind: type[T], data: bytes) -> T:
     """
     value: T = _build(kind, "", load(data))
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFiles(Sequence[T]):
+    """Packed values in files of their own, each read when it is asked for."""
+
+    read: Callable[[bytes], T]
+    """Makes a value of the content of a file."""
+    files: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> "PackedFiles[T]": ...
+    def __getitem__(self, at: int | slice) -> "T | PackedFiles[T]":
+        if isinstance(at, slice):
+            return PackedFiles(self.read, self.files[at])
+        return self.read(self.files[at].read_bytes())
 
 
 def _flatten(value: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -21,14 +21,14 @@ from geoseg.publish.facts import stamp
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
-from geoseg.publish.sorting import sorted_parts, write_table
+from geoseg.publish.sorting import save_table, sorted_parts
 from geoseg.raster.identity import identify_all
 from geoseg.run import faults
 from geoseg.run.commit import Manifest, commit, polygons_prefix, rasters_prefix, seal, stage
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Clock, Cost
 from geoseg.run.tracing import polygon_table
-from geoseg.vector.blocks import join_blocks
+from geoseg.vector.joining import join_blocks
 from geoseg.vector.seams import concatenate_seams
 
 READ_AHEAD = 1
@@ -156,14 +156,14 @@ def _check_unchanged(plan: ScenePlan) -> None:
 def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:
     """Write the parts into a folder; the files, and the counts and areas of what they hold."""
     faults.hit("seams", "start", plan.scene.scene_id)
-    rests = plan.store.rests(plan.tiling.blocks())
-    seams = concatenate_seams(rest.seams for rest in rests)
-    spanning = join_blocks([rest.unfinished for rest in rests], seams, plan.scene.grid.transform)
-    (folder / "spanning.arrow").write_bytes(write_table(polygon_table(plan, spanning)))
     traced, parts = folder / "traced", folder / "parts"
     traced.mkdir()
     parts.mkdir()
-    sources = [folder / "spanning.arrow", *plan.store.polygon_files(plan.tiling.blocks(), traced)]
+    unfinished, seams = plan.store.rests(plan.tiling.blocks(), traced)
+    sources = plan.store.polygon_files(plan.tiling.blocks(), traced)
+    for number, spanning in enumerate(join_blocks(unfinished, concatenate_seams(seams), plan.scene.grid.transform)):
+        sources.append(folder / f"spanning-{number:05d}.arrow")
+        save_table(sources[-1], polygon_table(plan, spanning))
     crs_wkt, stride_px = published_crs(plan.scene.grid, plan.polygons.crs), plan.tiling.lattice.rows.stride_px
     facts: dict[str, Any] = {
         "simplify_px": plan.polygons.simplify_px,

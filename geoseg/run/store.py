@@ -19,7 +19,7 @@ from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
 from geoseg.publish.sorting import write_table
 from geoseg.run.lock import require_lock
-from geoseg.run.pack import pack, unpack
+from geoseg.run.pack import PackedFiles, pack, unpack
 from geoseg.run.records import Record, Records
 from geoseg.run.storage import Buffer, Storage
 from geoseg.vector.blocks import BlockLabels, Unfinished, blank_labels
@@ -174,15 +174,17 @@ class SceneStore:
             parts["polygons"] = write_table(polygons)
         return self.records.put(TRACED, block.name, {"polygons": len(polygons)}, **parts)
 
-    def rests(self, blocks: Iterable[Block]) -> list[Rest]:
-        """What traced blocks have left for the scene."""
-        return [unpack(Rest, data) for data in self._parts(TRACED, "rest", blocks)]
+    def rests(self, blocks: Iterable[Block], folder: Path) -> tuple[PackedFiles[Unfinished], PackedFiles[np.ndarray]]:
+        """What traced blocks left for the scene, and their seams; the files are brought into ``folder`` if need be."""
+        files = self._files("rest", blocks, folder)
+        return (
+            PackedFiles(lambda data: unpack(Rest, data).unfinished, files),
+            PackedFiles(lambda data: unpack(Rest, data).seams, files),
+        )
 
     def polygon_files(self, blocks: Iterable[Block], folder: Path) -> list[Path]:
         """Arrow files of the polygons inside blocks, brought into ``folder`` unless they are local."""
-        with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda block: self.records.fetch(TRACED, block.name, "polygons", folder), blocks)
-            return [file for file in found if file is not None]
+        return self._files("polygons", blocks, folder)
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Record]:
         """The records of a kind that exist; one whose parts are not there in full is withdrawn."""
@@ -200,6 +202,12 @@ class SceneStore:
             else:
                 self.records.withdraw(kind, name)
         return done
+
+    def _files(self, part: str, blocks: Iterable[Block], folder: Path) -> list[Path]:
+        """Local files of a part of what traced blocks left, of those that have it."""
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
+            return [file for file in found if file is not None]
 
     def _parts(self, kind: str, part: str, blocks: Iterable[Block]) -> list[bytes]:
         """A part of each block's record, of those that have it."""

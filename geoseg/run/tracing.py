@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.grid.blend import ClassMap
 from geoseg.grid.tiling import Block
 from geoseg.publish.polygons import build_table
+from geoseg.publish.wkb import to_wkb
 from geoseg.run import faults
 from geoseg.run.gate import AROUND, blocks_at
 from geoseg.run.plan import ScenePlan
@@ -29,7 +30,7 @@ from geoseg.vector.undissolved import without_aliases
 
 def load_kernels() -> None:
     """Let the compiled loops of finishing and tracing be there before the first block."""
-    polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4)
+    to_wkb(polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4).geometry)
 
 
 def find_graph(plan: ScenePlan, block: Block) -> Cost:

@@ -1,6 +1,7 @@
 """The stages from class map to polygons, block by block; the result is that of the whole raster, whatever the blocks.
 
-`label_block` needs a block alone, `trace_block` its neighbours' rims, `join_blocks` what reaches over block borders.
+`label_block` needs a block alone, `trace_block` its neighbours' rims, `geoseg.vector.joining.join_blocks` what reaches
+over block borders.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import Arcs, Corners, arcs_beside, concatenate_arcs, find_corners, trace_arcs
-from geoseg.vector.attributes import concatenate, concatenate_areas, merge_sums
+from geoseg.vector.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
+from geoseg.vector.attributes import concatenate, concatenate_areas
 from geoseg.vector.components import NO_COMPONENT, Components, Runs, find_components
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
-from geoseg.vector.names import is_among, rename
+from geoseg.vector.names import is_among
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.seams import Place, Rim, blank_rim, find_rim, surround, unite
+from geoseg.vector.seams import Place, Rim, blank_rim, find_rim, surround
 from geoseg.vector.simplify import simplify_arcs
 
 
@@ -103,7 +104,8 @@ def trace_block(
         transform: Where the polygons are placed.
 
     Returns:
-        The polygons of the components that touch no other block; what `join_blocks` needs of the others.
+        The polygons of the components that touch no other block; what `geoseg.vector.joining.join_blocks` needs of the
+        others.
     """
     corners, arcs = _trace(block, around, shape, cut_px)
     if simplify_px:
@@ -113,31 +115,15 @@ def trace_block(
         if step in around:
             is_open[np.searchsorted(names, edge.names[edge.names != NO_COMPONENT])] = True
     finished = block.components.take(~is_open)
-    polygons = _polygons(build_polygons(arcs, finished.first_pixel, transform), finished)
+    polygons = as_polygons(build_polygons(arcs, finished.first_pixel, transform), finished)
     beyond = np.concatenate([names[is_open], *_names_before(around, block.core)])
     arcs = arcs_beside(arcs, np.unique(beyond[beyond != NO_COMPONENT]))
     return polygons, Unfinished(block.components.take(is_open), arcs)
 
 
-def join_blocks(blocks: Iterable[Unfinished], seams: NDArray[np.int64], transform: Affine = PIXELS) -> PixelPolygons:
-    """Finish the polygons that touch block borders.
-
-    Args:
-        blocks: What all blocks of a scene left unfinished, in any order.
-        seams: Pairs of names that are one component, shape (P, 2), as `find_seams` returns them.
-        transform: Where the polygons are placed.
-
-    Returns:
-        The polygons, by first pixel.
-    """
-    blocks = list(blocks)
-    parts = concatenate([block.components for block in blocks])
-    parts = parts.take(np.argsort(parts.first_pixel))
-    whole = unite(parts.first_pixel, seams)
-    arcs = concatenate_arcs([block.arcs for block in blocks])
-    left, right = (rename(side, parts.first_pixel, whole) for side in (arcs.left, arcs.right))
-    sums = merge_sums(parts, whole)
-    return _polygons(build_polygons(replace(arcs, left=left, right=right), sums.first_pixel, transform), sums)
+def as_polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
+    """Put geometries, shape (N,), beside what is known of their components."""
+    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum, sums.area_units)
 
 
 def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:
@@ -172,7 +158,3 @@ def _names_before(around: Mapping[Place, Rim], core: Window) -> tuple[NDArray[np
     north = around[-1, 0].south.names if (-1, 0) in around else np.full(core.width, NO_COMPONENT, np.int64)
     west = around[0, -1].east.names if (0, -1) in around else np.full(core.height, NO_COMPONENT, np.int64)
     return north, west
-
-
-def _polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
-    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum, sums.area_units)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, bound_block, collect, join_blocks, label_block, recolour, trace_block
+from geoseg.vector.blocks import BlockLabels, bound_block, collect, label_block, recolour, trace_block
+from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine
@@ -71,7 +72,7 @@ def polygonize(
         for place, block in blocks.items()
     ]
     joined = join_blocks([unfinished for _, unfinished in traced], find_seams(rims), transform)
-    return collect([joined, *(polygons for polygons, _ in traced)])
+    return collect([*joined, *(polygons for polygons, _ in traced)])
 
 
 def _label(

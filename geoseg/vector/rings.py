@@ -36,18 +36,36 @@ def build_polygons(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIX
     Returns:
         Valid shapely polygons, shells counter-clockwise in x and y; shape (N,).
     """
+    xy, offsets, component = _find_rings(arcs, names)
+    if transform != PIXELS:
+        _place(xy, offsets, *transform)
+    shells = np.searchsorted(component, names)
+    rings = len(component)
+    geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (offsets, np.append(shells, rings)))
+    return np.asarray(geometry, object)
+
+
+def _find_rings(
+    arcs: Arcs, names: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Chain arcs to rings; a function of its own, so that nothing but the rings is left when polygons are made of them.
+
+    Returns:
+        Vertices of one ring after the other, shape (V, 2); where each ring starts, shape (R + 1,); the component that
+        each belongs to, ascending, its shell first, shape (R,).
+    """
     # A chain is an arc in one direction: 2 * arc as it is traced, 2 * arc + 1 back.
     sides = np.stack([arcs.right, arcs.left], axis=1)
     inside = np.where(is_among(sides, names), sides, NO_COMPONENT).ravel()
     outside = sides[:, ::-1].ravel()
+    del sides
     leaving = np.stack([arcs.leaving, arcs.arriving ^ 2], axis=1).ravel()
     arriving = np.stack([arcs.arriving, arcs.leaving ^ 2], axis=1).ravel()
-    ends = np.stack([arcs.start, arcs.end], axis=1).astype(np.int64)
-    nodes, node = np.unique(ends[..., 1] << 32 | ends[..., 0], return_inverse=True)
     follower = np.full(len(inside), -1, np.int64)
-    _link(node.ravel(), len(nodes), inside, leaving, arriving, follower)
+    _link(*_number_nodes(arcs), inside, leaving, arriving, follower)
     straight = np.zeros(len(inside), np.bool_)
     _mark_straight(arcs.xy, arcs.offsets, follower, outside, leaving, arriving, straight)
+    del outside, leaving, arriving
 
     rings = np.empty((len(inside), 4), np.int64)
     rings = rings[: _measure(arcs.xy, arcs.offsets, follower, straight, rings)]
@@ -57,12 +75,14 @@ def build_polygons(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIX
     offsets = np.concatenate([[0], np.cumsum(length[order])])
     xy = np.empty((offsets[-1], 2))
     _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
+    return xy, offsets, component[order]
 
-    if transform != PIXELS:
-        _place(xy, offsets, *transform)
-    shells = np.searchsorted(component[order], names)
-    geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (offsets, np.append(shells, len(rings))))
-    return np.asarray(geometry, object)
+
+def _number_nodes(arcs: Arcs) -> tuple[NDArray[np.int64], int]:
+    """Number of the node at which each chain starts, shape (2 N,), and how many nodes there are."""
+    ends = np.stack([arcs.start, arcs.end], axis=1).astype(np.int64)
+    nodes, node = np.unique(ends[..., 1] << 32 | ends[..., 0], return_inverse=True)
+    return node.ravel(), len(nodes)
 
 
 @compiled

@@ -1,13 +1,14 @@
 """Do the work of a scene's polygons again, from its class map and its confidence.
 
 Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the rims
-of all, and the polygons that touch block borders; the tables wait in a folder. With a minimum area the class map is
+of all, and a batch of the polygons that touch block borders; all else waits in a folder. With a minimum area the class map is
 passed twice more.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from geoseg.grid.window import Grid
 from geoseg.publish.facts import Facts
 from geoseg.publish.pixel_area import add_areas, pixel_area
 from geoseg.publish.polygons import build_table
-from geoseg.publish.sorting import sorted_parts, write_table
+from geoseg.publish.sorting import save_table, sorted_parts
 from geoseg.raster.class_map import ReadBand, open_band
+from geoseg.run.pack import PackedFiles, pack, unpack
 from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, Unfinished, bound_block, join_blocks, label_block, recolour, trace_block
+from geoseg.vector.blocks import BlockLabels, Unfinished, bound_block, label_block, recolour, trace_block
+from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Changes, absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import Place, Rim, find_seams, neighbours
@@ -107,7 +110,7 @@ class _Work:
         rims, made, transform = self.find_rims(), self.recipe.made, self.recipe.grid.transform
         area = pixel_area(self.recipe.grid)
         files: list[Path] = []
-        unfinished: list[Unfinished] = []
+        rests: list[Path] = []
         for block, labels in self.label(confident=True):
             around = neighbours(rims, (block.row, block.col))
             polygons, rest = trace_block(
@@ -118,10 +121,13 @@ class _Work:
                 simplify_px=made.simplify_px,
                 transform=transform,
             )
-            unfinished.append(rest)
+            rests.append(folder / f"{block.name}.rest")
+            rests[-1].write_bytes(pack(rest))
             files.append(self.keep(folder / f"{block.name}.arrow", polygons))
-        spanning = join_blocks(unfinished, find_seams(rims), transform)
-        return [*files, self.keep(folder / "spanning.arrow", spanning)]
+        unfinished = PackedFiles(partial(unpack, Unfinished), rests)
+        for number, spanning in enumerate(join_blocks(unfinished, find_seams(rims), transform)):
+            files.append(self.keep(folder / f"spanning-{number:05d}.arrow", spanning))
+        return files
 
     def find_rims(self) -> dict[Place, Rim]:
         """What blocks show their neighbours."""
@@ -155,5 +161,5 @@ class _Work:
             observed_at=recipe.observed_at,
             model=recipe.model,
         )
-        path.write_bytes(write_table(table))
+        save_table(path, table)
         return path

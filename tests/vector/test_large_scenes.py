@@ -9,8 +9,9 @@ import shapely
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import RIGHT, UP, Arcs
 from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.blocks import bound_block, collect, join_blocks, label_block, recolour, trace_block
+from geoseg.vector.blocks import bound_block, collect, label_block, recolour, trace_block
 from geoseg.vector.components import Components
+from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
 from geoseg.vector.rings import build_polygons
 from geoseg.vector.seams import find_seams, neighbours
@@ -48,7 +49,7 @@ def trace(classes, start, shape, simplify_px, least=1):
         trace_block(block, neighbours(rims, place), shape, cut_px=CUT, simplify_px=simplify_px)
         for place, block in blocks.items()
     ]
-    return collect([join_blocks([rest for _, rest in traced], find_seams(rims)), *(found for found, _ in traced)])
+    return collect([*join_blocks([rest for _, rest in traced], find_seams(rims)), *(found for found, _ in traced)])
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -113,7 +114,7 @@ def test_joined_polygons_keep_sums_that_pass_32_bits():
         _, rest = trace_block(block, neighbours(rims, place), (SIDE, SIDE), cut_px=CUT, simplify_px=0)
         sums = replace(rest.components, pixels=np.array([2**34]), confidence_sum=np.array([255 * 2**34]))
         rests.append(replace(rest, components=sums))
-    polygons = join_blocks(rests, find_seams(rims))
+    (polygons,) = join_blocks(rests, find_seams(rims))
     assert polygons.pixels.tolist() == [2**35]
     assert polygons.confidence_sum.tolist() == [255 * 2**35]
     assert polygons.first_pixel.tolist() == [(SIDE - CUT) * SIDE + SIDE - 2 * CUT]

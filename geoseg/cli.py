@@ -13,7 +13,7 @@ from rich.text import Text
 
 from geoseg import __version__
 from geoseg.config import Settings, load_settings
-from geoseg.errors import ExitCode, GeosegError, Interrupted
+from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
 from geoseg.run.report import Report
 
 app = typer.Typer(
@@ -122,25 +122,42 @@ def validate_command(output: Annotated[Path, typer.Argument(help="Folder that a 
 
 @app.command("polygonize")
 def polygonize_command(
-    class_map: Annotated[str, typer.Argument(help="Raster of one band of integers.", metavar="CLASSMAP")],
+    class_map: Annotated[list[str], typer.Argument(help="Raster of one band of integers.", metavar="CLASSMAP")],
     output: Annotated[Path, typer.Option(help="File to write: .parquet, .gpkg or .fgb.")],
     simplify_px: Annotated[float, typer.Option(help="Smooth stairs of pixels; 0 keeps every corner.")] = 1.0,
     min_area_px: Annotated[int, typer.Option(help="Smaller areas take the value of a neighbour.", min=0)] = 0,
     block_px: Annotated[int, typer.Option(help="Side of a block: memory, never the result.")] = 2048,
     values: Annotated[str | None, typer.Option(help="Values to publish, such as 1,2,3; default all.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace it; other layers of a .gpkg stay.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Accept an https:// or s3:// URL.")] = False,
+    allow_private_hosts: Annotated[
+        bool, typer.Option("--allow-private-hosts", help="With --remote: http:// and hosts in your own network too.")
+    ] = False,
+    allow_continuous: Annotated[
+        bool, typer.Option("--allow-continuous", help="Take a raster that looks like a quantity, not like classes.")
+    ] = False,
 ) -> None:
     """Polygonize any class raster, of any size and from anywhere."""
     from geoseg.run.polygonize import parse_values, polygonize_raster  # noqa: PLC0415
 
+    if len(class_map) > 1:
+        raise SettingsError(
+            f"polygonize takes one raster and got {len(class_map)}: {', '.join(class_map[:3])}"
+            f"{' ...' if len(class_map) > 3 else ''}. A pattern stands for all files that fit; take them in turn: "
+            'for f in *.tif; do geoseg polygonize "$f" --output "${f%.*}.parquet"; done'
+        )
     count = polygonize_raster(
-        class_map,
+        class_map[0],
         output,
         simplify_px=simplify_px,
         min_area_px=min_area_px,
         block_px=block_px,
         values=None if values is None else parse_values(values),
         overwrite=overwrite,
+        remote=remote,
+        allow_private_hosts=allow_private_hosts,
+        allow_continuous=allow_continuous,
+        tell=lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}"),
     )
     out.print(f"{_count(count, 'polygon')} in {escape(str(output))}")
 

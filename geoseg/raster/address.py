@@ -138,8 +138,8 @@ def _distant(url: str, allow_private_hosts: bool, public: set[str]) -> Address:
     if not allow_private_hosts:
         if parts.scheme == "http":
             raise SceneError(
-                f"{url} would be read unencrypted. Use https://, or set scene.allow_private_hosts=true if the host is "
-                "in your own network."
+                f"{url} would be read unencrypted. Use https://, or set scene.allow_private_hosts=true (polygonize: "
+                "--allow-private-hosts) if the host is in your own network."
             )
         if host not in public:
             _refuse_private(url, host)
@@ -161,10 +161,11 @@ def _refuse_private(url: str, host: str) -> None:
         address = getattr(address, "ipv4_mapped", None) or address
         if not address.is_global or address.is_multicast or address == _AZURE_METADATA:
             raise SceneError(
-                f"{url} lies on {host} ({address}), which is not a public host. Set scene.allow_private_hosts=true if "
-                "you mean to read from your own network."
+                f"{url} lies on {host} ({address}), which is not a public host. Set scene.allow_private_hosts=true "
+                "(polygonize: --allow-private-hosts) if you mean to read from your own network."
             )
     if not found and re.search(r"(^|\.)(localhost|local|internal)\.?$", host):
         raise SceneError(
-            f"{url} lies on {host}, a name of private networks. Set scene.allow_private_hosts=true if you mean it."
+            f"{url} lies on {host}, a name of private networks. Set scene.allow_private_hosts=true (polygonize: "
+            "--allow-private-hosts) if you mean it."
         )

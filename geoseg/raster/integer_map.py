@@ -1,5 +1,7 @@
 """Read any raster of integers as a class map."""
 
+import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ STRIP_ROWS = 512
 NAME_TAG = "CLASS_"
 """``CLASS_3`` is the tag that names the value 3."""
 
+_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
+"""Suffixes that are looked for in a folder, for a message."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _BAND = BandSelection((1,))
 
@@ -43,6 +47,18 @@ class IntegerMap:
         """Its frame."""
         return self.scene.grid
 
+    @property
+    def is_legend(self) -> bool:
+        """Whether the file says that its values are classes: by a palette, or by names for them."""
+        return bool(self.names) or self.scene.roles == ("palette",)
+
+    def occurring(self) -> list[int]:
+        """Values of the valid pixels, wanted or not, ascending; none if there are more than 255. Reads the raster."""
+        try:
+            return list(Values.choose(_valid_pixels(self.scene), self.values.values.dtype).values.tolist())
+        except ValueError:
+            return []
+
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Class ids of a window, shape (H, W); 255 is nodata, masked or not wanted.
 
@@ -53,18 +69,60 @@ class IntegerMap:
         return np.where(valid, self.values.encode(pixels[0]), np.uint8(NODATA_CLASS))
 
 
-def open_integer_map(path: str | Path, wanted: Sequence[int] | None = None) -> IntegerMap:
+def open_integer_map(
+    path: str | Path, wanted: Sequence[int] | None = None, *, remote: bool = False, allow_private_hosts: bool = False
+) -> IntegerMap:
     """Describe a raster of integers; where its values are unknown, read it once to find them.
 
     Args:
-        path: What GDAL opens.
+        path: See `geoseg.raster.address.locate`, as for the last two.
         wanted: Values that get a class id; all by default.
+        remote: Allow URLs.
+        allow_private_hosts: Allow ``http://`` and hosts that are not public.
 
     Raises:
         SceneError: If the raster cannot be read, has several bands or other numbers than integers, has no place on the
             earth, or too many values.
     """
-    scene = describe(path, allow_ungeoreferenced=True)
+    _refuse_several(str(path))
+    try:
+        scene = describe(path, allow_ungeoreferenced=True, remote=remote, allow_private_hosts=allow_private_hosts)
+        return _open(scene, wanted)
+    except OSError as error:
+        raise SceneError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}. Check the file and its permissions."
+        ) from error
+
+
+def _refuse_several(path: str) -> None:
+    """Refuse a folder, and a pattern that the shell left as it is.
+
+    Raises:
+        SceneError: If the path is one.
+    """
+    if os.path.isdir(path):  # noqa: PTH112  False for names that the file system refuses
+        inside = sorted(entry.name for entry in os.scandir(path) if entry.name.lower().endswith(_RASTERS))
+        each = f"{path.rstrip('/')}/*{Path(inside[0]).suffix}" if inside else ""
+        what = f"{path} is a folder" + ("." if inside else " without rasters.")
+    elif glob.has_magic(path) and not os.path.exists(path) and "://" not in path:  # noqa: PTH110
+        inside, each = sorted(glob.glob(path)), path  # noqa: PTH207  the pattern may be absolute
+        what = f"{path} is a pattern" + (" that no file here fits." if not inside else ".")
+    else:
+        return
+    names = ", ".join(inside[:3]) + (f" and {len(inside) - 3} more" if len(inside) > 3 else "")
+    raise SceneError(
+        f"{what} A class map is one raster: give "
+        + (
+            f'one of {names}, or all in turn: for f in {each}; do geoseg polygonize "$f" --output '
+            '"${f%.*}.parquet"; done'
+            if inside
+            else "the path of a file."
+        )
+    )
+
+
+def _open(scene: Scene, wanted: Sequence[int] | None) -> IntegerMap:
+    path = scene.path
     if scene.bands > 1:
         raise SceneError(
             f"{path} has {scene.bands} bands; a class map has one. Take one out first: gdal_translate -b 1 IN OUT."
@@ -76,6 +134,7 @@ def open_integer_map(path: str | Path, wanted: Sequence[int] | None = None) -> I
             "gdal_translate -ot Int32 IN OUT."
         )
     if not scene.grid.crs or scene.grid.transform == _IDENTITY:
+        _refuse_unrectified(scene)
         raise SceneError(
             f"{path} has no {'transform' if scene.grid.crs else 'CRS'}, so its polygons have no place on the earth. "
             "Give it one, e.g. with `gdal_edit.py -a_srs EPSG:nnnn -a_ullr ULX ULY LRX LRY FILE`, or use "
@@ -88,6 +147,22 @@ def open_integer_map(path: str | Path, wanted: Sequence[int] | None = None) -> I
     return IntegerMap(scene, values, _names(scene))
 
 
+def _refuse_unrectified(scene: Scene) -> None:
+    """Refuse a raster that points or polynomials locate: no CRS and corners would put it right.
+
+    Raises:
+        SceneError: If it is one.
+    """
+    with open_raster(scene.path, driver=scene.driver, remote=scene.remote) as dataset:
+        points, rpcs = len(dataset.gcps[0]), dataset.rpcs is not None
+    if points or rpcs:
+        how, option = (f"{points} ground control points", "-tps") if points else ("rational polynomials (RPCs)", "-rpc")
+        raise SceneError(
+            f"{scene.path} is located by {how} alone. Rectify it first, without mixing its values: "
+            f"gdalwarp {option} -r near -t_srs EPSG:nnnn IN OUT."
+        )
+
+
 def _valid_pixels(scene: Scene) -> Iterator[NDArray[np.integer[Any]]]:
     """Valid pixels in portions, shape (N,)."""
     for row in range(0, scene.grid.height, STRIP_ROWS):
@@ -97,6 +172,6 @@ def _valid_pixels(scene: Scene) -> Iterator[NDArray[np.integer[Any]]]:
 
 
 def _names(scene: Scene) -> dict[int, str]:
-    with open_raster(scene.path, driver=scene.driver) as dataset:
+    with open_raster(scene.path, driver=scene.driver, remote=scene.remote) as dataset:
         tags = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
     return {int(key): name for key, name in tags.items() if key.removeprefix("-").isdecimal()}

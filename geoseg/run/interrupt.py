@@ -48,6 +48,36 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 @contextmanager
+def end_on_signals(left: str) -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise `Interrupted` where the main thread is, so that what was begun is cleaned up.
+
+    Args:
+        left: A sentence on what the user finds then.
+    """
+    caught: list[Interrupted] = []
+
+    def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(Interrupted(f"{signal.Signals(signum).name}. {left}", signum))
+        raise caught[0]
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Exception as error:
+        if caught and error is not caught[0]:  # a library took it for a failure of its own
+            raise caught[0] from error
+        raise
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
 def keep_sigterm() -> Iterator[None]:
     """Put the handler back that Ray replaces as it starts: with Ray's the process ends without a word, or crashes."""
     before = signal.getsignal(signal.SIGTERM)

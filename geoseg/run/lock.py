@@ -68,9 +68,14 @@ class Holder:
         )
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, so that `is_dead` can tell."""
+        return self.machine is not None and self.machine == _machine()
+
+    @property
     def is_dead(self) -> bool:
         """Whether it is known to be dead: a process of this machine that is no more."""
-        if self.machine is None or self.machine != _machine():
+        if not self.is_here:
             return False
         try:
             os.kill(self.pid, 0)

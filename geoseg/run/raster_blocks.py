@@ -21,6 +21,7 @@ from geoseg.raster.integer_map import IntegerMap
 from geoseg.run.pack import PackedFiles, pack, unpack
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, Unfinished, bound_block, label_block, recolour, trace_block
+from geoseg.vector.census import Census, count_block
 from geoseg.vector.components import Components
 from geoseg.vector.engine import CUT_PX
 from geoseg.vector.joining import join_blocks
@@ -43,12 +44,20 @@ class RasterBlocks:
         """Rows and columns of the class map."""
         return self.class_map.grid.height, self.class_map.grid.width
 
-    def trace(self, folder: Path, simplify_px: float, min_area_px: int) -> list[Path]:
+    def survey(self) -> tuple[dict[Place, Rim], Census]:
+        """Find what blocks show their neighbours, and count what is in them."""
+        rims, census = {}, Census.empty()
+        for block, labels in self.label():
+            rims[block.row, block.col] = labels.rim
+            census += count_block(labels)
+        return rims, census
+
+    def trace(self, rims: dict[Place, Rim], folder: Path, simplify_px: float, min_area_px: int) -> list[Path]:
         """Trace all blocks and keep their polygons as Arrow files in a folder."""
-        rims, transform = self.find_rims(), self.class_map.grid.transform
+        transform = self.class_map.grid.transform
         if min_area_px > 1:
             work = replace(self, changes=self.absorb(rims, min_area_px))
-            return work.trace(folder, simplify_px, 0)
+            return work.trace(work.survey()[0], folder, simplify_px, 0)
         area = pixel_area(self.class_map.grid)
         files, rests = [], []
         for block, labels in self.label():
@@ -73,10 +82,6 @@ class RasterBlocks:
             boundaries.append(bound_block(labels, around, self.shape, cut_px=CUT_PX))
             components.append(labels.components)
         return absorb(concatenate(components), find_seams(rims), concatenate_boundaries(boundaries), min_area_px)
-
-    def find_rims(self) -> dict[Place, Rim]:
-        """What blocks show their neighbours."""
-        return {(block.row, block.col): labels.rim for block, labels in self.label()}
 
     def label(self) -> Iterator[tuple[Block, BlockLabels]]:
         """Read and label the blocks in raster order."""

@@ -1,11 +1,12 @@
 """Class map to polygons in this process: the stages of `blocks`, one after the other."""
 
 from collections.abc import Mapping
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, collect, label_block, recolour, trace_block
@@ -32,7 +33,7 @@ def polygonize(
         simplify_px: Square root of the largest triangle that a line may lose at one time; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the class of a neighbour.
         cut_px: Period of the lattice on which simplified lines keep a vertex.
-        block_px: Side of a block; None works the whole in one. It cannot change the result.
+        block_px: Side of a block; None works the whole in one if it can. It cannot change the result.
         transform: Where the polygons are placed; by default x is the column and y the row.
 
     Returns:
@@ -47,7 +48,7 @@ def polygonize(
     confidence = np.zeros_like(classes) if confidence is None else confidence
     if confidence.shape != classes.shape:
         raise ValueError(f"The class map has the shape {classes.shape}, its confidence {confidence.shape}.")
-    side = -(-max(classes.shape) // cut_px) * cut_px if block_px is None else block_px
+    side = _whole_side(classes.shape, cut_px) if block_px is None else block_px
     if side < 1 or side % cut_px:
         raise ValueError(f"block_px={side} is not a multiple of cut_px={cut_px}. Change one of them.")
     height, width = classes.shape
@@ -73,6 +74,13 @@ def polygonize(
     ]
     joined = join_blocks([unfinished for _, unfinished in traced], find_seams(rims), transform)
     return collect([*joined, *(polygons for polygons, _ in traced)])
+
+
+def _whole_side(shape: tuple[int, ...], cut_px: int) -> int:
+    """Side of a block that holds all, or as much as one may hold; a multiple of ``cut_px``."""
+    if shape[0] * shape[1] <= MAX_BLOCK_PIXELS:
+        return -(-max(shape) // cut_px) * cut_px
+    return isqrt(MAX_BLOCK_PIXELS) // cut_px * cut_px
 
 
 def _label(

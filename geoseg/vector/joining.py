@@ -13,7 +13,7 @@ from geoseg.vector.blocks import Unfinished, as_polygons
 from geoseg.vector.components import Components
 from geoseg.vector.names import is_among, rename
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.rings import PIXELS, Affine, build_polygons
+from geoseg.vector.rings import PIXELS, Affine, build_polygons, find_rings
 from geoseg.vector.seams import unite
 
 BATCH_VERTICES = 1 << 21
@@ -57,11 +57,9 @@ def join_blocks(
     for first, stop in pairwise([*starts.tolist(), len(sums)]):
         chosen = sums.take(np.arange(first, stop))
         holders = [at for at, rows in enumerate(present) if ((rows >= first) & (rows < stop)).any()]
-        arcs = concatenate_arcs(
-            [arcs_beside(_rename_sides(blocks[at].arcs, parts, whole), chosen.first_pixel) for at in holders]
-        )
-        yield as_polygons(build_polygons(arcs, chosen.first_pixel, transform), chosen)
-        del arcs
+        beside = (arcs_beside(_rename_sides(blocks[at].arcs, parts, whole), chosen.first_pixel) for at in holders)
+        # Neither arcs nor rings may stay in memory beside the polygons.
+        yield as_polygons(find_rings(concatenate_arcs(list(beside)), chosen.first_pixel, transform).build(), chosen)
 
 
 def _weigh(

@@ -4,6 +4,7 @@ A ring keeps its component on the right as seen on the map. Where two diagonal p
 along the same region *outside*: then no ring meets itself, and two rings of a polygon meet in single points at most.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,24 +37,28 @@ def build_polygons(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIX
     Returns:
         Valid shapely polygons, shells counter-clockwise in x and y; shape (N,).
     """
-    xy, offsets, component = _find_rings(arcs, names)
-    if transform != PIXELS:
-        _place(xy, offsets, *transform)
-    shells = np.searchsorted(component, names)
-    rings = len(component)
-    geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, (offsets, np.append(shells, rings)))
-    return np.asarray(geometry, object)
+    return find_rings(arcs, names, transform).build()
 
 
-def _find_rings(
-    arcs: Arcs, names: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Chain arcs to rings; a function of its own, so that nothing but the rings is left when polygons are made of them.
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """The rings of some components, R in all with V vertices."""
 
-    Returns:
-        Vertices of one ring after the other, shape (V, 2); where each ring starts, shape (R + 1,); the component that
-        each belongs to, ascending, its shell first, shape (R,).
-    """
+    xy: NDArray[np.float64]
+    """Vertices of one ring after the other, the first one of each repeated at its end, shape (V, 2)."""
+    offsets: NDArray[np.int64]
+    """Ring ``i`` has the vertices ``offsets[i]:offsets[i + 1]``, shape (R + 1,)."""
+    shells: NDArray[np.int64]
+    """Component ``i`` has the rings ``shells[i]:shells[i + 1]``, its shell first, shape (N + 1,)."""
+
+    def build(self) -> NDArray[Any]:
+        """Build the polygons, shape (N,)."""
+        geometry = shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.xy, (self.offsets, self.shells))
+        return np.asarray(geometry, object)
+
+
+def find_rings(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS) -> Rings:
+    """Chain arcs to rings; arguments as of `build_polygons`. Arcs may go before polygons are built of the rings."""
     # A chain is an arc in one direction: 2 * arc as it is traced, 2 * arc + 1 back.
     sides = np.stack([arcs.right, arcs.left], axis=1)
     inside = np.where(is_among(sides, names), sides, NO_COMPONENT).ravel()
@@ -75,13 +80,17 @@ def _find_rings(
     offsets = np.concatenate([[0], np.cumsum(length[order])])
     xy = np.empty((offsets[-1], 2))
     _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
-    return xy, offsets, component[order]
+    if transform != PIXELS:
+        _place(xy, offsets, *transform)
+    return Rings(xy, offsets, np.append(np.searchsorted(component[order], names), len(rings)))
 
 
 def _number_nodes(arcs: Arcs) -> tuple[NDArray[np.int64], int]:
     """Number of the node at which each chain starts, shape (2 N,), and how many nodes there are."""
-    ends = np.stack([arcs.start, arcs.end], axis=1).astype(np.int64)
-    nodes, node = np.unique(ends[..., 1] << 32 | ends[..., 0], return_inverse=True)
+    places = np.empty((len(arcs), 2), np.int64)
+    for side, end in enumerate((arcs.start, arcs.end)):
+        places[:, side] = end[:, 1].astype(np.int64) << 32 | end[:, 0]
+    nodes, node = np.unique(places, return_inverse=True)
     return node.ravel(), len(nodes)
 
 

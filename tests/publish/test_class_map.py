@@ -1,6 +1,7 @@
 """`geoseg.polygonize` against GDAL, for all types of integers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from affine import Affine
@@ -10,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio import features
 
 import geoseg
+from geoseg.vector import engine
 from tests.vector.class_maps import canonical, landscape_like
 
 DTYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", ">i2", ">i8")
@@ -112,6 +114,77 @@ def test_nothing_but_nodata_is_an_empty_frame():
     frame = geoseg.polygonize(np.zeros((3, 3), np.int32), nodata=0, crs="EPSG:4326", transform=MIRRORED)
     assert len(frame) == 0
     assert frame.crs == "EPSG:4326"
+
+
+def judged(array):
+    """(value, polygon) of the unmasked components, by GDAL."""
+    valid = ~np.ma.getmaskarray(array)
+    found = features.shapes(np.ma.getdata(array), mask=valid, connectivity=4)
+    return sorted((int(value), canonical(shapely.geometry.shape(shape))) for shape, value in found)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
+def test_masked_pixels_are_nodata(dtype):
+    classes = landscape_like(3, (40, 50)).astype(dtype)
+    array = np.ma.masked_array(classes, (classes == 2) | (np.random.default_rng(0).random(classes.shape) < 0.1))
+    assert ours(geoseg.polygonize(array)) == judged(array)
+    frame = geoseg.polygonize(array, nodata=1, min_area_px=4)
+    assert frame["pixels"].sum() == (array != 1).sum()
+    assert not set(frame["value"]) & {1, 2}
+    assert geoseg.polygonize(array, values=[2]).empty
+    assert ours(geoseg.polygonize(np.ma.masked_array(classes))) == oracle(classes)
+    # What is masked need not be polygonized, so it does not count as a value either.
+    many = np.ma.masked_greater_equal(np.arange(400, dtype=np.int32).reshape(20, 20), 200)
+    assert len(geoseg.polygonize(many)) == 200
+    flags = np.ma.masked_array([[True, False, True]], [[False, False, True]])
+    assert geoseg.polygonize(flags)["value"].tolist() == [True, False]
+
+
+class Lazy:
+    """As a dask array does, gives its pixels when asked, and no mask when converted."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def compute(self):
+        return self.pixels
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ma.getdata(self.pixels)
+
+
+class Labelled:
+    """As an xarray array does, wraps pixels and says which value is nodata."""
+
+    dims = ("y", "x")
+
+    def __init__(self, data, **attrs):
+        self.data, self.attrs, self.encoding = data, attrs, {}
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.data)
+
+
+def test_masks_inside_other_arrays_count():
+    array = np.ma.masked_equal(np.array([[1, 1, 7], [3, 3, 7]], np.uint8), 7)
+    for wrapped in (Lazy(array), Labelled(array), Labelled(Lazy(array)), Labelled(np.ma.getdata(array), _FillValue=7)):
+        assert geoseg.polygonize(wrapped)["value"].tolist() == [1, 3]
+    assert geoseg.polygonize(Labelled(np.ma.getdata(array), _FillValue=7), nodata=1)["value"].tolist() == [7, 3]
+    table = pd.DataFrame({"a": [1, 2], "b": [1, 1]})
+    assert geoseg.polygonize(table)["value"].tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"fill missing pixels \(NaN, NA\) with a value and name it as nodata"):
+        geoseg.polygonize(pd.DataFrame({"a": pd.array([1, None], "Int64")}))
+    other = Lazy(np.zeros((2, 2), np.uint8).view(type("Odd", (np.ndarray,), {"mask": np.ones((2, 2), bool)})))
+    with pytest.raises(ValueError, match=r"Odd has a mask that geoseg does not know\. Give a numpy\.ma"):
+        geoseg.polygonize(other)
+
+
+def test_more_pixels_than_a_block_may_hold(monkeypatch):
+    array = landscape_like(0, (700, 1400))
+    expected = geoseg.polygonize(array, nodata=255, simplify_px=1)
+    monkeypatch.setattr(engine, "MAX_BLOCK_PIXELS", 512 * 1024 - 1)
+    found = geoseg.polygonize(array, nodata=255, simplify_px=1)
+    assert found.equals(expected)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from scipy.ndimage import gaussian_filter
 
 import geoseg
 from geoseg.publish import geoparquet, sorting
@@ -110,6 +111,48 @@ def test_values_of_any_type_in_any_format(tmp_path, suffix, dtype):
     polygonize_raster(write_scene(tmp_path / "map.tif", pixels), output)
     frame = geopandas.read_parquet(output) if suffix == ".parquet" else geopandas.read_file(output)
     assert dict(zip(frame["polygon_id"], frame["value"], strict=True)) == {0: 0, 2: 100, 3: 7}
+
+
+@pytest.fixture(scope="module")
+def confidence():
+    """A smooth field in 250 steps with more than 100,000 components, as a probability has."""
+    rng = np.random.default_rng(0)
+    field = gaussian_filter(rng.standard_normal((420, 420)), 3)
+    return np.clip(125 + 40 * field / field.std(), 0, 250).astype(np.uint8)
+
+
+def test_a_continuous_quantity_is_asked_about(run, tmp_path, confidence):
+    raster = write_scene(tmp_path / "confidence.tif", confidence[None])
+    printed = run("polygonize", raster, "--output", tmp_path / "a.parquet")
+    assert printed.code == 3
+    assert f"{raster} looks like a quantity that varies continuously" in printed.err
+    for remedy in ("Polygonize the class map", "--values", "--allow-continuous"):
+        assert remedy in printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["confidence.tif"]
+    assert run("polygonize", raster, "--output", tmp_path / "a.parquet", "--allow-continuous").code == 0
+    assert len(geopandas.read_parquet(tmp_path / "a.parquet")) > 100_000
+    assert run("polygonize", raster, "--output", tmp_path / "b.parquet", "--values", "1,2,3").code == 0
+    with rasterio.open(raster, "r+") as dataset:
+        dataset.update_tags(CLASS_3="a class after all")
+    assert run("polygonize", raster, "--output", tmp_path / "c.parquet").code == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        # Classes have no order: neighbours of a noisy map with many of them are as far apart as chance has it.
+        lambda rng, _: rng.permutation(250)[rng.integers(0, 250, (400, 400))],
+        lambda rng, _: np.where(rng.random((900, 900)) < 0.2, rng.integers(0, 6, (900, 900)), 3),
+        lambda rng, _: np.kron(rng.integers(0, 200, (400, 400)), np.ones((2, 2), int)),
+        lambda _, field: field // 8,
+        lambda _, field: field[:250, :250],
+    ],
+    ids=["noise of many classes", "salt", "small fields of many classes", "thirty steps", "few polygons"],
+)
+def test_class_maps_are_not_asked_about(tmp_path, confidence, make):
+    classes = make(np.random.default_rng(1), confidence).astype(np.uint8)
+    raster = write_scene(tmp_path / "map.tif", classes[None])
+    assert polygonize_raster(raster, tmp_path / "a.parquet", simplify_px=0) > 30_000
 
 
 def test_255_is_a_value_where_it_is_not_nodata(tmp_path):

@@ -36,6 +36,7 @@ ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
 AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
 OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace results made otherwise.")]
+VerifyOption = Annotated[bool | None, typer.Option("--verify", help="Read what is published before it is up to date.")]
 TrustOption = Annotated[
     bool | None, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
 ]
@@ -67,6 +68,7 @@ def segment_command(
     assignments: SetOption = None,
     address: AddressOption = None,
     overwrite: OverwriteOption = None,
+    verify: VerifyOption = None,
     trust_model_code: TrustOption = None,
     remote: RemoteOption = None,
     dry_run: DryRunOption = False,
@@ -78,6 +80,7 @@ def segment_command(
         "output": output,
         "run.address": address,
         "overwrite": overwrite or None,
+        "run.verify": verify or None,
         "trust_model_code": trust_model_code or None,
         "scene.remote": remote or None,
     }

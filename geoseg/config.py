@@ -196,7 +196,8 @@ class RunSettings(_Section):
     """Seconds the actors and the first answer of every node may take."""
     unit_timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False), NOT_TRUTH] = 900.0
     """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
-
+    verify: bool = False
+    """Read all files of scenes that are published already, and do those again of which one has changed."""
     price_per_hour: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), NOT_TRUTH] | None = None
     """What all machines of the run together cost in an hour, in any currency; the report tells what 1000 km2 cost."""
 

@@ -50,9 +50,14 @@ def polygons_prefix(scene_id: str) -> str:
     return f"polygons/scene={scene_id}"
 
 
+def manifest_key(scene_id: str) -> str:
+    """Where the manifest of a scene lies."""
+    return f"scenes/{scene_id}.json"
+
+
 def read_manifest(storage: Storage, scene_id: str) -> Manifest | None:
     """What is published of a scene; None if nothing is, or not completely."""
-    return _read(storage, _manifest_key(scene_id))
+    return _read(storage, manifest_key(scene_id))
 
 
 def crs_by_scene(storage: Storage, without: Set[str]) -> dict[str, str]:
@@ -65,11 +70,6 @@ def crs_by_scene(storage: Storage, without: Set[str]) -> dict[str, str]:
 def find_strays(storage: Storage, scene_id: str) -> list[str]:
     """Files where the results of a scene lie, whether a manifest names them or not."""
     return [key for prefix in (rasters_prefix(scene_id), polygons_prefix(scene_id)) for key in storage.keys(prefix)]
-
-
-def find_losses(storage: Storage, manifest: Manifest) -> list[str]:
-    """Files that a manifest names and the output holds no longer, or in another size."""
-    return [key for key, facts in manifest.files.items() if storage.size(key) != facts["bytes"]]
 
 
 def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dict[str, Any]]:
@@ -97,7 +97,7 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dic
 
 def seal(store: SceneStore, manifest: Manifest) -> None:
     """Write down what is to be committed; all of it is staged."""
-    store.storage.put(_staged_key(store, _manifest_key(store.scene_id)), _to_json(manifest))
+    store.storage.put(_staged_key(store, manifest_key(store.scene_id)), _to_json(manifest))
     store.storage.put(_journal_key(store), _to_json(manifest))
 
 
@@ -126,7 +126,8 @@ def commit(store: SceneStore) -> Manifest:
     for other in storage.folders(f"{WORK}/{scene_id}"):
         if other != store.fingerprint:  # that of a run which was frozen: what it has staged must never appear
             storage.delete_all(f"{WORK}/{scene_id}/{other}")
-    if read_manifest(storage, scene_id) != manifest:
+    # Where files were lost or changed, the same manifest is published and staged again; only the last step moves it.
+    if read_manifest(storage, scene_id) != manifest or storage.size(_staged_key(store, manifest_key(scene_id))):
         try:
             _make_room(store, manifest)
         except FileNotFoundError:
@@ -148,7 +149,7 @@ def _make_room(store: SceneStore, manifest: Manifest) -> None:
         FileNotFoundError: If the scene's work is gone: another attempt, or another run, has committed.
     """
     strays = [key for key in find_strays(store.storage, store.scene_id) if key not in manifest.files]
-    for key in (_manifest_key(store.scene_id), *strays):
+    for key in (manifest_key(store.scene_id), *strays):
         store.require_lock()
         faults.hit("commit", "before-removal", key)
         store.storage.retire(key, store.work)
@@ -171,7 +172,7 @@ def _place(store: SceneStore, key: str, size_bytes: int) -> None:
 def _place_manifest(store: SceneStore, manifest: Manifest) -> None:
     """Move the manifest to its place; write it if another attempt of this run has moved it and a third removed it."""
     store.require_lock()
-    key = _manifest_key(store.scene_id)
+    key = manifest_key(store.scene_id)
     try:
         store.storage.move(_staged_key(store, key), key)
     except FileNotFoundError:
@@ -207,10 +208,6 @@ def _read(storage: Storage, key: str) -> Manifest | None:
         return Manifest(content["fingerprint"], content["files"], content["results"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _manifest_key(scene_id: str) -> str:
-    return f"scenes/{scene_id}.json"
 
 
 def _journal_key(store: SceneStore) -> str:

@@ -64,6 +64,14 @@ class LocalStorage:
         path = self._path(key)
         return path.stat().st_size if path.is_file() else None
 
+    def times(self, key: str) -> tuple[int, ...] | None:
+        """Time of the content, which programs can set, and of the entry, which they cannot."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        state = path.stat()
+        return state.st_mtime_ns, state.st_ctime_ns
+
     def keys(self, prefix: str) -> list[str]:
         """Walk the folder."""
         return sorted(key for path in self._walk(prefix) if not is_temporary(key := self._key(path)))

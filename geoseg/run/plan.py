@@ -118,7 +118,9 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         )
         key = digest(fingerprint)
         try:
-            found = look_up(storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite)
+            found = look_up(
+                storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
+            )
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue

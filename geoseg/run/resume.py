@@ -7,8 +7,9 @@ from typing import Any
 
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Tiling
-from geoseg.run.commit import STAGED, find_losses, find_strays, is_staged, read_manifest
+from geoseg.run.commit import STAGED, find_strays, is_staged, read_manifest
 from geoseg.run.fingerprint import Facts, explain_changes
+from geoseg.run.losses import find_losses
 from geoseg.run.records import Record
 from geoseg.run.storage import Storage
 from geoseg.run.store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED, WORK, SceneStore
@@ -32,7 +33,9 @@ class Found:
     """Folders of unfinished work that nobody will go on with."""
 
 
-def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, overwrite: bool) -> Found:
+def look_up(
+    storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, overwrite: bool, verify: bool = False
+) -> Found:
     """Compare what the output holds of a scene with what is asked for.
 
     Args:
@@ -41,6 +44,7 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
         fingerprint: Of the results that are asked for.
         key: Its digest.
         overwrite: Results of another fingerprint may be replaced.
+        verify: Read all files of a published scene, see `geoseg.run.losses`.
 
     Raises:
         SceneError: If the output holds, or has begun, other results of the scene; lists what has changed.
@@ -50,7 +54,7 @@ def look_up(storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, ov
     others = {name: facts for name, facts in begun.items() if name != key}
     manifest, remedy = read_manifest(storage, scene_id), "Give --overwrite to replace it, or another --output."
     if manifest is not None and manifest.fingerprint == fingerprint:
-        lost = find_losses(storage, manifest)
+        lost = find_losses(storage, scene_id, manifest, verify=verify)
         if not lost:
             # A process that was frozen while the scene was finished may have written there after its commit.
             return Found(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())

@@ -109,6 +109,14 @@ class S3Storage:
         except FileNotFoundError:
             return None
 
+    def times(self, key: str) -> tuple[int, ...] | None:
+        """Ask when the object was put; S3 counts whole seconds."""
+        try:
+            with self._explaining(checked(key)) as store:
+                return (int(obstore.head(store, key)["last_modified"].timestamp() * 1e9),)
+        except FileNotFoundError:
+            return None
+
     def keys(self, prefix: str) -> list[str]:
         """List the folder."""
         return sorted(key for key in self.sizes(prefix) if not is_temporary(key))

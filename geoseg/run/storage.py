@@ -47,6 +47,12 @@ class Storage(Protocol):
     def size(self, key: str) -> int | None:
         """Bytes of an object; None if there is none."""
 
+    def times(self, key: str) -> tuple[int, ...] | None:
+        """When an object was changed, in nanoseconds since 1970, by all clocks that tell; None if there is none.
+
+        All are later for an object that was changed later, whoever did it.
+        """
+
     def keys(self, prefix: str) -> list[str]:
         """All keys in a folder and below it ('' for the whole output), sorted, without temporary ones."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.run.commit import Manifest, polygons_prefix, rasters_prefix, read_manifest
+from geoseg.run.commit import Manifest, manifest_key, polygons_prefix, rasters_prefix, read_manifest
 from geoseg.run.storage import Storage
 from geoseg.verify.check import Finding
 
@@ -52,11 +52,6 @@ def read_promises(output: Path) -> tuple[dict[str, list[Promise]], list[str]]:
         except (OSError, ValueError, KeyError, TypeError):
             unreadable.append(key)
     return promises, unreadable
-
-
-def manifest_key(scene: str) -> str:
-    """Where the manifest of a scene lies."""
-    return f"scenes/{scene}.json"
 
 
 def sound_manifest(storage: Storage, scene: str) -> Manifest | None:

@@ -24,7 +24,7 @@ from geoseg.publish.facts import Facts, read_facts
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
 from geoseg.publish.polygons import POLYGON_SCHEMA
 from geoseg.raster.class_map import class_map_grid, class_map_names
-from geoseg.run.commit import Manifest, polygons_prefix, rasters_prefix
+from geoseg.run.commit import Manifest, manifest_key, polygons_prefix, rasters_prefix
 from geoseg.run.local import LocalStorage
 from geoseg.run.store import WORK
 from geoseg.verify.audit import find_doubtful
@@ -33,7 +33,6 @@ from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons
 from geoseg.verify.published import (
     Promise,
     check_digests,
-    manifest_key,
     published_scenes,
     read_promises,
     sound_manifest,

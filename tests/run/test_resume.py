@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,52 @@ def test_a_published_file_that_is_gone_is_made_again(
     again = run(*inputs, tmp_path, tiling=TILING)
     assert "rasters/scene/classes.tif of scene scene is gone or changed; the scene is done again." in again.warnings
     assert digests(tmp_path) == reference[0]
+
+
+def spoil(path: Path) -> None:
+    """Change a byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("key", ["rasters/scene/confidence.tif", "polygons/scene=scene/part-00000.parquet"])
+@pytest.mark.parametrize("old_time", [False, True])
+def test_a_published_file_of_which_a_byte_has_changed_is_made_again(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path, key: str, old_time: bool
+) -> None:
+    """Also if the file was given its old time back."""
+    run(*inputs, tmp_path, tiling=TILING)
+    before = (tmp_path / key).stat()
+    spoil(tmp_path / key)
+    if old_time:
+        os.utime(tmp_path / key, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = run(*inputs, tmp_path, tiling=TILING)
+    assert f"{key} of scene scene is gone or changed; the scene is done again." in again.warnings
+    assert digests(tmp_path) == reference[0]
+    assert run(*inputs, tmp_path, tiling=TILING).patches == 0
+
+
+def test_a_file_older_than_its_manifest_is_read_on_demand(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path
+) -> None:
+    run(*inputs, tmp_path, tiling=TILING)
+    spoil(tmp_path / "rasters/scene/classes.tif")
+    manifest = tmp_path / "scenes/scene.json"
+    manifest.write_bytes(manifest.read_bytes())  # as if the disk had spoilt the file: no time tells
+    assert run(*inputs, tmp_path, tiling=TILING).patches == 0
+    again = run(*inputs, tmp_path, tiling=TILING, run={"address": "inline", "verify": True})
+    assert "rasters/scene/classes.tif of scene scene is gone or changed; the scene is done again." in again.warnings
+    assert digests(tmp_path) == reference[0]
+
+
+def test_a_copy_of_an_output_is_up_to_date(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    run(*inputs, tmp_path / "first", tiling=TILING)
+    shutil.copytree(tmp_path / "first", tmp_path / "copy", copy_function=shutil.copyfile)
+    for file in (tmp_path / "copy/rasters").rglob("*.tif"):
+        file.touch()  # later than the manifest
+    assert run(*inputs, tmp_path / "copy", tiling=TILING, run={"address": "inline", "verify": True}).patches == 0
+    assert run(*inputs, tmp_path / "copy", tiling=TILING).patches == 0
 
 
 @pytest.mark.parametrize(

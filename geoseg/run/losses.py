@@ -1,9 +1,9 @@
 """Whether the files of a published scene are still those that were published.
 
 Sizes are always compared. What a file holds is compared too, by its sha256, if it was written or changed after its
-manifest, which is the last object that a commit writes; or in any case on demand. So a file that a program has changed,
-even one that gave it its old time back, is read and found; one that the disk itself has spoilt only on demand. A copy of
-an output on another disk is read again at each start, unless its manifests were copied last.
+manifest, which is the last object that a commit puts in its place; or in any case on demand. So a file that a program
+has changed is read and found, even if it was given its old time back; one that the disk itself has spoilt is found on
+demand alone. A copy of an output is read again at each start, unless its manifests were copied last.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Read what can be read of a damaged file, when a run was told to."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
+from geoseg.raster.cells import cells_of
 from geoseg.raster.losses import ABSENT, PIXELS
-from geoseg.raster.read import DecodeError, read_counted, read_window
+from geoseg.raster.read import DecodeError, read_counted
 from geoseg.raster.scene import Scene
 
 
@@ -31,33 +33,48 @@ def read_around_holes(
 ) -> PatchyPixels:
     """Read a window; what cannot be decoded fails the scene or, with ``on_read_error="nodata"``, is a hole.
 
-    Holes follow the file's internal tiles, so they do not depend on the window. Losses are counted ``within`` a part of
-    the window, by default all of it.
+    Holes follow the file's internal tiles, or for a VRT, which shows none of its sources', the cells of
+    `geoseg.raster.cells`: they do not depend on the window. Losses are counted ``within`` a part of the window, by
+    default all of it.
 
     Raises:
         SceneError: If the file cannot be opened, or not be decoded and the selection wants that to be an error.
     """
     within = within or window
+    if selection.on_read_error == "nodata" and scene.driver == "VRT":
+        return _read_pieces(scene, selection, window, within, cells_of(window, scene.grid.window.shape))
     try:
         pixels, valid, losses = read_counted(scene, selection, window, within)
         return PatchyPixels(pixels, valid, (), losses)
     except DecodeError:
         if selection.on_read_error == "fail":
             raise
-    parts: list[tuple[Window, NDArray[np.number], NDArray[np.bool_]]] = []
-    holes = []
-    for part in _pieces(scene, window):
-        try:
-            parts.append((part, *read_window(scene, selection, part)))
-        except DecodeError:
-            holes.append(part)
+    return _read_pieces(scene, selection, window, within, _tiles(scene, window))
+
+
+def _read_pieces(
+    scene: Scene, selection: BandSelection, window: Window, within: Window, pieces: Sequence[Window]
+) -> PatchyPixels:
+    """Read each piece as a whole, and put the window together from them; those that cannot be decoded are holes."""
     pixels = np.zeros((len(selection.bands), *window.shape), selection.dtype(scene))
     valid = np.zeros(window.shape, np.bool_)
-    for part, some_pixels, some_valid in parts:
-        at = part.slices(window)
-        pixels[(slice(None), *at)], valid[at] = some_pixels, some_valid
-    absent = sum(lost.pixels for hole in holes if (lost := hole.intersect(within)) is not None)
-    return PatchyPixels(pixels, valid, tuple(holes), Counter({PIXELS: absent, ABSENT: absent}))
+    holes, losses = [], Counter[str]()
+    for piece in pieces:
+        if (part := piece.intersect(window)) is None:
+            continue
+        counted = part.intersect(within)
+        try:
+            found = read_counted(scene, selection, piece, counted or part)
+        except DecodeError:
+            holes.append(part)
+            if counted is not None:
+                losses.update({PIXELS: counted.pixels, ABSENT: counted.pixels})
+            continue
+        at, inside = part.slices(window), part.slices(piece)
+        pixels[:, *at], valid[at] = found.pixels[:, *inside], found.valid[inside]
+        if counted is not None:
+            losses.update(found.losses)
+    return PatchyPixels(pixels, valid, tuple(holes), losses)
 
 
 def describe_holes(scene: Scene, holes: tuple[Window, ...]) -> tuple[str, ...]:
@@ -69,7 +86,7 @@ def describe_holes(scene: Scene, holes: tuple[Window, ...]) -> tuple[str, ...]:
     return (f"{scene.path}: {count} pixels cannot be decoded and are nodata (scene.on_read_error): {listed}.",)
 
 
-def _pieces(scene: Scene, window: Window) -> list[Window]:
+def _tiles(scene: Scene, window: Window) -> list[Window]:
     """The window cut along the internal tiles."""
     height, width = scene.block_shape
     rows = range(window.row // height * height, window.row_stop, height)

@@ -15,10 +15,13 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
+from geoseg.raster.cells import KeptCells, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.env import open_raster
 from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
 from geoseg.raster.palette import paint
 from geoseg.raster.scene import Scene
+
+_KEPT = KeptCells()
 
 
 class CountedPixels(NamedTuple):
@@ -81,20 +84,36 @@ def read_declared(
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
+    open_scene = partial(_fetching, scene, selection)
+    if scene.in_cells:
+        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_scene, _KEPT)
+    else:
+        with open_scene() as fetch:
+            stored, masks = fetch(window)
+    return _understand(scene, selection, stored, masks, (within or window).slices(window))
+
+
+@contextmanager
+def _fetching(scene: Scene, selection: BandSelection) -> Iterator[ReadCell]:
+    """Open a scene; gives what reads a window of it as it is stored."""
     with _open(scene) as dataset:
-        try:
-            return _read(dataset, scene, selection, window, within or window)
-        except RasterioIOError as error:
-            what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
-            if scene.remote:  # what a server did not send is no hole
-                raise UnreachableError(
-                    f"{what} The connection failed or the file is damaged: run the same command again, or fetch the "
-                    "file first."
-                ) from error
-            raise DecodeError(
-                f"{what} The file is truncated or damaged: fetch it again, cut the part away with gdal_translate "
-                "-srcwin, or set scene.on_read_error=nodata."
+        yield partial(_fetch_or_explain, dataset, scene, selection)
+
+
+def _fetch_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
+    try:
+        return _fetch(dataset, scene, selection, window)
+    except RasterioIOError as error:
+        what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
+        if scene.remote:  # what a server did not send is no hole
+            raise UnreachableError(
+                f"{what} The connection failed or the file is damaged: run the same command again, or fetch the "
+                "file first."
             ) from error
+        raise DecodeError(
+            f"{what} The file is truncated or damaged: fetch it again, cut the part away with gdal_translate "
+            "-srcwin, or set scene.on_read_error=nodata."
+        ) from error
 
 
 @contextmanager
@@ -114,37 +133,56 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
         raise UnreachableError(f"{scene.path} can no longer be opened: {error.__cause__ or error} {remedy}") from error
 
 
-def _read(
-    dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window, within: Window
-) -> CountedPixels:
+def _fetch(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
+    """The bands as they are stored, and the masks of `_mask_names`."""
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-    bands = selection.bands if scene.palette is None else (1,)
+    bands = _bands_to_read(scene, selection)
     types = {scene.dtypes[band - 1] for band in bands}
     pixels: NDArray[np.number]
     if len(types) == 1:
         pixels = dataset.read(list(bands), window=part)
     else:
         pixels = np.stack([dataset.read(band, window=part).astype(np.result_type(*types)) for band in bands])
-    nodata = [usable_nodata(scene, band) for band in bands]
-    valid = ~_nodata(pixels, nodata, selection.nodata_rule)
-    masks = {}
+    masks = np.empty((len(_mask_names(scene, selection)), *window.shape), np.bool_)
     if selection.mask_band is not None:
-        masks[f"mask band {selection.mask_band}"] = dataset.read(selection.mask_band, window=part) != 0
+        np.not_equal(dataset.read(selection.mask_band, window=part), 0, out=masks[0])
     if scene.has_mask:
-        masks["mask"] = dataset.read_masks(bands[0], window=part) != 0
-    stored = pixels
+        np.not_equal(dataset.read_masks(bands[0], window=part), 0, out=masks[-1])
+    return pixels, masks
+
+
+def _mask_names(scene: Scene, selection: BandSelection) -> list[str]:
+    names = [] if selection.mask_band is None else [f"mask band {selection.mask_band}"]
+    return [*names, "mask"] if scene.has_mask else names
+
+
+def _bands_to_read(scene: Scene, selection: BandSelection) -> tuple[int, ...]:
+    return selection.bands if scene.palette is None else (1,)
+
+
+def _understand(
+    scene: Scene,
+    selection: BandSelection,
+    stored: NDArray[np.number],
+    file_masks: NDArray[np.bool_],
+    counted: tuple[slice, slice],
+) -> CountedPixels:
+    """Tell which of the stored pixels are valid, and what they stand for; count losses in a part of them."""
+    nodata = [usable_nodata(scene, band) for band in _bands_to_read(scene, selection)]
+    valid = ~_nodata(stored, nodata, selection.nodata_rule)
+    masks = dict(zip(_mask_names(scene, selection), file_masks, strict=True))
+    pixels = stored
     if scene.palette is not None:
-        colours, masks["mask of visible colours"] = paint(pixels[0], scene.palette)
+        colours, masks["mask of visible colours"] = paint(stored[0], scene.palette)
         pixels = colours[[band - 1 for band in selection.bands]]
     for mask in masks.values():
         valid &= mask
-    at = within.slices(window)
     tests = {
-        f"band {band}": partial(_equals, values[at], value)
-        for band, values, value in zip(bands, stored, nodata, strict=True)
+        f"band {band}": partial(_equals, values[counted], value)
+        for band, values, value in zip(_bands_to_read(scene, selection), stored, nodata, strict=True)
         if value is not None
     }
-    losses = count_losses(valid[at], tests, {name: mask[at] for name, mask in masks.items()})
+    losses = count_losses(valid[counted], tests, {name: mask[counted] for name, mask in masks.items()})
     if selection.apply_scale and is_scaled(scene, selection.bands):
         pixels = _scale(pixels, scene, selection)
     return CountedPixels(pixels, valid, losses)

@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.raster.address import locate
+from geoseg.raster.cells import CELL_PX
 from geoseg.raster.env import gdal_env, open_raster
 from geoseg.raster.identity import identify_all
 from geoseg.raster.palette import as_colours
@@ -64,7 +65,9 @@ class Scene:
     has_mask: bool
     """A validity mask comes with the raster, inside it or as a ``.msk`` file."""
     block_shape: tuple[int, int]
-    """Height and width of the internal tiles or strips."""
+    """Height and width of the internal tiles or strips, or of the cells."""
+    in_cells: bool
+    """GDAL computes its pixels anew for each window, so it is read by the whole cells of `geoseg.raster.cells`."""
     absent_blocks: int
     """Internal tiles that are not stored and therefore read as 0; only counted where no nodata value is declared.
     An estimate where there are more than `MAX_LOOKED_AT`."""
@@ -190,7 +193,8 @@ def _scene(
         offsets=tuple(dataset.offsets),
         one_bit=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") == "1",
         has_mask={"per_dataset"} <= {flag.name for flag in dataset.mask_flag_enums[0]} <= {"per_dataset", "nodata"},
-        block_shape=dataset.shape if _is_one_strip(dataset) else tuple(dataset.block_shapes[0]),
+        block_shape=_block_shape(dataset, in_cells=not sources.only_copies),
+        in_cells=not sources.only_copies,
         absent_blocks=0 if nodata[0] is not None else _absent_blocks(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
@@ -312,6 +316,12 @@ def _absent_blocks(dataset: DatasetReader) -> int:
     step = -(-rows * cols // MAX_LOOKED_AT)
     places = (divmod(tile, cols) for tile in range(0, rows * cols, step))
     return step * sum(dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is None for row, col in places)
+
+
+def _block_shape(dataset: DatasetReader, *, in_cells: bool) -> tuple[int, int]:
+    if in_cells:
+        return CELL_PX, CELL_PX
+    return tuple(dataset.shape if _is_one_strip(dataset) else dataset.block_shapes[0])
 
 
 def _is_one_strip(dataset: DatasetReader) -> bool:

@@ -29,6 +29,9 @@ _KINDS = {
     *("vrtwarpedrasterband", "vrtpansharpenedrasterband"),
 }
 """Not raw bands, which show any file's bytes as pixels, nor processing chains, whose steps name files in many ways."""
+_PLAIN_BAND = "vrtsourcedrasterband"
+_COPYING = {"simplesource", "complexsource"}
+_SIDES = ("xoff", "yoff", "xsize", "ysize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class VrtSources:
     """Some are read over the network."""
     versions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Which version each of those is, see `geoseg.raster.identity.identify`."""
+    only_copies: bool = True
+    """Each pixel is one of a source, so it does not depend on the window that is read. Where GDAL warps, resamples,
+    filters or computes it may; see `geoseg.raster.cells`."""
 
 
 def is_vrt(file: str) -> bool:
@@ -66,8 +72,12 @@ def check_vrt(vrt: str, *, remote: bool = False, allow_private_hosts: bool = Fal
         SceneError: If a source is missing, not allowed or no plain raster, or the VRT could run code or is damaged.
     """
     found, missing, waiting, public = {vrt: False}, list[str](), [vrt], set[str]()
+    only_copies = True
     while waiting:
-        for name in _named(Path(waiting.pop()), vrt):
+        path = Path(waiting.pop())
+        content = _parse(path, vrt)
+        only_copies = only_copies and _only_copies(content)
+        for name in _named(content, path, vrt):
             if is_missing(name):
                 missing.append(name)
                 continue
@@ -87,7 +97,7 @@ def check_vrt(vrt: str, *, remote: bool = False, allow_private_hosts: bool = Fal
         raise SceneError(f"{vrt} lacks {len(missing)} of its sources: {listed}. Restore them or build the VRT again.")
     distant = [name for name, is_remote in found.items() if is_remote]
     versions = zip(distant, at_once(partial(_ask_plain, vrt=vrt), distant), strict=True)
-    return VrtSources(tuple(found), bool(distant), dict(versions))
+    return VrtSources(tuple(found), bool(distant), dict(versions), only_copies)
 
 
 def _as_url(name: str) -> str:
@@ -121,11 +131,39 @@ def _require_plain(name: str, vrt: str, *, remote: bool = False) -> None:
         ) from error
 
 
-def _named(vrt: Path, top: str) -> Iterator[str]:
+def _only_copies(content: ET.Element) -> bool:
+    """Tell whether a VRT puts pixels of its sources to places of the same size; what is unusual does not count as that.
+
+    Even `resampling="nearest"` and C functions are left out, though GDAL 3.10 computes them alike for all windows.
+    """
+    for node in content.iter():
+        tag, values = node.tag.lower(), _attributes(node)
+        if values.get("subclass", _PLAIN_BAND).lower() != _PLAIN_BAND:
+            return False
+        if tag.endswith("source") and not (tag in _COPYING and _keeps_size(node)):
+            return False
+    return True
+
+
+def _keeps_size(source: ET.Element) -> bool:
+    """Tell whether a source is moved by whole pixels alone."""
+    rectangles = [_attributes(node) for node in source if node.tag.lower() in {"srcrect", "dstrect"}]
+    try:
+        sides = [[float(rectangle[side]) for side in _SIDES] for rectangle in rectangles]
+    except (KeyError, ValueError):
+        return False
+    whole = all(side.is_integer() for rectangle in sides for side in rectangle)
+    return not sides or (len(sides) == 2 and whole and sides[0][2:] == sides[1][2:])
+
+
+def _attributes(node: ET.Element) -> dict[str, str]:
+    return {key.lower(): value for key, value in node.attrib.items()}
+
+
+def _named(content: ET.Element, vrt: Path, top: str) -> Iterator[str]:
     """Names of a VRT's sources; local ones absolute."""
-    for node in _parse(vrt, top).iter():
-        tag = node.tag.lower()
-        values = {key.lower(): value for key, value in node.attrib.items()}
+    for node in content.iter():
+        tag, values = node.tag.lower(), _attributes(node)
         kind = values.get("subclass", "").lower()
         if kind and kind not in _KINDS:
             raise SceneError(f"{top} uses {values['subclass']}. Make it a GeoTIFF first: gdal_translate IN OUT.")

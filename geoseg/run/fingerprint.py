@@ -11,6 +11,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Precision
 from geoseg.raster.bands import BandSelection
+from geoseg.raster.cells import CELL_PX
 from geoseg.raster.scene import Scene
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
@@ -32,7 +33,9 @@ Facts = Mapping[str, Any]
 
 def describe_scene(scene: Scene) -> dict[str, Any]:
     """What a scene is, by name: its files, and how they are to be understood."""
+    cells = {"scene.cells_px": CELL_PX} if scene.in_cells else {}
     return {
+        **cells,
         "scene.files": [list(version) for version in scene.versions],
         "scene.size": [scene.grid.height, scene.grid.width],
         "scene.transform": list(scene.grid.transform),

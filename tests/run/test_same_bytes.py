@@ -1,15 +1,17 @@
 """Promise 2: the same bytes for any block size, number of workers, executor and order of completion."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from geoseg.grid.tiling import Block
-from tests.support.bundles import unet_bundle
+from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.vrts import kernel, warp, write_vrt
 
 HEIGHT, WIDTH = 203, 317
 """No multiple of patch, stride, overlap or tile."""
@@ -101,3 +103,37 @@ def test_ray_workers(
 def test_ray_with_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path) -> None:
     run(*inputs, tmp_path, tiling={"block_px": STRIDE}, run={"workers": 2}, order=shuffled(9))
     assert digests(tmp_path) == reference
+
+
+@pytest.fixture(scope="module")
+def ids(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Fields of class ids with holes, and the model that gives them back."""
+    folder = tmp_path_factory.mktemp("ids")
+    pixels = textured(300, 600, bands=1)
+    classes = np.where(pixels == 0, 255, pixels % 6).astype(np.uint8)
+    return (
+        write_scene(folder / "ids.tif", classes, nodata=255, tiled=True),
+        identity_bundle(folder / "bundle", patch_px=64, overlap_px=16),
+    )
+
+
+COMPUTED: dict[str, Callable[[Path, Path], Path]] = {
+    "nearest": lambda path, source: warp(path, source, "nearest"),
+    "bilinear": lambda path, source: warp(path, source, "bilinear"),
+    "cubic": lambda path, source: warp(path, source, "cubic"),
+    "nested": lambda path, source: write_vrt(path, warp(path.with_name("inner.vrt"), source, "bilinear")),
+    "kernel": lambda path, source: write_vrt(
+        path, source, kind="KernelFilteredSource", resampling="bilinear", size=(251, 487), more=kernel(3)
+    ),
+}
+"""VRTs of which GDAL gives other pixels for other windows."""
+
+
+@pytest.mark.parametrize("make", COMPUTED.values(), ids=COMPUTED)
+def test_scenes_that_gdal_computes(make: Callable[[Path, Path], Path], ids: tuple[Path, Path], tmp_path: Path) -> None:
+    scene, found = make(tmp_path / "scene.vrt", ids[0]), []
+    for block_px in (144, 240, 768):
+        run(scene, ids[1], tmp_path / str(block_px), tiling={"block_px": block_px})
+        found.append(digests(tmp_path / str(block_px)))
+    assert len(found[0]) == 3
+    assert found[0] == found[1] == found[2]

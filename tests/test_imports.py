@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "demo": {"grid", "raster", "model", "vector", "publish", "run", "demo"},
     "verify": {"grid", "raster", "vector", "publish", "run", "verify"},
 }
-RAY_FILES = {"run/cluster.py", "train/loop.py"}
+RAY_FILES = {"run/cluster.py", "run/connection.py", "train/loop.py"}
 
 
 def modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The executor that is a Ray cluster. The only file beside train/loop.py that imports ray.
+"""The executor that is a Ray cluster. Beside it only connection.py and train/loop.py import ray.
 
 All work runs in actors that this executor places and watches itself: Ray would try a task that runs out of memory for
 ever, and can miss a frozen node for minutes.
@@ -8,21 +8,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from math import ceil
 from time import monotonic
 from typing import Any
 
 import ray
 import ray.exceptions
-from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from geoseg.config import FAULT_VARIABLE, RunSettings
 from geoseg.errors import ClusterError, GeosegError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.inference import Inference, Started
+from geoseg.run.connection import connected, introduce_with_mode, judge_authentication
 from geoseg.run.executor import InputLostError, LostError, Ref, Unit, value_or_raise
-from geoseg.run.interrupt import keep_sigterm
 from geoseg.run.nodes import (
     Node,
     common_hardware,
@@ -30,7 +30,6 @@ from geoseg.run.nodes import (
     introduce,
     judge_nodes,
     living_nodes,
-    probe,
     require_resources,
 )
 from geoseg.run.placement import BLOCKS_PER_MODEL, Held, Teams
@@ -67,8 +66,8 @@ class RayExecutor:
         Raises:
             SettingsError: If there is no such cluster, or a node lacks what the job needs.
         """
-        with keep_sigterm():
-            self._owns_ray = _connect(settings.address)
+        self._ray = ExitStack()
+        self._ray.enter_context(connected(settings.address))
         self._workers: list[Worker] = []
         self._parked: list[Worker] = []
         self._teams = Teams()
@@ -159,8 +158,7 @@ class RayExecutor:
         for worker in (*self._workers, *self._parked):
             ray.kill(worker.actor)
         self._workers = []
-        if self._owns_ray:
-            ray.shutdown()
+        self._ray.close()
 
     def _launch(self, kind: str, reason: str = "") -> None:
         """Start one more process where there is a place for it; with none left, go on with fewer."""
@@ -262,6 +260,7 @@ class RayExecutor:
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=limit_s)
         silent = f"gave no answer within run.start_timeout_s={limit_s:g} s: out of reach, or other jobs hold its CPUs"
         answers = {node.name: _answer(ref) if ref in ready else silent for ref, node in asked.items()}
+        judge_authentication(answers)
         judge_nodes(introduce(*self._see), answers)
         self.hardware, self.warnings = common_hardware(answers)
 
@@ -269,7 +268,7 @@ class RayExecutor:
         where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
         gpus = int(self.device == "cuda" and node.gpus >= 1)
         needs = {"num_cpus": HAND_CPUS, "num_gpus": gpus}
-        task = ray.remote(introduce).options(**needs, max_retries=0, scheduling_strategy=where)
+        task = ray.remote(introduce_with_mode).options(**needs, max_retries=0, scheduling_strategy=where)
         return task.remote(*self._see, self.device if gpus or self.device == "cpu" else None)
 
     def _welcome(self, nodes: Sequence[Node]) -> None:
@@ -279,8 +278,10 @@ class RayExecutor:
         self._asked |= {self._ask(node): node for node in new}
         for ref in [ref for ref in self._asked if ray.wait([ref], timeout=0)[0]]:
             node = self._asked.pop(ref)
+            said = {node.name: _answer(ref)}
             try:
-                judge_nodes(introduce(*self._see), {node.name: _answer(ref)}, self.hardware)
+                judge_authentication(said)
+                judge_nodes(introduce(*self._see), said, self.hardware)
             except SettingsError as error:
                 self.warnings.append(f"A node that joined the cluster was not used: {error}")
                 continue
@@ -288,35 +289,6 @@ class RayExecutor:
             self._launch(HAND)
             for _ in range(self.workers - sum(worker.kind == MODEL for worker in self._workers)):
                 self._launch(MODEL)
-
-
-def _connect(address: str) -> bool:
-    """Connect to a cluster; True if this process started it."""
-    if ray.is_initialized():
-        return False
-    # The report tells what failed; Ray would print it once more, for the second value of a unit, which nobody fetches.
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "auto")
-    if address != "local":
-        try:
-            probe(address)
-            ray.init(address, **quiet)
-        except (OSError, ValueError) as error:
-            if address != "auto":
-                raise SettingsError(
-                    f"No Ray cluster answers at {address}: {' '.join(str(error).split())}. "
-                    "Start one with `ray start --head`, or set run.address=local."
-                ) from error
-        else:
-            return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray would replace 127.0.0.1 by the machine's own address, so that others could reach it.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-    return True
 
 
 def _answer(ref: Ref) -> Mapping[str, Any] | str:

@@ -1,11 +1,13 @@
 """The Ray executor where it differs from inline: what the cluster lacks, what fails elsewhere, jobs."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ from ray.cluster_utils import Cluster
 
 from geoseg.errors import SettingsError
 from tests.support.bundles import unet_bundle
+from tests.support.commands import segment
 from tests.support.scenes import digests, run, textured, write_scene
 
 pytestmark = pytest.mark.ray
@@ -118,30 +121,51 @@ def test_an_address_where_nobody_answers_is_named(inputs: tuple[Path, Path], tmp
             run(*inputs, tmp_path, run={"address": address})
 
 
-@pytest.fixture
-def head(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """`ray start --head` with token authentication, as on a real cluster; its environment for clients."""
+TOKEN = "geoseg-test-" + "0" * 40
+
+
+@contextmanager
+def head_node(folder: Path, mode: str) -> Iterator[dict[str, str]]:
+    """`ray start --head`, as on a real cluster; the environment for its clients."""
     environment = {
         **os.environ,
-        "HOME": str(tmp_path),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "geoseg-test-" + "0" * 40,
+        "HOME": str(folder),
+        "RAY_AUTH_MODE": mode,
+        "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:28265",
     }
     ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
     command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block", "--num-cpus=2", *ports]
-    with (tmp_path / "head.log").open("w") as log:
+    with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(
             [*command, "--disable-usage-stats"], env=environment, stdout=log, stderr=log, start_new_session=True
         )
+        try:
+            yield environment
+        finally:
+            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+            for member in family:
+                with suppress(psutil.NoSuchProcess):  # it ends with its parent
+                    member.kill()
+            psutil.wait_procs(family, timeout=30)
+            process.wait(30)
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A head with token authentication."""
+    with head_node(tmp_path, "token") as environment:
         yield environment
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            with suppress(psutil.NoSuchProcess):  # it ends with its parent
-                member.kill()
-        psutil.wait_procs(family, timeout=30)
-        process.wait(30)
 
 
 def submit(environment: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
@@ -174,3 +198,30 @@ def test_ray_job_submit_gives_the_bytes_of_inline(
 
     stranger = {**head, "RAY_AUTH_TOKEN": "wrong" * 10}
     assert submit(stranger, scene, "--model", bundle, "--output", tmp_path / "x").returncode != 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (
+            "disabled",
+            "token",
+            r"runs with RAY_AUTH_MODE=disabled, this process with token .* Set RAY_AUTH_MODE=disabled",
+        ),
+        (
+            "token",
+            "disabled",
+            r"wants its token, and this process has RAY_AUTH_MODE=disabled\. Set RAY_AUTH_MODE=token",
+        ),
+    ],
+)
+def test_another_authentication_is_named(
+    inputs: tuple[Path, Path], tmp_path: Path, theirs: str, ours: str, message: str
+) -> None:
+    with head_node(tmp_path, theirs) as environment:
+        environment |= {"RAY_AUTH_MODE": ours, "RAY_ADDRESS": "127.0.0.1:26379"}
+        wait_for(26379)
+        ended = segment([inputs[0]], inputs[1], tmp_path / "out", "--address", "auto", **environment).end()
+    assert ended.code == 2, ended.text
+    assert re.search(message, " ".join(ended.text.split())), ended.text

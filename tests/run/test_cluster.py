@@ -133,7 +133,7 @@ def head_node(folder: Path, mode: str) -> Iterator[dict[str, str]]:
         "RAY_AUTH_MODE": mode,
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:28265",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
     command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block", "--num-cpus=2", *ports]
@@ -168,13 +168,17 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment
 
 
-def submit(environment: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    """`ray job submit`, again while the dashboard is still starting."""
-    ray_command = f"{Path(sys.executable).parent}/ray"
-    command = [ray_command, "job", "submit", "--working-dir", ROOT / "jobs", "--", sys.executable, "segment.py", *words]
+def submit(environment: dict[str, str], folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Submit a job as README prints it, from a folder; again while the dashboard is still starting."""
+    printed = re.search(
+        r"^\$ (ray job submit .* /opt/geoseg/jobs/segment\.py) ", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert printed
+    start = printed[1].replace("/opt/geoseg", str(ROOT)).replace("http://HEAD:8265", "http://127.0.0.1:28265")
+    command = [*start.split(), *map(str, words)]
     deadline = time.monotonic() + 60
     while True:
-        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         starting = any(words in done.stdout + done.stderr for words in ("Failed to connect", "No available agent"))
         if not starting or time.monotonic() > deadline:
             return done
@@ -186,18 +190,18 @@ def test_ray_job_submit_gives_the_bytes_of_inline(
 ) -> None:
     scene, bundle = inputs
     run(scene, bundle, tmp_path / "inline")
-    done = submit(head, scene, "--model", bundle, "--output", tmp_path / "job", "--set", "tiling.block_px=48")
+    done = submit(head, tmp_path, scene, "--model", bundle, "--output", tmp_path / "job", "--set", "tiling.block_px=48")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 scenes" in done.stdout
     assert digests(tmp_path / "job") == digests(tmp_path / "inline")
 
-    failed = submit(head, tmp_path / "absent.tif", "--model", bundle, "--output", tmp_path / "none")
+    failed = submit(head, ROOT, tmp_path / "absent.tif", "--model", bundle, "--output", tmp_path / "none")
     assert failed.returncode == 1
     assert "absent.tif does not exist" in failed.stdout
     assert "Traceback" not in failed.stdout
 
     stranger = {**head, "RAY_AUTH_TOKEN": "wrong" * 10}
-    assert submit(stranger, scene, "--model", bundle, "--output", tmp_path / "x").returncode != 0
+    assert submit(stranger, tmp_path, scene, "--model", bundle, "--output", tmp_path / "x").returncode != 0
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ class RunSettings(_Section):
     """Device of the forward pass; auto: cuda if the cluster has a GPU."""
     workers: Annotated[Count, Field(le=10_000)] | Auto = "auto"
     """Number of predictors: actors, or threads if inline; auto: one a GPU, or a group of `threads` CPUs; inline one."""
-    threads: Annotated[Count, Field(le=1024)] = 1
+    threads: Annotated[Count, Field(le=256)] = 1
     """CPU threads of a forward pass. May change the last bit of a score."""
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     """What convolutions compute in; auto: bf16 where all devices have it, else fp32. ONNX runs as it was exported."""
@@ -317,7 +317,7 @@ def _parse(text: str, source: str) -> Any:
         return read_yaml(text)
     except ValueError as error:
         raise SettingsError(
-            f"{source}={shown(text)} is not a valid YAML value: {error}. Put text in quotes that is not meant as YAML."
+            f"{source}={shown(text)} is not a valid YAML value: {error}. Correct it; quote text that is no YAML."
         ) from error
 
 

@@ -35,7 +35,7 @@ class Axis:
         if not 0 <= 2 * self.overlap_px <= self.patch_px or self.patch_px < 1:
             raise ValueError(
                 f"overlap_px={self.overlap_px} must lie between 0 and half of patch_px={self.patch_px}, so that at "
-                "most two patches cover a pixel on an axis. A quarter of a patch is usual: "
+                "most two patches cover a pixel on an axis. A quarter of a patch is usual: use "
                 f"overlap_px={self.patch_px // 4}."
             )
 

@@ -1,5 +1,6 @@
 """Everything a run decides before it starts: patches, blocks, bytes, and what is left to do of each scene."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     """
     settings = survey.settings
     storage = open_storage(settings.output)
+    _check_batch(settings, survey.bundle)
     precision = choose_precision(settings.run.precision, survey.bundle, hardware)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
     stale: list[str] = []
@@ -184,6 +186,22 @@ def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> Non
         )
 
 
+def _check_batch(settings: Settings, bundle: Bundle) -> None:
+    """Refuse a batch that this machine has no memory for, where it is this machine that works."""
+    batch = settings.run.batch_size
+    if batch == "auto" or settings.run.address not in ("inline", "local"):
+        return
+    patch = patch_px(settings, bundle)
+    one_bytes = project_batch_bytes(1, patch, len(bundle.bands), len(bundle.legend))
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if batch * one_bytes > memory_bytes:
+        needed, has = (f"{size / 2**30:,.1f} GiB" for size in (batch * one_bytes, memory_bytes))
+        raise SettingsError(
+            f"run.batch_size={batch} patches of {patch} px need at least {needed}, and this machine has {has}. "
+            f"Set run.batch_size={max(1, memory_bytes // one_bytes // 8)} or less; auto is 1 on a CPU."
+        )
+
+
 def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
     patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
     if patch % multiple:
@@ -222,7 +240,7 @@ def _tile(
             block = max(fitting, default=block)
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(f"tiling.{error}") from error  # which begins with the name of a side
     needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
     if needed > memory_bytes:
         largest = largest_block_px(lattice, len(bundle.legend), _pixel_bytes(scene, selection), memory_bytes)

@@ -8,6 +8,7 @@ from pyproj import CRS
 
 from geoseg.config import PolygonSettings
 from geoseg.errors import SceneError, SettingsError
+from geoseg.explain import shown
 from geoseg.grid.legend import NODATA_CLASS, Legend
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.raster.scene import Scene
@@ -79,7 +80,7 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
     if simplify_px > MAX_TOLERANCE_PX:
         raise SettingsError(
             f"polygons.simplify_m={settings.simplify_m} is {simplify_px:g} pixels of {scene.path}; at most "
-            f"{MAX_TOLERANCE_PX:g} are possible."
+            f"{MAX_TOLERANCE_PX:g} are possible. Set it lower."
         )
     undissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
     if len(legend) + len(undissolved) > NODATA_CLASS:
@@ -110,5 +111,7 @@ def _pixel_m2(scene: Scene) -> float:
 def _class_ids(names: Sequence[str], legend: Legend, key: str) -> tuple[int, ...]:
     unknown = [name for name in names if name not in legend.names]
     if unknown:
-        raise SettingsError(f"{key}: {unknown} are not classes of the model. Its classes: {', '.join(legend.names)}.")
+        raise SettingsError(
+            f"{key}: {shown(unknown)} are not classes of the model. Use its classes: {', '.join(legend.names)}."
+        )
     return tuple(sorted({legend.names.index(name) for name in names}))

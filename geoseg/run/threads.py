@@ -21,12 +21,21 @@ STOP_S = 8.0
 publishing is given that is less than the half minute after which a cluster kills."""
 
 
+MAX_THREADS = 256
+"""Workers of a process at most: hardly a machine has as many CPUs, and the system refuses thousands of threads."""
+
+
 def require_cpu(device: str, workers: int) -> None:
-    """Refuse several threads that would share a GPU.
+    """Refuse several threads that would share a GPU, and more than a process can have.
 
     Raises:
-        SettingsError: If they would.
+        SettingsError: If they would, or are.
     """
+    if workers > MAX_THREADS:
+        raise SettingsError(
+            f"run.workers={workers} with run.address=inline are threads of one process, at most {MAX_THREADS}. "
+            "Set run.workers to the number of CPUs, or use run.address=local."
+        )
     if device != "cpu" and workers > 1:
         raise SettingsError(
             f"run.workers={workers} with run.address=inline is for CPUs; one worker keeps the {device} device busy. "

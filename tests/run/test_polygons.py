@@ -99,7 +99,10 @@ def test_undissolved_classes_stay_cut_at_the_lattice_and_the_others_do_not(
 @pytest.mark.parametrize(
     ("polygons", "message"),
     [
-        ({"classes": ["lava"]}, r"polygons\.classes: \['lava'\] are not classes of the model\. Its classes: class0, "),
+        (
+            {"classes": ["lava"]},
+            r"polygons\.classes: \['lava'\] are not classes of the model\. Use its classes: class0, ",
+        ),
         ({"not_dissolved": ["lava"]}, r"polygons\.not_dissolved: \['lava'\]"),
         ({"simplify_m": 20_000}, r"polygons\.simplify_m=20000.* is 2000 pixels .* at most 1000"),
     ],

@@ -16,6 +16,7 @@ from geoseg.raster.env import quiet
 from geoseg.run.segment import segment
 
 LONGEST_MESSAGE = 2000
+NAMES_A_SETTING = re.compile(r"config\.yaml|--set|[Ss]etting |\b(scene|run|tiling|polygons)\.\w+|\b(model|output)\b")
 REMEDY = re.compile(
     r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
     r"Export|Rename|See|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
@@ -37,6 +38,8 @@ class Case:
     """All files of the run by their path, the damaged one included."""
     assignments: tuple[str, ...] = ()
     """What ``--set`` is given."""
+    unknown: tuple[str, ...] = ()
+    """Keys that no setting has: to pass them over would be silence."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,8 @@ def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
         pq.read_table(part)
     if (folder / "out/.work").exists():
         yield ".work is left behind"
+    if case.unknown:
+        yield f"nothing was said of {case.unknown}"
 
 
 def _refused(case: Case, folder: Path, message: str) -> Iterator[str]:
@@ -101,7 +106,9 @@ def _refused(case: Case, folder: Path, message: str) -> Iterator[str]:
         yield f"partial output {left}"
     if (folder / "out/.work").exists():
         yield ".work is left behind"
-    if case.target != "config.yaml" and not any(str(folder / name) in message for name in case.files):
+    if case.target == "settings" and not NAMES_A_SETTING.search(message):
+        yield "the message names no setting"
+    if case.target not in ("config.yaml", "settings") and not any(str(folder / name) in message for name in case.files):
         yield "the message names no file"
     if re.search(r": (unexpected \w+|out of memory):", message):
         yield "nobody put it into words"

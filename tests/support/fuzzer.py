@@ -27,10 +27,11 @@ from time import perf_counter
 from tests.support.fuzz_case import Case, Result, run_case
 from tests.support.fuzz_damage import damaged_case, make_everything
 from tests.support.fuzz_files import Base
+from tests.support.fuzz_settings import settings_case
 
 Maker = Callable[[Sequence[Base], Random, str], Case]
 
-MAKERS: dict[str, tuple[int, Maker]] = {"damage": (100, damaged_case)}
+MAKERS: dict[str, tuple[int, Maker]] = {"damage": (80, damaged_case), "settings": (20, settings_case)}
 """Kinds of cases: their share in percent, and what makes one of sound files, a random generator and the case's seed."""
 LIMIT_S = 30.0
 LIMIT_BYTES = 4 << 30

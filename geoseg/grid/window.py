@@ -4,6 +4,9 @@ import math
 import sys
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
@@ -120,6 +123,18 @@ class Grid:
         """Area of a pixel in squared units of the CRS."""
         a, b, _, d, e, _ = self.transform
         return abs(a * e - b * d)
+
+    def to_crs(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Place pixel coordinates ``(col, row)`` in the CRS: ``(x, y)``, both of shape (..., 2)."""
+        a, b, c, d, e, f = self.transform
+        col, row = pixel[..., 0], pixel[..., 1]
+        return np.stack([a * col + b * row + c, d * col + e * row + f], axis=-1)
+
+    def to_pixel(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `to_crs`."""
+        a, b, c, d, e, f = self.transform
+        x, y = xy[..., 0] - c, xy[..., 1] - f
+        return np.stack([e * x - b * y, a * y - d * x], axis=-1) / (a * e - b * d)
 
     def _tells_pixels_apart(self) -> bool:
         """Tell whether float64 coordinates are finer than a hundredth of a pixel everywhere in the scene."""

@@ -56,6 +56,6 @@ def _rim_longitudes(grid: Grid, target: CRS) -> NDArray[np.float64]:
     zero, one = np.zeros_like(along), np.ones_like(along)
     col = np.concatenate([along, one, 1 - along, zero, [0]]) * grid.width
     row = np.concatenate([zero, along, one, 1 - along, [0]]) * grid.height
-    a, b, c, d, e, f = grid.transform
-    lon, _ = transformer(CRS.from_wkt(grid.crs), target).transform(a * col + b * row + c, d * col + e * row + f)
+    x, y = grid.to_crs(np.column_stack([col, row])).T
+    lon, _ = transformer(CRS.from_wkt(grid.crs), target).transform(x, y)
     return np.asarray(lon, np.float64)

@@ -181,9 +181,8 @@ class _Ground:
 
     def places(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points of the ellipsoid in metres from its centre, shape (R, C, 3), for a lattice of rows and columns."""
-        a, b, c, d, e, f = self.grid.transform
-        x, y = a * col + b * row[:, None] + c, d * col + e * row[:, None] + f
-        lon, lat = self.to_degrees.transform(x, y)
+        xy = self.grid.to_crs(np.stack(np.meshgrid(col, row), axis=-1))
+        lon, lat = self.to_degrees.transform(xy[..., 0], xy[..., 1])
         lon, lat = np.asarray(lon) * self.radians, np.asarray(lat) * self.radians
         off = ~(np.isfinite(lon) & (np.abs(lat) <= np.radians(NORTH)))
         lon, lat = np.where(off, np.nan, lon), np.where(off, np.nan, lat)

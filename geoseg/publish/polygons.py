@@ -165,10 +165,3 @@ def publication_order(polygon_id: NDArray[np.int64], grid: Grid, stride_px: int)
 
 def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygons:
     return polygons.take(publication_order(polygons.first_pixel, grid, stride_px))
-
-
-def to_crs(pixel: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
-    """Apply the scene's affine to pixel coordinates ``(col, row)``, shape (V, 2)."""
-    a, b, c, d, e, f = grid.transform
-    col, row = pixel.T
-    return np.column_stack([a * col + b * row + c, d * col + e * row + f])

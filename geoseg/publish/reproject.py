@@ -60,7 +60,7 @@ def reproject(geometry: NDArray[Any], grid: Grid, target: str) -> NDArray[Any]:
     after, inserted = _cut(way, xy, rings)
     # A vertex moves back by the number of points inserted before it.
     rings = rings + np.searchsorted(after, rings, "right")
-    moved = way.move(np.insert(xy, after, way.place(inserted), axis=0))
+    moved = way.move(np.insert(xy, after, grid.to_crs(inserted), axis=0))
     if not np.isfinite(moved).all():
         raise SceneError(
             f"Polygons of the scene ({CRS.from_wkt(grid.crs).name}) reach beyond where {CRS.from_wkt(target).name} is "
@@ -78,18 +78,6 @@ class _Way:
     west: float | None
     """Longitudes that are less are raised by 360 degrees; None raises none."""
 
-    def place(self, pixel: Points) -> Points:
-        """Pixels to the scene's CRS."""
-        a, b, c, d, e, f = self.grid.transform
-        col, row = pixel.T
-        return np.column_stack([a * col + b * row + c, d * col + e * row + f])
-
-    def pixel(self, xy: Points) -> Points:
-        """The scene's CRS to pixels."""
-        a, b, c, d, e, f = self.grid.transform
-        x, y = xy[:, 0] - c, xy[:, 1] - f
-        return np.column_stack([e * x - b * y, a * y - d * x]) / (a * e - b * d)
-
     def move(self, xy: Points) -> Points:
         """The scene's CRS to the other; infinite where there is no place."""
         x, y = self.transformer.transform(*xy.T)
@@ -97,15 +85,20 @@ class _Way:
 
     def offset_px(self, start: Points, end: Points) -> NDArray[np.float64]:
         """How far straight edges of the other CRS lie from those between the same pixels; NaN if that is unknown."""
-        there, then = self.move(self.place(start)), self.move(self.place(end))
+        there, then = (_known(self.move(self.grid.to_crs(points))) for points in (start, end))
         along = end - start
         length, farthest = np.hypot(*along.T), np.zeros(len(start))
         for share in (0.25, 0.5, 0.75):
             x, y = (there + share * (then - there)).T
             xy = self.transformer.transform(x, y, direction=TransformDirection.INVERSE)
-            beside = self.pixel(np.column_stack(xy)) - start
+            beside = self.grid.to_pixel(_known(np.column_stack(xy))) - start
             farthest = np.maximum(farthest, np.abs(along[:, 0] * beside[:, 1] - along[:, 1] * beside[:, 0]) / length)
         return farthest
+
+
+def _known(points: Points) -> Points:
+    """NaN instead of infinity, with which one cannot reckon."""
+    return np.where(np.isfinite(points), points, np.nan)
 
 
 @lru_cache(maxsize=16)
@@ -121,12 +114,12 @@ def _straight_px(way: _Way) -> tuple[float, float]:
     side = max(size.max() / (PROBES - 1), 1.0)
     middle = np.stack(np.meshgrid(*(np.linspace(0, length, PROBES) for length in size)), axis=-1).reshape(-1, 2)
     half = side / 2 * np.array([(1.0, 0.0), (0.0, 1.0), (0.7, 0.7), (0.7, -0.7)])
-    starts, ends = ((middle[:, None] + sign * half).reshape(-1, 2) for sign in (-1, 1))
+    starts, ends = (np.clip(middle[:, None] + sign * half, 0, size).reshape(-1, 2) for sign in (-1, 1))
     offset = way.offset_px(starts, ends)
     if not np.isfinite(offset).all():
         return 1.0, MIN_PIECE_PX
     # The offset of a circular arc grows with the square of its length.
-    bend = 8 * max(float(offset.max()), 1e-12) / side**2
+    bend = 8 * max(float((offset / np.hypot(*(ends - starts).T) ** 2).max()), 1e-15)
     level = SAFETY * (8 * MAX_OFFSET_PX / bend) ** 0.5
     slanted = min(level, SAFETY * (2 * SHARE_OF_GAP / bend) ** (1 / 3))
     return level if level >= FEW_PX else 1.0, slanted if slanted >= FEW_PX else MIN_PIECE_PX
@@ -143,7 +136,7 @@ def _cut(way: _Way, xy: Points, rings: NDArray[np.int64]) -> tuple[NDArray[np.in
     Returns:
         Index of the vertex that each point stands before, ascending, shape (I,); the points in pixels, shape (I, 2).
     """
-    pixel = way.pixel(xy)
+    pixel = way.grid.to_pixel(xy)
     is_edge = np.ones(len(xy), bool)
     is_edge[rings[1:] - 1] = False
     pixel = np.rint(2 * pixel) / 2

@@ -69,3 +69,10 @@ def test_pixel_area_of_a_rotated_grid() -> None:
     cos, sin = np.cos(0.3), np.sin(0.3)
     grid = Grid(2, 2, (10 * cos, 10 * sin, 5, 10 * sin, -10 * cos, 7), "")
     assert grid.pixel_area == pytest.approx(100)
+
+
+def test_places_in_the_crs_are_those_of_the_transform_and_lead_back():
+    grid = Grid(30, 40, (3.0, 1.0, 500_000.3, 1.0, -3.0, 4_000_000.7), "")
+    pixel = np.array([[[0, 0], [40, 0]], [[7.5, 21], [40, 30]]], np.float64)
+    assert grid.to_crs(pixel)[1, 0].tolist() == [3 * 7.5 + 21 + 500_000.3, 7.5 - 3 * 21 + 4_000_000.7]
+    np.testing.assert_allclose(grid.to_pixel(grid.to_crs(pixel)), pixel, atol=1e-9)

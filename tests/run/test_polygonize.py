@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
 
 import geoseg
 from geoseg.publish import geoparquet, sorting
+from geoseg.publish.pixel_area import pixel_area
+from geoseg.raster.integer_map import open_integer_map
 from geoseg.run.polygonize import polygonize_raster
 from tests.support.cli import CommandLine
 from tests.support.scenes import TRANSFORM, write_scene
@@ -228,3 +231,19 @@ def test_what_cannot_be_done_is_explained_and_leaves_nothing(run, tmp_path, make
     for word in words:
         assert word in printed.err
     assert {path.name for path in tmp_path.iterdir()} <= {"map.tif"}
+
+
+def test_areas_are_those_of_the_pixels_on_the_ground(tmp_path, values):
+    # Plate carree at 60 degrees north: twice too large on the plane.
+    shifted = write_scene(
+        tmp_path / "m.tif", values[None], nodata=-5, crs="EPSG:4087", transform=from_origin(1e6, 6_679_000, 10, 10)
+    )
+    outputs = [tmp_path / f"{block_px}.parquet" for block_px in (512, 2048)]
+    for output in outputs:
+        polygonize_raster(shifted, output, block_px=int(output.stem), min_area_px=60)
+    assert digest(outputs[0]) == digest(outputs[1])
+    assert pq.read_metadata(outputs[0]).metadata[b"geoseg:area_method"] == b"geodesic"
+    frame = geopandas.read_parquet(outputs[0])
+    area = pixel_area(open_integer_map(shifted, None).grid)
+    assert frame["area_m2"].sum() == area.units(area.grid.window)[values != -5].sum() * area.unit_m2
+    assert 0.49 < frame["area_m2"].sum() / frame["pixels"].sum() / 100 < 0.51

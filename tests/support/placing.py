@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Grid
 from geoseg.publish.pixel_area import pixel_area
-from geoseg.publish.polygons import to_crs
 from geoseg.vector.components import find_components
 from geoseg.vector.polygons import PixelPolygons
 
 
 def place(polygons: PixelPolygons, grid: Grid) -> PixelPolygons:
     """Polygons in pixel space as `build_table` wants them."""
-    placed = shapely.transform(polygons.geometry, lambda pixel: to_crs(pixel, grid))
+    placed = shapely.transform(polygons.geometry, grid.to_crs)
     return replace(polygons, geometry=shapely.orient_polygons(placed))
 
 

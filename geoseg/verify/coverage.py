@@ -23,6 +23,12 @@ Edges = NDArray[np.float64]
 MAX_OFFSET_PX = 1e-3
 """A vertex farther from a pixel's corner is not that corner. Projecting there and back moves it far less."""
 
+MAX_BEND_PX = 0.1
+"""Farthest that the middle of an edge may lie from the straight line between its ends in the scene."""
+
+ToPixel = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Maps x, y of the published CRS to column, row of the class map; both of shape (V, 2)."""
+
 
 def polygon_edges(polygons: NDArray[Any]) -> Edges:
     """Edges of all rings of polygons whose shells are counter-clockwise and whose holes clockwise."""
@@ -47,6 +53,16 @@ def cancel(edges: Edges) -> Edges:
     return np.repeat(ends, np.abs(net), axis=0)
 
 
+def bent_edges(edges: Edges, to_pixel: ToPixel) -> Edges:
+    """Edges that leave the place of the scene's: straight in the CRS of the polygons, but not in the scene."""
+    start, end = edges[:, :2], edges[:, 2:]
+    first, middle, last = (to_pixel(points) for points in (start, (start + end) / 2, end))
+    along, beside = last - first, middle - first
+    offset = np.abs(along[:, 0] * beside[:, 1] - along[:, 1] * beside[:, 0])
+    # Written so that NaN, where there is no way back, counts.
+    return np.asarray(edges[~(offset <= MAX_BEND_PX * np.hypot(*along.T))])
+
+
 @dataclass(frozen=True, slots=True)
 class Outline:
     """Edges without a partner, in the pixels of a class map."""
@@ -59,15 +75,13 @@ class Outline:
     """Edges that are not sides of pixels, in the CRS of the polygons."""
 
     @classmethod
-    def of(
-        cls, edges: Edges, shape: tuple[int, int], to_pixel: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    ) -> "Outline":
+    def of(cls, edges: Edges, shape: tuple[int, int], to_pixel: ToPixel) -> "Outline":
         """Sort edges without a partner by where they lie.
 
         Args:
             edges: What `cancel` left of all polygons.
             shape: Height and width of the class map.
-            to_pixel: Maps x, y to column, row; both of shape (V, 2).
+            to_pixel: The way back to the pixels.
         """
         ends = to_pixel(edges.reshape(-1, 2)).reshape(-1, 4)
         limit = np.array([shape[1], shape[0]] * 2) + 0.5

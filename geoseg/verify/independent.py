@@ -5,7 +5,7 @@ pixels. They cannot tell which class a polygon should have after a minimum area,
 polygons share: for that see `geoseg.verify.recompute`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from geoseg.publish.facts import Facts
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.verify.audit import Audit, audit
 from geoseg.verify.check import Finding, not_compared
-from geoseg.verify.coverage import Outline
+from geoseg.verify.coverage import MAX_BEND_PX, Outline, ToPixel
 from geoseg.verify.scan import Scan
 
 AREA_TOLERANCE = 1e-9
@@ -53,6 +53,24 @@ class Polygons:
         return bool(self.grid.crs) and self.crs.equals(CRS.from_wkt(self.grid.crs), ignore_axis_order=True)
 
 
+def to_pixel_of(crs: CRS, grid: Grid) -> ToPixel:
+    """Map x, y of the published CRS to column, row of the class map."""
+    if not grid.crs:
+        raise SceneError("The class map has no CRS, but there are polygons.")
+    source = CRS.from_wkt(grid.crs)
+    same = crs.equals(source, ignore_axis_order=True)
+    way = None if same else transformer(crs, source)
+    a, b, c, d, e, f = grid.transform
+    inverse = np.linalg.inv([[a, b], [d, e]])
+
+    def to_pixel(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if way is not None:
+            points = np.column_stack(way.transform(*points.T))
+        return np.asarray((points - (c, f)) @ inverse.T)
+
+    return to_pixel
+
+
 def check_polygons(polygons: Polygons) -> Iterator[Finding]:
     """Check ids, rings, boxes, coverage, areas, pixels and first pixels.
 
@@ -66,7 +84,11 @@ def check_polygons(polygons: Polygons) -> Iterator[Finding]:
     yield _finding(polygons, "rings", f"{len(bad)} unsound{_first(bad)}", "0 unsound", not bad)
     found = f"{len(boxes)} not around the geometry{_first(boxes)}"
     yield _finding(polygons, "boxes", found, "0 not around the geometry", not boxes)
-    lone, to_pixel = scan.lone_edges, _to_pixel(polygons.crs, polygons.grid)
+    if not polygons.in_place:
+        where = f", the first from {scan.first_bent[0].tolist()}" if scan.bent else ""
+        limit = f"0 edges that lie farther than {MAX_BEND_PX} pixels from the scene's"
+        yield _finding(polygons, "place", f"{scan.bent} edges out of place{where}", limit, not scan.bent)
+    lone, to_pixel = scan.lone_edges, to_pixel_of(polygons.crs, polygons.grid)
     outline = Outline.of(lone, polygons.grid.window.shape, to_pixel) if made.classes is None else None
     seen = audit(
         polygons.raster,
@@ -154,24 +176,6 @@ def _pixels(polygons: Polygons, seen: Audit) -> Iterator[Finding]:
     shown = differs if len(differs) else np.flatnonzero(expected)
     found, wanted = (" ".join(f"{i}:{counts[i]}" for i in shown) for counts in (scan.pixels, expected))
     yield _finding(polygons, "pixels by class", found, wanted, not len(differs))
-
-
-def _to_pixel(crs: CRS, grid: Grid) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Map x, y of the published CRS to column, row of the class map."""
-    if not grid.crs:
-        raise SceneError("The class map has no CRS, but there are polygons.")
-    source = CRS.from_wkt(grid.crs)
-    same = crs.equals(source, ignore_axis_order=True)
-    way = None if same else transformer(crs, source)
-    a, b, c, d, e, f = grid.transform
-    inverse = np.linalg.inv([[a, b], [d, e]])
-
-    def to_pixel(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if way is not None:
-            points = np.column_stack(way.transform(*points.T))
-        return np.asarray((points - (c, f)) @ inverse.T)
-
-    return to_pixel
 
 
 def _doubled(ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.verify.coverage import Edges, cancel, polygon_edges
+from geoseg.verify.coverage import Edges, ToPixel, bent_edges, cancel, polygon_edges
 
 COLUMNS = ("polygon_id", "class_id", "area_m2", "pixels", "geometry", "bbox")
 
@@ -34,11 +34,15 @@ class Scan:
     """What is wrong with geometries: file, polygon_id, reason."""
     bad_boxes: tuple[str, ...]
     """Boxes that are not those of the geometry: file, polygon_id."""
+    bent: int
+    """Edges that leave the place of the scene's, see `geoseg.verify.coverage.bent_edges`."""
+    first_bent: Edges
+    """The first of them, shape (1, 4) or (0, 4)."""
     lone_edges: Edges
     """Edges without a partner in the opposite direction."""
 
 
-def scan(parts: Sequence[Path]) -> Scan:
+def scan(parts: Sequence[Path], to_pixel: ToPixel | None = None) -> Scan:
     """Read the parts of a scene, a row group at a time.
 
     Memory is bounded by a row group, nine bytes a polygon, and the boundary of what was read so far: rows lie along a
@@ -46,12 +50,14 @@ def scan(parts: Sequence[Path]) -> Scan:
 
     Args:
         parts: GeoParquet files with the columns of `geoseg.publish.polygons.POLYGON_SCHEMA`.
+        to_pixel: The way back to the pixels, for polygons in another CRS than the scene; None judges no place.
     """
     ids, classes = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]
     areas, areas_m2 = [0.0], np.zeros(256)
     pixels = np.zeros(256, np.int64)
     bad: list[str] = []
     boxes: list[str] = []
+    bent, first_bent = 0, np.empty((0, 4))
     lone = [np.empty((0, 4))]
     for part in parts:
         with pq.ParquetFile(part) as file:
@@ -68,7 +74,11 @@ def scan(parts: Sequence[Path]) -> Scan:
                 wrong = _bad_boxes(table["bbox"].combine_chunks(), geometry)
                 boxes += [f"{part}: polygon_id {polygon_id[i]}" for i in wrong]
                 polygons = geometry[shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON]
-                lone.append(cancel(polygon_edges(polygons)))
+                edges = polygon_edges(polygons)
+                if to_pixel is not None:
+                    found = bent_edges(edges, to_pixel)
+                    bent, first_bent = bent + len(found), np.concatenate([first_bent, found])[:1]
+                lone.append(cancel(edges))
                 # Not each time: what waits beside nodata would be sorted again for every row group.
                 if sum(map(len, lone[1:])) > len(lone[0]):
                     lone = [cancel(np.concatenate(lone))]
@@ -80,6 +90,8 @@ def scan(parts: Sequence[Path]) -> Scan:
         areas_m2,
         tuple(bad),
         tuple(boxes),
+        bent,
+        first_bent,
         cancel(np.concatenate(lone)),
     )
 

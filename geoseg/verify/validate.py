@@ -29,7 +29,7 @@ from geoseg.run.local import LocalStorage
 from geoseg.run.store import WORK
 from geoseg.verify.audit import find_doubtful
 from geoseg.verify.check import Check, Finding, not_compared
-from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons
+from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons, to_pixel_of
 from geoseg.verify.published import (
     Promise,
     check_digests,
@@ -164,7 +164,8 @@ class _Scene:
         same = published.equals(crs[0], ignore_axis_order=True)
         yield Finding("files", "crs", self.key, published.name, f"{crs[0].name}, as the first scene", ok=same)
         try:
-            found = scan(parts)
+            same = bool(grid.crs) and published.equals(CRS.from_wkt(grid.crs), ignore_axis_order=True)
+            found = scan(parts, None if same else to_pixel_of(published, grid))
         except (OSError, pa.ArrowException) as error:
             raise SceneError(f"{folder} cannot be read ({error}).") from error
         polygons = Polygons(self.key, self.raster_key, raster, grid, published, made, found)

@@ -102,7 +102,9 @@ def _require_no_refusal(address: str) -> None:
     if address.startswith("ray://"):
         return
     try:
-        address = services.canonicalize_bootstrap_address_or_die(address)
+        if address == "auto":
+            address = services.canonicalize_bootstrap_address_or_die(address)
+        probe(address)  # the client waits for a server that is not there
         GcsClient(address=address)
     except AuthenticationError as error:
         here = "another token" if _mode() == TOKEN else f"{AUTH_VARIABLE}={OPEN}"

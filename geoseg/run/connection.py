@@ -79,7 +79,7 @@ def _join(address: str) -> bool:
     if address == "local":
         return False
     try:
-        probe(address)
+        probe(_find(address))
         with keep_sigterm():
             ray.init(address, **_QUIET)
     except (OSError, ValueError) as error:
@@ -93,6 +93,15 @@ def _join(address: str) -> bool:
     return True
 
 
+def _find(address: str) -> str:
+    """Where the cluster is, or was: the file that says so for ``auto`` outlives a head that was killed.
+
+    Raises:
+        OSError: If nothing tells.
+    """
+    return str(services.canonicalize_bootstrap_address_or_die(address)) if address == "auto" else address
+
+
 def _require_no_refusal(address: str) -> None:
     """Find out whether a cluster that cannot be joined is there and wants another token.
 
@@ -102,9 +111,8 @@ def _require_no_refusal(address: str) -> None:
     if address.startswith("ray://"):
         return
     try:
-        if address == "auto":
-            address = services.canonicalize_bootstrap_address_or_die(address)
-        probe(address)  # the client waits for a server that is not there
+        address = _find(address)
+        probe(address)
         GcsClient(address=address)
     except AuthenticationError as error:
         here = "another token" if _mode() == TOKEN else f"{AUTH_VARIABLE}={OPEN}"

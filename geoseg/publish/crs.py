@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
@@ -12,30 +12,102 @@ from pyproj.transformer import TransformerGroup
 from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.scene import Scene
 
+NATIVE = "native"
+"""``polygons.crs`` of polygons that keep the CRS of their scene."""
+EARTH_RADIUS_M = 6_378_137
 
-def check_one_crs(published: Mapping[str, str], scenes: Sequence[Scene], setting: str) -> None:
-    """Make sure that all polygons of a dataset, old and new, share a CRS.
+
+def find_odd_scenes(published: Mapping[str, str], scenes: Sequence[Scene], setting: str) -> dict[str, str]:
+    """Find the scenes whose polygons cannot stand beside the others: one dataset never mixes CRSs.
+
+    The CRS of an output is that of what it holds; of an empty one that of most of its scenes, of the first if there are
+    as many of another.
 
     Args:
         published: CRS of each scene that stays in the output, as WKT.
         scenes: The scenes to be added; those without a CRS get no polygons.
         setting: ``native`` or ``EPSG:nnnn``.
 
+    Returns:
+        Why not and what to do, by the path of the scene.
+
     Raises:
-        SettingsError: Names both CRSs and where they come from.
+        SettingsError: If none of the scenes can be added as the settings say.
     """
-    found = [(CRS.from_user_input(wkt), f"scene {scene_id} of the output") for scene_id, wkt in published.items()]
-    if setting == "native":
-        found += [(CRS.from_user_input(scene.grid.crs), scene.path) for scene in scenes if scene.grid.crs]
-    else:
-        found.append((named_crs(setting), f"polygons.crs={setting}"))
-    for crs, source in found[1:]:
-        first, first_source = found[0]
-        if not crs.equals(first, ignore_axis_order=True):
+    held = _group(published.items())
+    if len(held) > 1:
+        (first, a), (second, b) = held[:2]
+        raise SettingsError(
+            f"The polygons of one output must share a CRS, and this one holds scene {a[0]} in {_name(first)} and scene "
+            f"{b[0]} in {_name(second)}. Give --output another folder."
+        )
+    if setting != NATIVE:
+        _check_setting(named_crs(setting), setting, held)
+        return {}
+    groups = _group((scene.path, scene.grid.crs) for scene in scenes if scene.grid.crs)
+    if held:
+        kept, names = held[0]
+        whose = f"the output holds scene {names[0]} in {_name(kept)}"
+    elif groups:
+        kept, names = max(groups, key=lambda group: len(group[1]))
+        whose = f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} of this run lie in {_name(kept)}"
+    return {
+        path: f"{path} lies in {_name(crs)}, but {whose}, and the polygons of one output must share a CRS. "
+        f"{_remedy(crs, kept)}"
+        for crs, paths in groups
+        if not _same(crs, kept)
+        for path in paths
+    }
+
+
+def _check_setting(wanted: CRS, setting: str, held: Sequence[tuple[CRS, list[str]]]) -> None:
+    for crs, names in held:
+        if not _same(crs, wanted):
+            code, others = _code(crs), f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise SettingsError(
-                f"The polygons of one output must share a CRS: {first_source} has {_name(first)}, {source} has "
-                f"{_name(crs)}. Set polygons.crs to one EPSG code for all, or use an output for each."
+                f"polygons.crs={setting}, but the output holds scene {names[0]}{others} in {_name(crs)}, and its "
+                f"polygons must share a CRS. {f'Set polygons.crs={code}, or give' if code else 'Give'} the scenes that "
+                "it holds as well, with --overwrite, or give another --output."
             )
+
+
+def _remedy(crs: CRS, kept: CRS) -> str:
+    ways = []
+    if _is_on_earth(crs) and _is_on_earth(kept):
+        code = _code(kept)
+        ways += [f"Give it alone with polygons.crs={code}"] if code else []
+        ways += [f"{'g' if code else 'G'}ive all scenes of the output with polygons.crs=EPSG:4326 and --overwrite"]
+    return ", ".join([*ways, f"{'or give' if ways else 'Give'} it an --output of its own."])
+
+
+def _group(items: Iterable[tuple[str, str]]) -> list[tuple[CRS, list[str]]]:
+    """Names by CRS, given as WKT. Equal texts are compared once: there may be thousands."""
+    by_text: dict[str, list[str]] = {}
+    for name, wkt in items:
+        by_text.setdefault(wkt, []).append(name)
+    groups: list[tuple[CRS, list[str]]] = []
+    for wkt, names in by_text.items():
+        crs = CRS.from_user_input(wkt)
+        same = next((group for group in groups if _same(group[0], crs)), None)
+        if same is None:
+            groups.append((crs, list(names)))
+        else:
+            same[1].extend(names)
+    return groups
+
+
+def _same(one: CRS, other: CRS) -> bool:
+    return bool(one.equals(other, ignore_axis_order=True))
+
+
+def _code(crs: CRS) -> str | None:
+    """``EPSG:nnnn``, as ``polygons.crs`` takes it."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority and authority[0] == "EPSG" else None
+
+
+def _is_on_earth(crs: CRS) -> bool:
+    return crs.ellipsoid is not None and abs(crs.ellipsoid.semi_major_metre / EARTH_RADIUS_M - 1) < 0.01
 
 
 def named_crs(setting: str) -> CRS:

@@ -12,15 +12,12 @@ from geoseg.errors import SceneError
 from geoseg.grid.hilbert import hilbert_index
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
-from geoseg.publish.crs import named_crs
+from geoseg.publish.crs import NATIVE, named_crs
 from geoseg.publish.measure import AREA_METHOD_KEY, geodesic_perimeters, planar_perimeters
 from geoseg.publish.pixel_area import pixel_area
 from geoseg.publish.reproject import reproject
 from geoseg.publish.wkb import to_wkb
 from geoseg.vector.polygons import PixelPolygons
-
-NATIVE = "native"
-"""The value of ``polygons.crs`` that publishes in the scene's own CRS."""
 
 POLYGON_SCHEMA = pa.schema(
     [

@@ -14,6 +14,7 @@ by the question alone.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from geoseg.errors import StoreError
 from geoseg.run import faults
 from geoseg.run.fingerprint import Facts, digest
 from geoseg.run.storage import Storage
-from geoseg.run.store import WORK, SceneStore
+from geoseg.run.store import READERS, WORK, SceneStore
 
 STAGED = "staged"
 """Folder of a scene's work with what awaits its commit."""
@@ -60,11 +61,13 @@ def read_manifest(storage: Storage, scene_id: str) -> Manifest | None:
     return _read(storage, manifest_key(scene_id))
 
 
-def crs_by_scene(storage: Storage, without: Set[str]) -> dict[str, str]:
-    """The CRS of the polygons of each published scene, as WKT, but for some."""
+def published_scenes(storage: Storage, without: Set[str]) -> dict[str, Manifest]:
+    """What is published of each scene, but for some."""
     ids = [key.removeprefix("scenes/").removesuffix(".json") for key in storage.keys("scenes")]
-    found = {scene_id: read_manifest(storage, scene_id) for scene_id in ids if scene_id not in without}
-    return {scene_id: m.results["crs"] for scene_id, m in found.items() if m is not None and "crs" in m.results}
+    ids = [scene_id for scene_id in ids if scene_id not in without]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = zip(ids, pool.map(lambda scene_id: read_manifest(storage, scene_id), ids), strict=True)
+        return {scene_id: manifest for scene_id, manifest in found if manifest is not None}
 
 
 def find_strays(storage: Storage, scene_id: str) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from geoseg.config import Settings
+from geoseg.grid.window import Grid
 from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Precision
@@ -43,6 +44,12 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "scene.dtypes": list(scene.dtypes),
         "scene.nodata": [None if value is None else repr(value) for value in scene.nodata],
     }
+
+
+def scene_grid(facts: Facts) -> Grid:
+    """Where a scene lies, from its fingerprint."""
+    height, width = facts["scene.size"]
+    return Grid(height, width, tuple(facts["scene.transform"]), facts["scene.crs"])
 
 
 def take_fingerprint(

@@ -67,8 +67,7 @@ def forecast(settings: Settings) -> Forecast:
     if settings.run.address == "inline":
         require_cpu(device, workers)
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
-    found = survey(settings, bundle)
-    check_output(found)
+    found = check_output(survey(settings, bundle))
     plan = make_plan(found, "", _guess_hardware(device), workers)
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
 

@@ -10,10 +10,10 @@ from geoseg.config import Settings
 from geoseg.errors import SceneError
 from geoseg.model.bundle import Bundle
 from geoseg.model.plausible import judge_values
-from geoseg.publish.crs import missing_grids
+from geoseg.publish.crs import NATIVE, missing_grids
 from geoseg.publish.longitude import western_longitude
 from geoseg.publish.pixel_area import pixel_area
-from geoseg.publish.polygons import NATIVE, published_crs
+from geoseg.publish.polygons import published_crs
 from geoseg.raster.band_names import judge_names
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.collar import collar_warnings

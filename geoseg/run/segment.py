@@ -56,10 +56,9 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
     storage = open_storage(settings.output)
     storage.check_writable()
     try:
-        check_output(found)
         run_id = new_run_id()
         with stop_on_signals() as stop, Lock(storage, run_id) as lock:
-            return _run(found, run_id, lock.token, console, _checker(stop, lock, settings.output), order)
+            return _run(check_output(found), run_id, lock.token, console, _checker(stop, lock, settings.output), order)
     except OSError as error:
         raise OutputError(
             f"The output {storage.url} cannot be read or written: {error.strerror or error}"

@@ -1,19 +1,21 @@
 """A look at every scene before anything is asked of a cluster."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle import Bundle
 from geoseg.model.plausible import warn_unscaled
-from geoseg.publish.crs import check_one_crs
+from geoseg.publish.crs import NATIVE, find_odd_scenes
+from geoseg.publish.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.scene import Scene, describe
 from geoseg.redact import redact
-from geoseg.run.commit import crs_by_scene, polygons_prefix, rasters_prefix
+from geoseg.run.commit import Manifest, polygons_prefix, published_scenes, rasters_prefix
+from geoseg.run.fingerprint import scene_grid
 from geoseg.run.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.run.storage import open_storage
 
@@ -81,16 +83,28 @@ def _why(path: str, error: SceneError | OSError) -> str:
     return redact(f"{path}: {file}{error.strerror or error}. Check the file and the rights to it.")
 
 
-def check_output(survey: Survey) -> None:
-    """Make sure that a run replaces none of its inputs, and that all polygons of the output share a CRS.
+def check_output(survey: Survey) -> Survey:
+    """Look at the scenes beside what the output holds; to be called by the run that holds its lock.
+
+    Scenes whose polygons would lie in another CRS than the output's are set aside. Those that overlap are named.
 
     Raises:
-        SettingsError: If not.
+        SettingsError: If the run would replace one of its inputs, or no polygons can be added as the settings say.
     """
     settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
     _check_inputs(settings.output, scenes)
-    published = crs_by_scene(open_storage(settings.output), {scene.scene_id for scene in scenes})
-    check_one_crs(published, scenes, settings.polygons.crs)
+    held = published_scenes(open_storage(settings.output), {scene.scene_id for scene in scenes})
+    crss = {scene_id: manifest.results["crs"] for scene_id, manifest in held.items() if "crs" in manifest.results}
+    odd = find_odd_scenes(crss, scenes, settings.polygons.crs)
+    kept = tuple(entry for entry in survey.scenes if entry[0].path not in odd)
+    told = overlap_warnings(_footprints([scene for scene, _ in kept], held), one_crs=settings.polygons.crs == NATIVE)
+    return replace(survey, scenes=kept, failed=(*survey.failed, *odd.items()), warnings=(*survey.warnings, *told))
+
+
+def _footprints(scenes: Sequence[Scene], held: Mapping[str, Manifest]) -> list[Footprint]:
+    new = [Footprint(scene.path, scene.grid, new=True) for scene in scenes if scene.grid.crs]
+    grids = {scene_id: scene_grid(manifest.fingerprint) for scene_id, manifest in held.items()}
+    return new + [Footprint(f"scene {scene_id}", grid, new=False) for scene_id, grid in grids.items() if grid.crs]
 
 
 def _check_names(scenes: Sequence[Scene]) -> None:

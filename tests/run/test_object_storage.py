@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from geoseg.config import FAULT_VARIABLE
-from geoseg.errors import SettingsError
 from geoseg.run.storage import open_storage
 from tests.support.bundles import identity_bundle
 from tests.support.cli import CommandLine
@@ -131,8 +130,9 @@ def test_other_settings_are_refused_and_overwrite_replaces(
 def test_a_scene_of_another_crs_is_refused(inputs: tuple[Path, Path], s3_url: str, tmp_path: Path) -> None:
     assert run(*inputs, s3_url, tiling=TILING).exit_code == 0
     other = write_scene(tmp_path / "other.tif", textured(60, 60), nodata=0, crs="EPSG:32633")
-    with pytest.raises(SettingsError, match=r"EPSG:32632.*EPSG:32633"):
-        run(other, inputs[1], s3_url)
+    refused = run(other, inputs[1], s3_url)
+    assert refused.exit_code == 3
+    assert "EPSG:32633), but the output holds scene scene in WGS 84 / UTM zone 32N" in refused.failed[0]["error"]
     assert len(published(s3_url)) == 3
 
 

@@ -10,7 +10,9 @@ import pytest
 import rasterio
 import rasterio.features
 import yaml
+from rasterio.transform import from_origin
 
+import geoseg
 from geoseg.config import load_settings
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
@@ -196,13 +198,47 @@ def test_one_dataset_never_mixes_crss(tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path / "bundle")
     a = write_scene(tmp_path / "a.tif", textured(40, 40), crs="EPSG:32632")
     b = write_scene(tmp_path / "b.tif", textured(40, 40), crs="EPSG:32633")
-    with pytest.raises(SettingsError, match=r"EPSG:32632.*b\.tif has .*EPSG:32633"):
-        run([a, b], bundle, tmp_path / "out")
-    run(a, bundle, tmp_path / "out")
-    with pytest.raises(SettingsError, match=r"scene a of the output has .*EPSG:32632"):
-        run(b, bundle, tmp_path / "out")
-    run([a, b], bundle, tmp_path / "common", polygons={"crs": "EPSG:4326"})
-    assert gpd.read_parquet(tmp_path / "common/polygons").crs == "EPSG:4326"
+    c = write_scene(tmp_path / "c.tif", textured(30, 30), crs="EPSG:32632", transform=from_origin(9e5, 5e6, 10, 10))
+    out = tmp_path / "out"
+    mixed = run([b, a, c], bundle, out)
+    assert mixed.exit_code == 3, "one scene elsewhere does not stop the others"
+    assert [scene["status"] for scene in mixed.scenes] == ["failed", "done", "done"]
+    assert mixed.failed[0]["error"] == (
+        f"{b} lies in WGS 84 / UTM zone 33N (EPSG:32633), but {a} and 1 more of this run lie in WGS 84 / UTM zone 32N "
+        "(EPSG:32632), and the polygons of one output must share a CRS. Give it alone with polygons.crs=EPSG:32632, "
+        "give all scenes of the output with polygons.crs=EPSG:4326 and --overwrite, or give it an --output of its own."
+    )
+    again = run([b], bundle, out)
+    assert "(EPSG:32633), but the output holds scene a in WGS 84 / UTM zone 32N" in again.failed[0]["error"]
+    with pytest.raises(
+        SettingsError, match=r"polygons\.crs=EPSG:4326, but the output holds scene a and 1 more in WGS 84"
+    ):
+        run([b], bundle, out, polygons={"crs": "EPSG:4326"})
+
+
+def test_the_advice_for_a_scene_in_another_crs_works(tmp_path: Path) -> None:
+    bundle, out = unet_bundle(tmp_path / "bundle"), tmp_path / "out"
+    a = write_scene(tmp_path / "a.tif", textured(40, 40), crs="EPSG:32632")
+    b = write_scene(tmp_path / "b.tif", textured(40, 40), crs="EPSG:32633")
+    run(a, bundle, out)
+    assert run(b, bundle, tmp_path / "own").exit_code == 0
+    assert run(b, bundle, out, polygons={"crs": "EPSG:32632"}).exit_code == 0, "alone, in the CRS of the output"
+    assert geoseg.read_polygons(out).crs == "EPSG:32632"
+    assert run([a, b], bundle, out, polygons={"crs": "EPSG:4326"}, overwrite=True).exit_code == 0
+    assert geoseg.read_polygons(out).crs == "EPSG:4326"
+
+
+def test_two_scenes_that_overlap_are_named_with_the_area(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path / "bundle")
+    a, b, c = (
+        write_scene(tmp_path / f"{name}.tif", textured(100, 100), transform=from_origin(480_000 + east, 5e6, 10, 10))
+        for name, east in (("a", 0), ("b", 1000), ("c", 1500))
+    )
+    assert run([a, b], bundle, tmp_path / "out").warnings == [], "neighbours share a side"
+    (told,) = run(c, bundle, tmp_path / "out").warnings
+    assert told.startswith(
+        f"{c} and scene b overlap by 0.5 km2 (outlines, nodata included). Polygons there are published"
+    )
 
 
 def test_a_block_that_cannot_fit_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ class Bundle(BaseModel):
     """Classes of the output channels."""
     sha256: str
     """Of ``model.json`` and the artifact: names the model in fingerprints and reports."""
+    weights_sha256: str
+    """Of all but ``model.json``."""
     trusts_code: bool = False
     """Permission to load an artifact that can run code; travels to the actors, where it is asked for again."""
 
@@ -207,7 +209,9 @@ def read_bundle(path: str | Path) -> Bundle:
     artifact = path / file.artifact
     if not artifact.is_file():
         raise SettingsError(f"{source} names the artifact {file.artifact}, which is missing. Copy the whole bundle.")
-    return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest(read_files(path, file.artifact)))
+    files = read_files(path, file.artifact)
+    weights = digest({name: content for name, content in files.items() if name != MODEL_FILE})
+    return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest(files), weights_sha256=weights)
 
 
 def read_files(path: Path, artifact: str) -> dict[str, bytes]:

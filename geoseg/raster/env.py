@@ -51,6 +51,14 @@ _PATIENCE = {
 """What the process's environment may set otherwise."""
 
 
+def patience(name: str) -> float:
+    """How long, or how often, to try: one of GDAL's options above, as the environment or geoseg has it."""
+    try:
+        return max(0.0, float(os.environ.get(name, _PATIENCE[name])))
+    except ValueError:
+        return float(_PATIENCE[name])
+
+
 @contextmanager
 def gdal_env() -> Iterator[None]:
     """Set the GDAL options under which every file is opened, read and written."""

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
@@ -20,6 +19,7 @@ from geoseg.raster.env import gdal_env, open_raster
 from geoseg.raster.identity import identify_all
 from geoseg.raster.palette import as_colours
 from geoseg.raster.unreadable import check_readable, why_refused, why_unreadable
+from geoseg.raster.version import Version
 from geoseg.raster.vrt import VrtSources, check_vrt, is_vrt
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -75,8 +75,8 @@ class Scene:
     """``Area`` or ``Point``: what a sample stands for. ``grid`` speaks of pixel corners in both cases."""
     files: tuple[str, ...]
     """All files that are read: the raster, its sidecars and, for a VRT, its sources."""
-    versions: tuple[tuple[Any, ...], ...]
-    """Which version of each of ``files`` was described, see `geoseg.raster.identity.identify`."""
+    versions: tuple[Version, ...]
+    """Which version of each of ``files`` was described."""
     remote: bool
     """It, or for a VRT one of its sources, is read over the network."""
     palette: tuple[tuple[int, int, int, int], ...] | None = None

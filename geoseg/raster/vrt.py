@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from rasterio.errors import RasterioIOError
@@ -16,6 +15,7 @@ from geoseg.errors import SceneError
 from geoseg.raster.address import is_missing, is_prefixed, locate
 from geoseg.raster.env import PLAIN_DRIVERS, open_raster
 from geoseg.raster.identity import ask, at_once
+from geoseg.raster.version import Version
 
 _HEAD_BYTES = 1 << 16
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -42,7 +42,7 @@ class VrtSources:
     """Names as GDAL knows them, in the order of their first mention."""
     remote: bool
     """Some are read over the network."""
-    versions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    versions: Mapping[str, Version] = field(default_factory=dict)
     """Which version each of those is, see `geoseg.raster.identity.identify`."""
     only_copies: bool = True
     """Each pixel is one of a source, so it does not depend on the window that is read. Where GDAL warps, resamples,
@@ -108,7 +108,7 @@ def _as_url(name: str) -> str:
     return f"/vsi?{name}" if "://" in name else name
 
 
-def _ask_plain(name: str, vrt: str) -> tuple[Any, ...]:
+def _ask_plain(name: str, vrt: str) -> Version:
     """Which version of a remote file this is; refuse it if it is no plain raster.
 
     That a file is a TIFF shows in its first bytes, which come with the version. Others are opened.

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +14,12 @@ from geoseg.model.inference import Precision
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.cells import CELL_PX
 from geoseg.raster.scene import Scene
+from geoseg.raster.version import Version, describe_change
 from geoseg.run.nodes import software
 from geoseg.run.polygon_plan import PolygonPlan
+
+MOST_FILES = 3
+"""Files that are named when they have changed."""
 
 ALGORITHM = 3
 """Raised with every change of geoseg that changes a byte of its results."""
@@ -28,6 +32,10 @@ WITHOUT_EFFECT = frozenset(
 )
 """Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""
 
+MODIFIED, MODEL_NAME, MODEL_PARTS = "scene.modified", "model.name", "model.parts"
+EXPLAINING = frozenset({MODIFIED, MODEL_NAME, MODEL_PARTS})
+"""Keys of a fingerprint that decide nothing: times of the files, and what the digests of a model's parts are."""
+
 Facts = Mapping[str, Any]
 """A fingerprint in the open: dotted names and JSON values."""
 
@@ -37,7 +45,8 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
     cells = {"scene.cells_px": CELL_PX} if scene.in_cells else {}
     return {
         **cells,
-        "scene.files": [list(version) for version in scene.versions],
+        "scene.files": [[version.name, version.size, version.content] for version in scene.versions],
+        MODIFIED: [version.modified for version in scene.versions],
         "scene.size": [scene.grid.height, scene.grid.width],
         "scene.transform": list(scene.grid.transform),
         "scene.crs": scene.grid.crs,
@@ -83,6 +92,8 @@ def take_fingerprint(
         **describe_scene(scene),
         "algorithm": ALGORITHM,
         "model.sha256": bundle.sha256,
+        MODEL_NAME: bundle.name,
+        MODEL_PARTS: _model_parts(bundle),
         "scene.bands": list(selection.bands),
         "scene.mask_band": selection.mask_band,
         "tiling.patch_px": patch_px,
@@ -100,9 +111,20 @@ def take_fingerprint(
     }
 
 
+def versions_of(facts: Facts) -> list[Version]:
+    """Files of a scene, as `describe_scene` has put them down; none if an earlier version of geoseg has."""
+    found = zip(facts["scene.files"], facts[MODIFIED], strict=True) if MODIFIED in facts else ()
+    return [Version(name, size, content, modified) for (name, size, content), modified in found]
+
+
+def deciding(facts: Facts) -> dict[str, Any]:
+    """What of a fingerprint decides the results: all but what only explains it."""
+    return {key: value for key, value in facts.items() if key not in EXPLAINING}
+
+
 def digest(facts: Facts) -> str:
     """Short name of a fingerprint."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(deciding(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def layout_name(block_px: int, hardware: Hardware) -> str:
@@ -121,11 +143,48 @@ def layout_block_px(layout: str, hardware: Hardware) -> int | None:
 
 
 def explain_changes(before: Facts, now: Facts) -> str:
-    """The keys in which two fingerprints differ, with both values, in words."""
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    return "; ".join(f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys)
+    """In what two fingerprints differ, in words: files with their sizes and times, models by name, keys with values."""
+    keys = [key for key in sorted({*before, *now} - EXPLAINING) if before.get(key) != now.get(key)]
+    told = {key: f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys}
+    if "scene.files" in told and (files := _explain_files(versions_of(before), versions_of(now))):
+        told["scene.files"] = files
+    if "model.sha256" in told and before.get(MODEL_NAME):
+        told["model.sha256"] = _explain_model(before, now)
+    return "; ".join(told.values())
+
+
+def _explain_files(before: Sequence[Version], now: Sequence[Version]) -> str:
+    if [version.name for version in before] != [version.name for version in now]:
+        names = [", ".join(version.name for version in versions) for versions in (before, now)]
+        return f"its files were {_shortened(names[0])}, now {_shortened(names[1])}" if before else ""
+    changed = [
+        f"{new.name} has changed since ({describe_change(old, new)})"
+        for old, new in zip(before, now, strict=True)
+        if (old.size, old.content) != (new.size, new.content)
+    ]
+    more = f" and {len(changed) - MOST_FILES} more files" if len(changed) > MOST_FILES else ""
+    return "; ".join(changed[:MOST_FILES]) + more
+
+
+def _explain_model(before: Facts, now: Facts) -> str:
+    old, new = before[MODEL_NAME], now[MODEL_NAME]
+    parts, others = before.get(MODEL_PARTS, {}), now.get(MODEL_PARTS, {})
+    differ = [part for part in sorted({*parts, *others}) if parts.get(part) != others.get(part)]
+    names = f"the model was {old}, now {new}" if old != new else f"the model {old} is another one of this name"
+    return f"{names}; what differs: {', '.join(differ) or 'model.json'}"
+
+
+def _model_parts(bundle: Bundle) -> dict[str, str]:
+    """Short digests of the weights and of each key of ``model.json``, to tell in what two models differ."""
+    described = bundle.file.model_dump(mode="json", by_alias=True)
+    parts = {key: json.dumps(value, sort_keys=True, default=str) for key, value in described.items()}
+    digests = {key: hashlib.sha256(text.encode()).hexdigest()[:8] for key, text in parts.items() if key != "mlm:name"}
+    return {**digests, "weights": bundle.weights_sha256[:8]}
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    return _shortened(json.dumps(value, ensure_ascii=False))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:100]}..."

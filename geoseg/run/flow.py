@@ -173,7 +173,9 @@ class SceneFlow:
         if len(staged) == len(RASTERS) + bool(self._plan.scene.grid.crs):
             self._need(Step(self._scene, seal_scene, (tuple(staged),), self._was_sealed))
 
-    def _was_sealed(self, _: None) -> None:
+    def _was_sealed(self, notes: tuple[str, ...]) -> None:
+        if notes:
+            self._watch(self._plan, Cost("seal", notes=notes))
         self.commit()
 
     def _was_committed(self, value: tuple[Cost, Mapping[str, Any]]) -> None:

@@ -17,8 +17,9 @@ from geoseg.model.inference import Started, choose_precision
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.scene import Scene
 from geoseg.run.fingerprint import Facts, digest, layout_block_px, layout_name, take_fingerprint
+from geoseg.run.inputs import settle_versions
 from geoseg.run.polygon_plan import PolygonPlan, plan_polygons
-from geoseg.run.resume import look_up
+from geoseg.run.resume import look_up, read_held
 from geoseg.run.sizing import (
     BLOCK_PIXELS,
     choose_block_px,
@@ -107,6 +108,13 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     for scene, selection in survey.scenes:
         polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
         patch, overlap = _patch_and_overlap(settings, survey.bundle)
+        held = read_held(storage, scene.scene_id)
+        try:
+            scene, told = settle_versions(scene, held.fingerprints)  # noqa: PLW2901  the same, with more known of it
+        except SceneError as error:
+            failed.append((scene.path, str(error)))
+            continue
+        warnings += told
         fingerprint = take_fingerprint(
             settings,
             survey.bundle,
@@ -121,7 +129,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         key = digest(fingerprint)
         try:
             found = look_up(
-                storage, scene.scene_id, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
+                storage, held, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
             )
         except SceneError as error:
             failed.append((scene.path, str(error)))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import SceneError
 from geoseg.grid.tiling import Block
 from geoseg.grid.window import Window
 from geoseg.publish.facts import stamp
@@ -22,9 +21,9 @@ from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygons import published_crs
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
 from geoseg.publish.sorting import save_table, sorted_parts
-from geoseg.raster.identity import identify_all
 from geoseg.run import faults
 from geoseg.run.commit import Manifest, commit, polygons_prefix, rasters_prefix, seal, stage
+from geoseg.run.inputs import check_unchanged
 from geoseg.run.plan import ScenePlan
 from geoseg.run.stages import Clock, Cost
 from geoseg.run.tracing import polygon_table
@@ -85,21 +84,26 @@ def publish_polygons(plan: ScenePlan) -> Staged:
     return Staged(clock.cost(bytes=_bytes(files)), files, results)
 
 
-def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> None:
+def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> tuple[str, ...]:
     """Write down all that is staged of a scene, for `commit_scene`.
+
+    Returns:
+        What the report should tell.
 
     Raises:
         SceneError: If the input is no longer the one that was read.
+        UnreachableError: If the input is out of reach.
     """
     faults.hit("seal", "start", plan.scene.scene_id)
     plan.store.require_lock()
-    _check_unchanged(plan)
+    notes = check_unchanged(plan.scene)
     files: dict[str, Mapping[str, Any]] = {}
     results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0, "model": plan.model}
     for part in parts:
         files |= part.files
         results |= part.results
     seal(plan.store, Manifest(plan.fingerprint, files, results))
+    return tuple(notes)
 
 
 def commit_scene(plan: ScenePlan) -> tuple[Cost, dict[str, Any]]:
@@ -140,17 +144,6 @@ def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iter
                 window, pixels = coming.popleft()
                 yield window, pixels.result()
         yield from ((window, pixels.result()) for window, pixels in coming)
-
-
-def _check_unchanged(plan: ScenePlan) -> None:
-    """Refuse to publish a mixture of two versions of the input."""
-    found = identify_all(plan.scene.files)
-    for file, before, now in zip(plan.scene.files, plan.scene.versions, found, strict=True):
-        if now != before:
-            raise SceneError(
-                f"{file} was replaced while {plan.scene.path} was processed (was {before}, now {now}). Run the same "
-                "command again: the scene is done anew."
-            )
 
 
 def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Tiling
-from geoseg.run.commit import STAGED, find_strays, is_staged, read_manifest
-from geoseg.run.fingerprint import Facts, explain_changes
+from geoseg.run.commit import STAGED, Manifest, find_strays, is_staged, read_manifest
+from geoseg.run.fingerprint import Facts, deciding, explain_changes
 from geoseg.run.losses import find_losses
 from geoseg.run.records import Record
 from geoseg.run.storage import Storage
@@ -33,14 +33,37 @@ class Found:
     """Folders of unfinished work that nobody will go on with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the output says of a scene."""
+
+    scene_id: str
+    manifest: Manifest | None
+    """What is published of it."""
+    begun: Mapping[str, Facts]
+    """Fingerprints of unfinished work, by the folder."""
+
+    @property
+    def fingerprints(self) -> list[Facts]:
+        """All of them."""
+        return [*([] if self.manifest is None else [self.manifest.fingerprint]), *self.begun.values()]
+
+
+def read_held(storage: Storage, scene_id: str) -> Held:
+    """Read what the output says of a scene."""
+    folder = f"{WORK}/{scene_id}"
+    begun = {name: facts for name in storage.folders(folder) if (facts := _plan_of(storage, f"{folder}/{name}"))}
+    return Held(scene_id, read_manifest(storage, scene_id), begun)
+
+
 def look_up(
-    storage: Storage, scene_id: str, fingerprint: Facts, key: str, *, overwrite: bool, verify: bool = False
+    storage: Storage, held: Held, fingerprint: Facts, key: str, *, overwrite: bool, verify: bool = False
 ) -> Found:
     """Compare what the output holds of a scene with what is asked for.
 
     Args:
         storage: The output.
-        scene_id: The scene.
+        held: What it says of the scene.
         fingerprint: Of the results that are asked for.
         key: Its digest.
         overwrite: Results of another fingerprint may be replaced.
@@ -49,11 +72,10 @@ def look_up(
     Raises:
         SceneError: If the output holds, or has begun, other results of the scene; lists what has changed.
     """
-    folder = f"{WORK}/{scene_id}"
-    begun = {name: facts for name in storage.folders(folder) if (facts := _plan_of(storage, f"{folder}/{name}"))}
-    others = {name: facts for name, facts in begun.items() if name != key}
-    manifest, remedy = read_manifest(storage, scene_id), "Give --overwrite to replace it, or another --output."
-    if manifest is not None and manifest.fingerprint == fingerprint:
+    scene_id, manifest, folder = held.scene_id, held.manifest, f"{WORK}/{held.scene_id}"
+    others = {name: facts for name, facts in held.begun.items() if name != key}
+    remedy = "Give --overwrite to replace it, or another --output."
+    if manifest is not None and deciding(manifest.fingerprint) == deciding(fingerprint):
         lost = find_losses(storage, scene_id, manifest, verify=verify)
         if not lost:
             # A process that was frozen while the scene was finished may have written there after its commit.
@@ -69,7 +91,7 @@ def look_up(
             f"The output {storage.url} holds unfinished work on scene {scene_id} made otherwise: "
             f"{explain_changes(facts, fingerprint)}. {remedy}"
         )
-    if key not in begun and find_strays(storage, scene_id):
+    if key not in held.begun and find_strays(storage, scene_id):
         raise SceneError(
             f"The output {storage.url} holds scene {scene_id}, but scenes/{scene_id}.json, which tells how it was "
             f"made, is missing. {remedy}"

@@ -314,7 +314,8 @@ def test_row2_rotated_transform_is_copied(tmp_path: Path) -> None:
 def test_row9_external_mask_is_one_of_the_files(tmp_path: Path) -> None:
     scene = describe(masked(tmp_path, "NO"))
     assert scene.files == (scene.path, scene.path + ".msk")
-    assert [version[:2] for version in scene.versions] == [(Path(f).name, Path(f).stat().st_size) for f in scene.files]
+    found = [(version.name, version.size) for version in scene.versions]
+    assert found == [(Path(f).name, Path(f).stat().st_size) for f in scene.files]
 
 
 @pytest.mark.parametrize(

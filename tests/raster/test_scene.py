@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
 from geoseg.raster.scene import describe, safe_id
+from geoseg.raster.version import Version
 
 Make = Callable[..., Path]
 
@@ -35,7 +36,7 @@ def test_describes_a_plain_raster(make: Make) -> None:
     assert not scene.one_bit
     assert scene.block_shape == (16, 32)
     assert scene.files == (str(path),)
-    assert scene.versions == ((path.name, path.stat().st_size, path.stat().st_mtime_ns),)
+    assert scene.versions == (Version(path.name, path.stat().st_size, modified=path.stat().st_mtime_ns),)
     assert pickle.loads(pickle.dumps(scene)) == scene  # noqa: S301
 
 

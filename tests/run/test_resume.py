@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from geoseg.config import FAULT_VARIABLE
+from geoseg.raster import content
 from geoseg.run.report import Report
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
@@ -162,11 +166,69 @@ def test_other_settings_are_refused_and_listed(
 
 def test_another_input_under_the_same_name_is_refused(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
+    size = scene.stat().st_size
     run(scene, inputs[1], tmp_path / "out")
     write_scene(scene, textured(60, 60, seed=1), nodata=0)
+    os.utime(scene, (scene.stat().st_atime, scene.stat().st_mtime + 60))
+    assert scene.stat().st_size == size
     refused = run(scene, inputs[1], tmp_path / "out")
     assert refused.exit_code == 3
-    assert 'scene.files was [["s.tif", ' in refused.failed[0]["error"]
+    said = r"s\.tif has changed since \(size same, modified \d\d:\d\d, was \d\d:\d\d\)\. Give --overwrite"
+    assert re.search(said, refused.failed[0]["error"]), refused.failed[0]["error"]
+    assert run(scene, inputs[1], tmp_path / "out", overwrite=True).exit_code == 0
+
+
+def test_a_touch_of_the_input_changes_nothing(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(203, 267), nodata=0)
+
+    def touched(blocks: Any) -> Any:
+        os.utime(scene, ns=(1, 1))
+        return blocks
+
+    monkeypatch.setenv(FAULT_VARIABLE, "finish:start:r0002c0001:*:enospc")
+    assert run(scene, inputs[1], tmp_path / "out", tiling=TILING).exit_code == 3
+    monkeypatch.delenv(FAULT_VARIABLE)
+    os.utime(scene, ns=(2, 2))
+    resumed = run(scene, inputs[1], tmp_path / "out", tiling=TILING, order=touched)
+    assert (resumed.exit_code, resumed.resumed_blocks, resumed.warnings) == (0, 2 * 6 + 1, [])
+    os.utime(scene, ns=(3, 3))
+    again = run(scene, inputs[1], tmp_path / "out", tiling=TILING)
+    assert [scene["status"] for scene in again.scenes] == ["up to date"]
+    assert again.warnings == []
+
+
+def test_a_large_input_that_may_have_been_edited_in_place_is_named(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(200, 200), nodata=0)
+    monkeypatch.setattr(content, "PIECE_BYTES", 256)  # 256 pieces of 256 bytes are less than its 320,000 bytes
+    run(scene, inputs[1], tmp_path / "out")
+    os.utime(scene, ns=(3, 3))
+    again = run(scene, inputs[1], tmp_path / "out")
+    assert [scene["status"] for scene in again.scenes] == ["up to date"]
+    (told,) = again.warnings
+    assert told.startswith(f"{scene} has another time and no other content, as far as was looked (size same, modified ")
+    assert told.endswith("If it was edited in place, give another --output.")
+
+
+def test_another_model_is_named_with_what_differs(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
+    bundle = tmp_path / "bundle"
+    shutil.copytree(inputs[1], bundle)
+    run(scene, bundle, tmp_path / "out")
+    described = json.loads((bundle / "model.json").read_text())
+    name = described["mlm:name"]
+    (bundle / "model.json").write_text(json.dumps({**described, "geoseg:nodata_fill": 0.5}))
+    same_name = run(scene, bundle, tmp_path / "out").failed[0]["error"]
+    assert f": the model {name} is another one of this name; what differs: geoseg:nodata_fill. Give --ov" in same_name
+    (bundle / "model.json").write_text(json.dumps({**described, "mlm:name": "newer"}))
+    weights = load_file(bundle / "weights.safetensors")
+    save_file({key: np.asarray(value * 2) for key, value in weights.items()}, bundle / "weights.safetensors")
+    other_name = run(scene, bundle, tmp_path / "out").failed[0]["error"]
+    assert f": the model was {name}, now newer; what differs: weights. Give --overwrite" in other_name
+    assert "sha256" not in same_name + other_name
 
 
 def test_a_sidecar_belongs_to_the_input(inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -183,13 +245,16 @@ def test_an_input_replaced_during_the_run_is_refused_at_the_end(inputs: tuple[Pa
     scene = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0)
 
     def replaced_first(blocks: Any) -> Any:
-        os.utime(scene, ns=(1, 1))
+        write_scene(scene, textured(60, 60, seed=1), nodata=0)
+        os.utime(scene, (scene.stat().st_atime, scene.stat().st_mtime + 60))
         return blocks
 
     report = run(scene, inputs[1], tmp_path / "out", order=replaced_first)
     assert report.exit_code == 3
-    assert f"{scene} was replaced while {scene} was processed (was ('s.tif', " in report.failed[0]["error"]
+    said = r"has changed since the run began \(size same, modified \d\d:\d\d, was \d\d:\d\d\)\. Run the same command"
+    assert re.search(said, report.failed[0]["error"]), report.failed[0]["error"]
     assert digests(tmp_path / "out") == {}
+    assert run(scene, inputs[1], tmp_path / "out").exit_code == 0
 
 
 @pytest.mark.parametrize("point", ["start", "middle", "end"])

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Barrier, Event, Lock
@@ -16,6 +18,8 @@ class Handler(BaseHTTPRequestHandler):
     """Serves files of a folder with ranges, and says nothing for ever under ``/silent/`` after the first range.
 
     While ``<file>.silent`` exists, it says nothing either to who asks for bytes from the one on which is written there.
+    While ``<file>.busy`` exists, it answers 503 to who asks for the first 16 bytes, as many times as is written there.
+    If ``<file>.secret`` exists, it wants what is written there as authorization.
     Under ``/together/N/`` it answers N requests at a time: all wait until N of them have come.
     """
 
@@ -49,6 +53,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         content = file.read_bytes()
+        secret = Path(f"{file}.secret")
+        if secret.exists() and self.headers.get("Authorization") != secret.read_text():
+            self.send_error(401)
+            return
+        busy = Path(f"{file}.busy")
+        if busy.exists() and self.headers.get("Range") == "bytes=0-15" and int(busy.read_text()):
+            busy.write_text(str(int(busy.read_text()) - 1))
+            self.send_error(503)
+            return
         asked = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if asked:
             first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
@@ -62,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Accept-Ranges", "bytes")
+        if not Path(f"{file}.untagged").exists():
+            self.send_header("ETag", f'"{sha256(file.read_bytes()).hexdigest()}"')
+            self.send_header("Last-Modified", formatdate(file.stat().st_mtime, usegmt=True))
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(content)

@@ -1,6 +1,7 @@
 """Ground that several scenes of an output cover: its polygons are published once for each."""
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,9 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
 from geoseg.publish.crs import transformer
-from geoseg.publish.measure import measure_geodesic
+from geoseg.publish.measure import geodetic_way, horizontal
 
 LONGITUDE_LATITUDE = "EPSG:4326"
 NAMED = 3
@@ -121,10 +121,16 @@ def _outline(grid: Grid, *, one_crs: bool) -> NDArray[np.float64]:
 
 
 def _ground_m2(shape: Any, crs: CRS) -> float:
-    try:
-        return float(measure_geodesic(np.array([shape]), crs).area_m2[0])
-    except SceneError:  # off the earth
+    """Area on the ellipsoid; that on the map where there is none."""
+    geodetic = horizontal(crs).geodetic_crs
+    geod = geodetic.get_geod() if geodetic is not None else None
+    if geod is None:
         return float(shape.area)
+    parts = shapely.get_parts(shapely.segmentize(shape, math.sqrt(shape.area) / POINTS_A_SIDE))
+    way, total_m2 = geodetic_way(crs), 0.0
+    for ring in shapely.get_exterior_ring(parts[shapely.area(parts) > 0]):
+        total_m2 += abs(geod.polygon_area_perimeter(*way.transform(*shapely.get_coordinates(ring).T))[0])
+    return total_m2 if math.isfinite(total_m2) else float(shape.area)
 
 
 def _km2(area_m2: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.publish.polygons import NATIVE
+from geoseg.publish.crs import NATIVE
 from geoseg.run.commit import Manifest
 from geoseg.run.fingerprint import ALGORITHM
 from geoseg.verify.check import Finding

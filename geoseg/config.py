@@ -198,6 +198,8 @@ class RunSettings(_Section):
     """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
     verify: bool = False
     """Read all files of scenes that are published already, and do those again of which one has changed."""
+    scratch_dir: str | None = None
+    """Folder of each node where files of an output in a bucket are built; None: the system's for temporary files."""
     price_per_hour: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), NOT_TRUTH] | None = None
     """What all machines of the run together cost in an hour, in any currency; the report tells what 1000 km2 cost."""
 

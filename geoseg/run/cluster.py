@@ -31,6 +31,7 @@ from geoseg.run.nodes import (
     judge_nodes,
     living_nodes,
     require_resources,
+    rooms_of,
 )
 from geoseg.run.placement import BLOCKS_PER_MODEL, Held, Teams
 from geoseg.run.process import Process, in_words
@@ -84,7 +85,7 @@ class RayExecutor:
             self._roster = Roster(self._nodes, self.device, settings.threads)
             self.workers = max(1, self._roster.places(MODEL)) if settings.workers == "auto" else settings.workers
             require_resources(self._nodes, self.device, self.workers, settings.threads)
-            self._see = list(paths), output
+            self._see = list(paths), output, settings.scratch_dir
             self._handshake()
         except BaseException:
             self.close()
@@ -263,6 +264,7 @@ class RayExecutor:
         judge_authentication(answers)
         judge_nodes(introduce(*self._see), answers)
         self.hardware, self.warnings = common_hardware(answers)
+        self.rooms = rooms_of(answers)
 
     def _ask(self, node: Node) -> Ref:
         where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)

@@ -8,6 +8,7 @@ from geoseg.model.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.run.plan import ScenePlan
+from geoseg.run.room import Room
 from geoseg.run.stages import predict_block
 
 Ref = Any
@@ -60,6 +61,8 @@ class Executor(Protocol):
     """Where the work runs, in words."""
     warnings: list[str]
     """What the operator should know of it in the end, such as nodes that were put aside."""
+    rooms: dict[str, Room]
+    """Folders for temporary files, by the name of the node."""
     max_blocks: int
     """Blocks that may be under way at a time, from the start of their reading until they are finished."""
 

@@ -9,6 +9,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.trust import read_trusted_bundle
 from geoseg.run.plan import Plan, make_plan
+from geoseg.run.room import THIS_MACHINE, check_room, find_room
 from geoseg.run.sizing import strip_bytes
 from geoseg.run.survey import check_output, survey
 from geoseg.run.threads import require_cpu
@@ -69,6 +70,9 @@ def forecast(settings: Settings) -> Forecast:
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
     found = check_output(survey(settings, bundle))
     plan = make_plan(found, "", _guess_hardware(device), workers)
+    if settings.run.address == "inline":  # the nodes of a cluster are not asked
+        pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
+        check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
 
 

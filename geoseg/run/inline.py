@@ -14,6 +14,7 @@ from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.run import faults
 from geoseg.run.executor import LostError, Ref, Unit, results_of, settle, value_or_raise
+from geoseg.run.room import THIS_MACHINE, find_room
 from geoseg.run.tracing import load_kernels
 
 if TYPE_CHECKING:  # only the process that predicts needs torch
@@ -34,6 +35,7 @@ class InlineExecutor:
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.hardware = find_hardware(self.device)
         self.warnings: list[str] = []
+        self.rooms = {THIS_MACHINE: find_room(settings.scratch_dir)}
         self._ended: list[Ref] = []
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:  # noqa: ARG002

@@ -11,6 +11,7 @@ from typing import Any
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.run.lock import LOCK_KEY
+from geoseg.run.room import Room, find_room
 from geoseg.run.storage import open_storage
 
 PACKAGES = ("torch", "onnxruntime", "numpy", "rasterio", "shapely", "pyarrow")
@@ -102,12 +103,15 @@ def software() -> dict[str, str]:
     return versions
 
 
-def introduce(paths: Sequence[str], output: str, device: str | None = None) -> dict[str, Any]:
+def introduce(
+    paths: Sequence[str], output: str, scratch_dir: str | None = None, device: str | None = None
+) -> dict[str, Any]:
     """What a node says of itself: its software, which files it does not see, and what it computes with.
 
     Args:
         paths: Files that every node must see.
         output: Storage that every node must see, with the lock of the run.
+        scratch_dir: ``run.scratch_dir``.
         device: ``cpu`` or ``cuda`` if it is to predict.
     """
     unseen = [path for path in paths if not Path(path).exists()]
@@ -115,6 +119,7 @@ def introduce(paths: Sequence[str], output: str, device: str | None = None) -> d
     return {
         "software": software(),
         "unseen": unseen if _sees_lock(output) else [*unseen, output],
+        "room": find_room(scratch_dir),
         "hardware": None if device is None else find_hardware(device),
     }
 
@@ -145,6 +150,11 @@ def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Har
         "node does them. Use nodes of one kind to get the same bytes each time."
     )
     return common, [differs]
+
+
+def rooms_of(answers: Mapping[str, Mapping[str, Any] | str]) -> dict[str, Room]:
+    """Each node's folder for temporary files, by its name."""
+    return {f"node {name}": answer["room"] for name, answer in answers.items() if isinstance(answer, Mapping)}
 
 
 def _sees_lock(output: str) -> bool:

@@ -100,7 +100,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         SettingsError: If patch, overlap and block do not go together or a block does not fit into memory.
     """
     settings = survey.settings
-    storage = open_storage(settings.output)
+    storage = open_storage(settings.output, settings.run.scratch_dir)
     _check_batch(settings, survey.bundle)
     precision = choose_precision(settings.run.precision, survey.bundle, hardware)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
@@ -128,9 +128,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         )
         key = digest(fingerprint)
         try:
-            found = look_up(
-                storage, held, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
-            )
+            found = look_up(storage, held, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify)
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue
@@ -146,7 +144,14 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 selection=selection,
                 tiling=tiling,
                 legend=survey.bundle.legend,
-                store=SceneStore(storage.url, scene.scene_id, key, layout_name(tiling.block_px, hardware), lock_token),
+                store=SceneStore(
+                    url=storage.url,
+                    scene_id=scene.scene_id,
+                    fingerprint=key,
+                    layout=layout_name(tiling.block_px, hardware),
+                    token=lock_token,
+                    scratch_dir=settings.run.scratch_dir,
+                ),
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,

@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -56,9 +56,11 @@ class S3Storage:
     """Name of the bucket."""
     prefix: str = ""
     """Folder in the bucket; '' for all of it."""
+    scratch_dir: str | None = field(default=None, compare=False)
+    """Folder of this machine for temporary files; None for the system's."""
 
     @classmethod
-    def of(cls, url: str) -> "S3Storage":
+    def of(cls, url: str, scratch_dir: str | None = None) -> "S3Storage":
         """Read ``s3://bucket/prefix``.
 
         Raises:
@@ -75,7 +77,7 @@ class S3Storage:
             raise SettingsError(
                 f"The output names the bucket '{shown}', which S3 cannot have. Give s3://bucket/folder."
             )
-        return cls(bucket, prefix)
+        return cls(bucket, prefix, scratch_dir)
 
     @property
     def url(self) -> str:
@@ -156,7 +158,7 @@ class S3Storage:
         faults.hit("put", "before-rename", target)
         if (self.size(source) or 0) > LARGEST_COPY_BYTES:
             # Not from request to request: the library cannot ask while it sends.
-            with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+            with tempfile.TemporaryDirectory(prefix="geoseg-", dir=self.scratch_dir) as folder:
                 self.upload(self.fetch(source, Path(folder)), target)
         else:
             with self._explaining(source) as store:
@@ -181,7 +183,7 @@ class S3Storage:
     def scratch(self, prefix: str) -> Iterator[Path]:
         """Make a folder where this machine keeps temporary files."""
         checked(prefix)
-        with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+        with tempfile.TemporaryDirectory(prefix="geoseg-", dir=self.scratch_dir) as folder:
             yield Path(folder)
 
     def upload(self, file: Path, key: str) -> None:

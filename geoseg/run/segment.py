@@ -22,6 +22,7 @@ from geoseg.run.pipeline import Order, Pipeline
 from geoseg.run.plan import Plan, ScenePlan, check_device_memory, make_plan, new_run_id, patch_px
 from geoseg.run.progress import Display
 from geoseg.run.report import Report, make_report, write_report
+from geoseg.run.room import check_room
 from geoseg.run.stages import Cost
 from geoseg.run.storage import open_storage
 from geoseg.run.store import WORK
@@ -87,6 +88,8 @@ def _run(
             storage.delete_all(folder)
         predictors = Started(0)
         if plan.scenes:
+            pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
+            check_room(storage.url, pixels, executor.rooms)
             predictors = executor.start(plan.bundle, _inference(plan, executor.hardware), plan.block_bytes)
             check_device_memory(plan, executor.hardware, predictors)
             _warn(console, predictors.warnings)

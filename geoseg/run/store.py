@@ -21,7 +21,7 @@ from geoseg.publish.sorting import write_table
 from geoseg.run.lock import require_lock
 from geoseg.run.pack import PackedFiles, pack, unpack
 from geoseg.run.records import Record, Records
-from geoseg.run.storage import Buffer, Storage
+from geoseg.run.storage import Buffer, Storage, open_storage
 from geoseg.vector.blocks import BlockLabels, Unfinished, blank_labels
 from geoseg.vector.components import Components
 from geoseg.vector.minimum_area import Boundaries, Changes
@@ -72,6 +72,8 @@ class SceneStore:
     """Names the blocks and the software: records of one layout mean nothing to another."""
     token: str | None = None
     """That of the run's lock; None for one that has none."""
+    scratch_dir: str | None = None
+    """``run.scratch_dir``."""
 
     def require_lock(self) -> None:
         """Make sure that the output is still this run's own.
@@ -95,7 +97,7 @@ class SceneStore:
     @property
     def storage(self) -> Storage:
         """The output's storage."""
-        return self.records.storage
+        return open_storage(self.url, self.scratch_dir)
 
     def put_finished(
         self, block: Block, class_map: ClassMap, spill: Spill, labels: BlockLabels | None, facts: Mapping[str, Any]

@@ -26,7 +26,8 @@ def test_every_node_needs_room_for_the_largest_scene(tmp_path: Path) -> None:
         check_room("s3://bucket/out", scenes, {"node one": enough, "node two": full})
     assert str(caught.value) == (
         "node two: files for s3://bucket/out are built in /scratch, where 5,999 bytes are free; b.tif needs 6,000. "
-        "Free some space, or set run.scratch_dir to a folder with more, on every node (or TMPDIR, where the node starts)."
+        "Free some space, or set run.scratch_dir to a folder with more, on every node (or TMPDIR, where the node "
+        "starts)."
     )
     with pytest.raises(SettingsError, match=r"in /scratch, which does not exist or cannot be written\. Make it"):
         check_room("s3://bucket/out", scenes, {"node one": none})

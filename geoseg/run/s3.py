@@ -148,6 +148,7 @@ class S3Storage:
 
     def retire(self, key: str, folder: str) -> None:
         """Look into the folder and delete the object: two requests, for S3 has none that does both."""
+        checked(key)
         if not self.sizes(checked(folder)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.url}/{folder}")
         self.delete(key)

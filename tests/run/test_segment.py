@@ -174,7 +174,10 @@ def test_an_output_that_holds_the_scene_is_only_replaced_when_told(tmp_path: Pat
     other = unet_bundle(tmp_path / "other", seed=5)
     refused = run(scene, other, tmp_path / "out")
     assert refused.exit_code == 3
-    assert "holds scene s made otherwise: model.sha256 was " in refused.failed[0]["error"]
+    assert (
+        "holds scene s made otherwise: the model test-model is another one of this name; what differs: weights"
+        in refused.failed[0]["error"]
+    )
     assert "Give --overwrite" in refused.failed[0]["error"]
     assert digests(tmp_path / "out") == before
     assert run(scene, other, tmp_path / "out", overwrite=True).exit_code == 0

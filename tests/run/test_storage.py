@@ -61,6 +61,8 @@ def test_no_key_leaves_the_output(storage: Storage, key: str, tmp_path: Path) ->
         lambda: storage.size(key),
         lambda: storage.delete(key),
         lambda: storage.delete_all(key),
+        lambda: storage.retire(key, "a"),
+        lambda: storage.retire("a", key),
         lambda: storage.move(key, "a"),
         lambda: storage.move("a", key),
         lambda: storage.age_s(key),
@@ -86,6 +88,17 @@ def test_what_is_not_there(storage: Storage, tmp_path: Path) -> None:
     assert storage.keys("a") == storage.keys("") == []
     storage.delete("a/b")
     storage.delete_all("a")
+
+
+def test_an_object_is_retired_as_long_as_a_folder_is_there(storage: Storage) -> None:
+    storage.put("a/b", b"x")
+    with pytest.raises(FileNotFoundError):
+        storage.retire("a/b", "work")
+    assert storage.get("a/b") == b"x"
+    storage.put("work/c", b"y")
+    storage.retire("a/b", "work")
+    storage.retire("a/b", "work")
+    assert storage.keys("") == ["work/c"]
 
 
 def test_a_folder_is_no_object(storage: Storage) -> None:

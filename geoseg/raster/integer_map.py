@@ -84,8 +84,8 @@ def open_integer_map(
         SceneError: If the raster cannot be read, has several bands or other numbers than integers, has no place on the
             earth, or too many values.
     """
-    _refuse_several(str(path))
     try:
+        _refuse_several(str(path))
         scene = describe(path, allow_ungeoreferenced=True, remote=remote, allow_private_hosts=allow_private_hosts)
         return _open(scene, wanted)
     except OSError as error:

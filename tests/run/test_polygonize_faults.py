@@ -269,3 +269,12 @@ def test_folders_of_living_runs_and_of_other_machines_stay(run, raster, tmp_path
     assert str(living) not in printed.err
     assert printed.err.count("warning:") == 2
     assert all(path.exists() for path in (living, foreign, unknown, *others))
+
+
+def test_a_folder_that_may_not_be_listed(run, tmp_path, as_nobody):
+    os.seteuid(0 if AS_ROOT else os.geteuid())
+    (tmp_path / "closed").mkdir(mode=0)
+    os.seteuid(NOBODY if AS_ROOT else os.geteuid())
+    printed = run("polygonize", tmp_path / "closed", "--output", tmp_path / "a.parquet")
+    assert printed.code == 3
+    assert f"{tmp_path}/closed cannot be read: Permission denied" in printed.err

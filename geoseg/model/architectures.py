@@ -82,6 +82,10 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = {"unet": UNet, "identity": Ide
 """Names that a bundle may give in ``architecture``."""
 
 
+LARGEST_ARGUMENTS: Mapping[str, int] = {"in_channels": 8192, "classes": 255, "width": 1024, "depth": 8}
+"""What is built at most: memory is taken only for networks that somebody could have trained."""
+
+
 def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
     """Build a network with fresh weights.
 
@@ -89,11 +93,21 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
         ValueError: If the name is unknown or the arguments do not fit it.
     """
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture {architecture!r} is unknown. Known: {', '.join(ARCHITECTURES)}.")
+        raise ValueError(
+            f"mlm:architecture {architecture!r} is none of geoseg's own ({', '.join(ARCHITECTURES)}), and a file of "
+            "weights holds no network. Export the network itself, torch.onnx.export(network, pixels, 'model.onnx'), "
+            'and write "geoseg:artifact": "model.onnx".'
+        )
+    for name, value in arguments.items():
+        most = LARGEST_ARGUMENTS.get(name)
+        if most is not None and not (type(value) is int and 1 <= value <= most):
+            raise ValueError(f"geoseg:arguments {name}={value!r} is not a whole number from 1 to {most}. Correct it.")
     try:
         return ARCHITECTURES[architecture](**arguments)
     except TypeError as error:
-        raise ValueError(f"arguments {dict(arguments)} do not fit architecture {architecture!r}: {error}") from error
+        raise ValueError(
+            f"geoseg:arguments {dict(arguments)} do not fit mlm:architecture {architecture!r}: {error}. Correct them."
+        ) from error
 
 
 def fold_normalisation(module: nn.Module) -> nn.Module:

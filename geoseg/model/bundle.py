@@ -3,11 +3,10 @@
 ``model.json`` states the input and output with the property names of the STAC Machine Learning Model extension
 (https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension has no word for. Beside it lies one
 artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures` or ``model.onnx`` (with or without
-``model.onnx.data``), which cannot run code when they are loaded; ``model.pt2`` or ``model.torchscript.pt``, which can.
+data files for its weights), which cannot run code when they are loaded; ``model.pt2`` or ``model.torchscript.pt``,
+which can.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,25 +15,27 @@ from pydantic_core import ErrorDetails
 
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
+from geoseg.model.files import MODEL_FILE, digest, is_file, read_files, read_json
 from geoseg.model.properties import REFERENCE, check_properties
 from geoseg.model.scaling import Number, Step
 
-MODEL_FILE = "model.json"
-ONNX_DATA_FILE = "model.onnx.data"
-"""Where torch.onnx puts the weights of a large model."""
 CODE_BEARING = ("model.pt2", "model.torchscript.pt")
 """Artifacts whose loaders can run code."""
 ANY_SIZE = -1
 DEFAULT_PATCH_PX = 256
+LARGEST_SIZE = 8192
+"""Side of a patch in pixels, number of bands: what a bundle may ask for."""
+MOST_PROBLEMS = 5
+"""Of a ``model.json`` that are shown at a time."""
 
 
-def _not_zero(value: int) -> int:
-    if value == 0:
-        raise ValueError("a dimension is at least 1, or -1 for any")
+def _within_size(value: int) -> int:
+    if value == 0 or not ANY_SIZE <= value <= LARGEST_SIZE:
+        raise ValueError(f"{value} is not a size: 1 to {LARGEST_SIZE}, or -1 for any")
     return value
 
 
-Size = Annotated[int, Field(ge=ANY_SIZE), AfterValidator(_not_zero)]
+Size = Annotated[int, AfterValidator(_within_size)]
 Dimension = Literal["batch", "bands", "channel", "classes", "height", "width"]
 
 
@@ -110,8 +111,8 @@ class ModelFile(_Described):
     arguments: dict[str, Any] = Field(alias="geoseg:arguments", default_factory=dict)
     scaling: tuple[Step, ...] = Field(alias="geoseg:scaling", default=())
     nodata_fill: Number = Field(alias="geoseg:nodata_fill", default=0.0)
-    overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0)
-    size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1)
+    overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0, le=LARGEST_SIZE)
+    size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1, le=LARGEST_SIZE)
     activation: Literal["softmax", "sigmoid", "none"] = Field(alias="geoseg:activation")
     pixel_m: float | None = Field(
         validation_alias=AliasChoices("raster:spatial_resolution", "gsd"), default=None, gt=0, allow_inf_nan=False
@@ -182,50 +183,34 @@ def read_bundle(path: str | Path) -> Bundle:
     """Read and check a bundle without loading its weights.
 
     Raises:
-        SettingsError: If a file is missing or ``model.json`` does not hold together.
+        SettingsError: If a file is missing or cannot be read, or ``model.json`` does not hold together.
     """
     path = Path(path)
     source = path / MODEL_FILE
-    if not source.is_file():
+    if not is_file(source):
         raise SettingsError(
             f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the directory that holds it "
             f"and the model's artifact; {REFERENCE} tells how to make one."
         )
     try:
-        document = json.loads(source.read_bytes())
-        if isinstance(document, dict):
-            check_properties(document)
+        document = read_json(source)
+        check_properties(document)
         file = ModelFile.model_validate(document)
         legend = Legend(
             tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
         )
     except ValidationError as error:
-        problems = "; ".join(map(_explain, error.errors()))
+        problems = "; ".join(map(_explain, error.errors()[:MOST_PROBLEMS]))
         raise SettingsError(
             f"{source} does not describe a model geoseg can use: {problems}. {REFERENCE} explains every key."
         ) from error
     except ValueError as error:
         raise SettingsError(f"{source} does not describe a model geoseg can use: {error}") from error
-    artifact = path / file.artifact
-    if not artifact.is_file():
+    if not is_file(path / file.artifact):
         raise SettingsError(f"{source} names the artifact {file.artifact}, which is missing. Copy the whole bundle.")
     files = read_files(path, file.artifact)
     weights = digest({name: content for name, content in files.items() if name != MODEL_FILE})
     return Bundle(path=path.resolve(), file=file, legend=legend, sha256=digest(files), weights_sha256=weights)
-
-
-def read_files(path: Path, artifact: str) -> dict[str, bytes]:
-    """Read all that makes a bundle: ``model.json``, the artifact and the weights that lie beside it."""
-    beside = [ONNX_DATA_FILE] if artifact == "model.onnx" and (path / ONNX_DATA_FILE).is_file() else []
-    return {name: (path / name).read_bytes() for name in (MODEL_FILE, artifact, *beside)}
-
-
-def digest(files: dict[str, bytes]) -> str:
-    """The sha256 of a bundle's files, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    for content in files.values():
-        sha256.update(content)
-    return sha256.hexdigest()
 
 
 def _explain(problem: ErrorDetails) -> str:

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import ANY_SIZE, MODEL_FILE, Bundle
+from geoseg.model.bundle import ANY_SIZE, Bundle
+from geoseg.model.files import MODEL_FILE
+from geoseg.model.network import one_line
 from geoseg.model.predictor import Network
 
 TOLERANCE = 0.01
@@ -38,6 +40,11 @@ def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: in
             f"{bundle.artifact} returns maps of {found[2]} x {found[3]} px for patches of {patch_px} px, but its "
             f"model.json declares {size:g} x {size:g}. If the network gives smaller maps, which geoseg enlarges, state "
             "both sizes there as numbers: mlm:input input.shape and mlm:output result.shape."
+        )
+    if not torch.isfinite(output).all():
+        raise SettingsError(
+            f"{bundle.artifact} gives logits that are not finite (NaN or infinite) for random pixels around 0: its "
+            "layers overflow. Export another checkpoint, or one that computes in float32."
         )
     contradiction = judge_activation(output, bundle)
     return [] if contradiction is None else [contradiction]
@@ -97,15 +104,22 @@ def measure_batch(network: Network, bundle: Bundle, batch_size: int, patch_px: i
         network(torch.zeros(batch_size, len(bundle.bands), patch_px, patch_px, device=device, dtype=network.dtype))
     except torch.OutOfMemoryError:
         return total_bytes + 1
-    return torch.cuda.max_memory_allocated(device) - before
+    taken_bytes = torch.cuda.max_memory_allocated(device) - before
+    if network.free_bytes is not None:  # what its own allocator took and keeps, weights included
+        taken_bytes = max(taken_bytes, network.free_bytes - torch.cuda.mem_get_info(device)[0])
+    return taken_bytes
 
 
 def _run(network: Network, bundle: Bundle, batch: Tensor, device: torch.device) -> Tensor:
     try:
         return network(batch.to(device, network.dtype))
     except Exception as error:  # whatever a foreign network raises here, the bundle is at fault
-        reason = str(error).strip().splitlines()[0]
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            raise SettingsError(
+                f"{bundle.artifact} needs more memory than there is for {len(batch)} patches of {batch.shape[-1]} px "
+                f"({one_line(error)}). Set run.batch_size or tiling.patch_px lower."
+            ) from error
         raise SettingsError(
-            f"{bundle.artifact} fails on {tuple(batch.shape)} patches: {reason}. "
-            "Check tiling.patch_px and the shapes in model.json."
+            f"{bundle.artifact} fails on patches of shape {tuple(batch.shape)}: {one_line(error)}. Check "
+            f"tiling.patch_px, and input.shape, dim_order and geoseg:size_multiple in {bundle.path / MODEL_FILE}."
         ) from error

@@ -8,12 +8,13 @@ from torch import Tensor
 from geoseg.model.scaling import Step
 
 
-def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "") -> None:
+def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "", *, masks: bool = False) -> None:
     """Refuse weights that are NaN or infinite: what they give can look like a class.
 
     Args:
         weights: Tensors with their names; those of integers pass.
         when: What was done to them, for the message.
+        masks: Accept tensors of zeros and infinities alone: with these, transformers hide what they must not see.
 
     Raises:
         ValueError: Names the first tensor, its first bad value and how many there are.
@@ -25,7 +26,10 @@ def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "") -> Non
         if values.element_size() == 1:  # float8 has no operators of its own
             values = values.float()
         if not torch.isfinite(torch.stack(torch.aminmax(values))).all():
-            bad = values[~torch.isfinite(values)]
+            finite = torch.isfinite(values)
+            bad = values[~finite]
+            if masks and not (bad.isnan().any() or values[finite].any()):
+                continue
             raise ValueError(
                 f"the weights {name} are not finite{f' {when}' if when else ''}: {len(bad)} of {tensor.numel()} are "
                 f"NaN or infinite, the first is {float(bad[0])}. Training has diverged, or the file is damaged: take "

@@ -1,39 +1,34 @@
 """Load a bundle's artifact and run it on batches of patches."""
 
 import io
+import textwrap
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import onnxruntime
 import safetensors.torch
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
-from geoseg.model.architectures import build, fold_normalisation
-from geoseg.model.bundle import ONNX_DATA_FILE, Bundle
+from geoseg.model import onnx_network
+from geoseg.model.architectures import Architecture, build, fold_normalisation
+from geoseg.model.bundle import Bundle
+from geoseg.model.files import MODEL_FILE
 from geoseg.model.finite import require_finite
 from geoseg.model.inference import Precision
 from geoseg.model.joined import Joined
+from geoseg.model.layout import Layout
 from geoseg.model.predictor import Network
 from geoseg.model.trust import read_artifact
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-_DAMAGED = (
-    SafetensorError,
-    ValueError,
-    RuntimeError,
-    onnx_errors.Fail,
-    onnx_errors.InvalidGraph,
-    onnx_errors.InvalidProtobuf,
-    onnx_errors.InvalidArgument,
-    onnx_errors.NotImplemented,
-)
+_DAMAGED = (SafetensorError, ValueError, RuntimeError, *onnx_network.ERRORS)
+LONGEST_REASON = 1000
+"""Characters of a loader's own message that are shown."""
 
 
 def load_network(bundle: Bundle, device: torch.device, threads: int, precision: Precision = "fp32") -> Network:
@@ -55,26 +50,29 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
             case "weights.safetensors":
                 return _TorchNetwork(bundle, artifact, device, precision)
             case "model.onnx":
-                return _OnnxNetwork(bundle, artifact, files.get(ONNX_DATA_FILE), device, threads)
+                return onnx_network.OnnxNetwork(bundle, artifact, files, device, threads)
             case "model.pt2":
                 return _CodeNetwork(bundle, *_foreign(_load_program, artifact, device), device, precision)
             case "model.torchscript.pt":
                 return _CodeNetwork(bundle, *_foreign(_load_script, artifact, device), device, precision)
     except _DAMAGED as error:
-        reason = str(error).splitlines()[0]
         raise SettingsError(
-            f"{bundle.artifact} cannot be loaded: {reason}. Copy or export the bundle again."
+            f"{bundle.artifact} cannot be loaded: {one_line(error)}. Copy or export the bundle again."
         ) from error
+
+
+def one_line(error: Exception) -> str:
+    """A foreign error's message without its line breaks, and without what is beyond reading."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return textwrap.shorten(text, LONGEST_REASON, placeholder=" ...").rstrip(".")
 
 
 class _TorchNetwork:
     fixed_batch: int | None = None
+    free_bytes: int | None = None
 
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
-        network = build(bundle.file.architecture, bundle.file.arguments)
-        weights = safetensors.torch.load(artifact)
-        require_finite(weights.items())
-        network.load_state_dict(weights)
+        network = _build(bundle, safetensors.torch.load(artifact))
         self.dtype = DTYPES[precision]
         # Folded first: what is rounded to bfloat16 are the weights that multiply.
         module = fold_normalisation(network.eval()).to(device, self.dtype)
@@ -89,44 +87,42 @@ class _TorchNetwork:
             return self._module(batch.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
-class _OnnxNetwork:
-    dtype = torch.float32
+def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> Architecture:
+    """The network that ``model.json`` names, with the weights of the file; no memory is taken unless they fit it.
 
-    def __init__(self, bundle: Bundle, artifact: bytes, data: bytes | None, device: torch.device, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.log_severity_level = 3
-        providers = ["CUDAExecutionProvider"] if device.type == "cuda" else ["CPUExecutionProvider"]
-        missing = set(providers) - set(onnxruntime.get_available_providers())
-        if missing:
-            raise SettingsError(
-                f"device=cuda needs onnxruntime's {missing.pop()} for {bundle.artifact}, and the installed onnxruntime "
-                f"has only {onnxruntime.get_available_providers()}. Install onnxruntime-gpu or set run.device=cpu."
+    Raises:
+        SettingsError: If there is no such network.
+        ValueError: If the weights are those of another one, or not finite.
+    """
+    named, arguments = bundle.file.architecture, bundle.file.arguments
+    try:
+        with torch.device("meta"):
+            wanted = build(named, arguments).state_dict()
+    except ValueError as error:
+        raise SettingsError(f"{bundle.path / MODEL_FILE}: {error}") from error
+    for name in sorted(wanted.keys() | weights.keys()):
+        found, expected = (None if name not in of else (list(of[name].shape), of[name].is_floating_point())
+                           for of in (weights, wanted))  # fmt: skip
+        if found != expected:
+            raise ValueError(
+                f"its weights are not those of {named!r} with the geoseg:arguments {arguments}: {name} is "
+                f"{_describe(found)}, and {_describe(expected)} is expected"
             )
-        if data is not None:
-            options.add_external_initializers_from_files_in_memory([ONNX_DATA_FILE], [data], [len(data)])
-        self._session = onnxruntime.InferenceSession(artifact, options, providers=providers)
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1:
-            raise ValueError(f"it has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), geoseg feeds one")
-        self._input = inputs[0].name
-        batch = inputs[0].shape[0] if inputs[0].shape else None
-        self.fixed_batch: int | None = batch if isinstance(batch, int) else None
-        self._output = _only_or_named([output.name for output in self._session.get_outputs()], bundle)
-        self._layout = _Layout(bundle)
+    require_finite(weights.items())
+    network = build(named, arguments)
+    network.load_state_dict(weights)
+    return network
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        array = self._layout.enter(batch).cpu().numpy()
-        output = torch.from_numpy(self._session.run([self._output], {self._input: array})[0])
-        return self._layout.leave(output).to(batch.device, torch.float32)
+
+def _describe(tensor: tuple[list[int], bool] | None) -> str:
+    return "absent" if tensor is None else f"{tensor[0]} of {'floats' if tensor[1] else 'integers'}"
 
 
 class _CodeNetwork:
     """A module that came with its own code; in bf16 torch chooses which of its layers compute so."""
 
     dtype = torch.float32
+    free_bytes: int | None = None
 
     def __init__(
         self,
@@ -136,10 +132,10 @@ class _CodeNetwork:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        require_finite(_tensors_of(module).items())
+        require_finite(_tensors_of(module).items(), masks=True)
         self._module = module
         self.fixed_batch = fixed_batch
-        self._layout = _Layout(bundle)
+        self._layout = Layout(bundle)
         self._device, self._halved = device.type, precision == "bf16"
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -147,22 +143,6 @@ class _CodeNetwork:
         autocast = torch.autocast(self._device, torch.bfloat16, enabled=self._halved)
         with torch.inference_mode(), torch.jit.optimized_execution(False), autocast:  # type: ignore[attr-defined]
             return self._layout.leave(self._module(self._layout.enter(batch)))
-
-
-class _Layout:
-    """NCHW or NHWC, as ``model.json`` says."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._input_last = bundle.file.inputs[0].input.channels_last
-        self._output_last = bundle.file.outputs[0].result.channels_last
-
-    def enter(self, batch: Tensor) -> Tensor:
-        """From (N, C, H, W) to what the model takes, contiguous."""
-        return (batch.permute(0, 2, 3, 1) if self._input_last else batch).contiguous()
-
-    def leave(self, output: Tensor) -> Tensor:
-        """From what the model gives to (N, K, h, w)."""
-        return output.permute(0, 3, 1, 2) if self._output_last and output.ndim == 4 else output
 
 
 def _tensors_of(module: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
@@ -199,11 +179,3 @@ def _load_script(artifact: bytes, device: torch.device) -> _Loaded:
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
         module = torch.jit.load(io.BytesIO(artifact), map_location=device)  # type: ignore[no-untyped-call]
     return module.eval(), None
-
-
-def _only_or_named(outputs: list[str], bundle: Bundle) -> str:
-    """The output that holds the logits: the only one, or of several the one that ``mlm:output`` names."""
-    named = bundle.file.outputs[0].name
-    if len(outputs) > 1 and named not in outputs:
-        raise ValueError(f"it has the outputs {', '.join(outputs)}, and mlm:output names {named}, none of them")
-    return outputs[0] if len(outputs) == 1 else str(named)

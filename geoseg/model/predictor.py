@@ -34,6 +34,10 @@ class Network(Protocol):
     def dtype(self) -> torch.dtype:
         """Of the batches it takes: float32 or bfloat16."""
 
+    @property
+    def free_bytes(self) -> int | None:
+        """Free memory of the GPU before it was loaded, if it takes memory past torch's allocator; else None."""
+
     def __call__(self, batch: Tensor) -> Tensor:
         """Run the forward pass.
 

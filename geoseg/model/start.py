@@ -6,9 +6,10 @@ from functools import partial
 import torch
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import MODEL_FILE, Bundle
+from geoseg.model.bundle import Bundle
 from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
+from geoseg.model.files import MODEL_FILE
 from geoseg.model.finite import explain_not_finite
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import CODE_BEARING, Bundle, digest, read_bundle, read_files
+from geoseg.model.bundle import CODE_BEARING, Bundle, read_bundle
+from geoseg.model.files import digest, read_files
 
 
 def read_trusted_bundle(path: str | Path, *, trust_code: bool = False, sha256: str | None = None) -> Bundle:

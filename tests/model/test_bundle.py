@@ -64,7 +64,10 @@ def test_properties_for_catalogues_are_welcome(tmp_path: Path) -> None:
             {"geoseg:nodata_fill": 1e300},
             r"geoseg:nodata_fill: .*1e\+300 is not a finite number between -1e",
         ),
-        ({"geoseg:nodata_fill": float("nan")}, "nan is not a finite number"),
+        ({"geoseg:nodata_fill": float("nan")}, "NaN is not a number of JSON"),
+        ({"geoseg:nodata_fill": float("-inf")}, "-Infinity is not a number of JSON"),
+        ({"geoseg:size_multiple": 10**9}, "geoseg:size_multiple: .* less than or equal to 8192"),
+        ({"geoseg:overlap_px": 10**9}, "geoseg:overlap_px: .* less than or equal to 8192"),
     ],
 )
 def test_a_model_file_that_does_not_hold_together_is_refused(
@@ -74,6 +77,58 @@ def test_a_model_file_that_does_not_hold_together_is_refused(
     with pytest.raises(SettingsError, match=message) as caught:
         read_bundle(tmp_path)
     assert str(tmp_path / "model.json") in str(caught.value)
+
+
+def test_a_patch_beyond_reason_is_refused(tmp_path: Path) -> None:
+    model = json.loads((unet_bundle(tmp_path) / "model.json").read_text())
+    model["mlm:input"][0]["input"]["shape"][2:] = [10**9, 10**9]
+    edit(tmp_path, model)
+    with pytest.raises(SettingsError, match=r"input\.shape\.2: 1000000000 is not a size: 1 to 8192, or -1 for any"):
+        read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "its brackets are nested too deeply"),
+        (b'{"mlm:name": "\xff"}', "it is not UTF-8 text at byte 14. Save it as UTF-8"),
+        (b'{"a": 1, "b": 2, "a": 3}', r"it has the keys \['a'\] twice"),
+        (b"[1]", "it holds a list, not an object"),
+        (b"{} {}", "it is not JSON: Extra data: line 1 column 4"),
+        (b"", "it is not JSON: Expecting value"),
+    ],
+)
+def test_a_model_file_that_is_no_object_of_json_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_bundle(tmp_path)
+    assert str(tmp_path / "model.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    """The memory of a process at address 0 cannot be read by root either."""
+    (unet_bundle(tmp_path) / name).unlink()
+    (tmp_path / name).symlink_to("/proc/self/mem")
+    with pytest.raises(
+        SettingsError, match=rf"{name} cannot be read: Input/output error\. Give the user that runs geo"
+    ):
+        read_bundle(tmp_path)
+
+
+def test_a_folder_in_place_of_a_file_is_no_bundle(tmp_path: Path) -> None:
+    unet_bundle(tmp_path)
+    (tmp_path / "weights.safetensors").unlink()
+    (tmp_path / "weights.safetensors").mkdir()
+    with pytest.raises(SettingsError, match=r"weights\.safetensors, which is missing"):
+        read_bundle(tmp_path)
+
+
+def test_a_file_beyond_reason_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (unet_bundle(tmp_path) / "weights.safetensors").open("r+b") as file:
+        file.truncate(17 << 30)  # sparse: it takes no room
+    with pytest.raises(SettingsError, match=r"weights\.safetensors has 18253611008 bytes, and at most \d+ are read"):
+        read_bundle(tmp_path)
 
 
 def test_band_names_and_input_shape_must_agree(tmp_path: Path) -> None:

@@ -254,30 +254,42 @@ def test_one_channel_is_the_probability_of_the_second_class(tmp_path: Path, acti
     np.testing.assert_array_equal(done.classes, values[0] > threshold)
 
 
-def overflowing_onnx(folder: Path, **how: Any) -> Path:
-    """Two layers, each of finite weights, that give infinity together, and then NaN, behind a ReLU."""
-    large = onnx.numpy_helper.from_array(np.full((2, 2, 1, 1), 1e25, np.float32), "large")
-    mixed = onnx.numpy_helper.from_array(np.array([[1, 0], [0, 1]], np.float32).reshape(2, 2, 1, 1), "mixed")
+def overflowing_onnx(folder: Path, factor: float) -> Path:
+    """Three layers of finite weights, two of them large, that give infinity and then NaN behind a ReLU."""
+    large = onnx.numpy_helper.from_array(np.full((2, 2, 1, 1), factor, np.float32), "large")
+    mixed = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1), "mixed")
     make = onnx.helper.make_node
     nodes = [
         make("Conv", ["pixels", "large"], ["a"]), make("Relu", ["a"], ["b"]),
         make("Conv", ["b", "large"], ["c"]), make("Relu", ["c"], ["d"]),
         make("Conv", ["d", "mixed"], ["e"]), make("Relu", ["e"], ["classes"]),
     ]  # fmt: skip
-    return save_onnx(folder, nodes, [large, mixed], 2, 2, channels_last=False, batch="n", **how)
+    return save_onnx(folder, nodes, [large, mixed], 2, 2, channels_last=False, batch="n")
 
 
-def test_a_middle_layer_that_overflows_stops_the_scene(tmp_path: Path) -> None:
-    pixels = np.zeros((2, 40, 40), np.float32)
-    pixels[1, 33, 28] = 1
-    bundles = [overflowing_onnx(tmp_path / "onnx"), unet_bundle(tmp_path / "unet", bands=2, scaling=[])]
-    weights = safetensors.torch.load_file(bundles[1] / "weights.safetensors")
+def overflowing_unet(folder: Path, factor: float) -> Path:
+    """A U-Net three of whose layers are that strong."""
+    weights = safetensors.torch.load_file(unet_bundle(folder, bands=2, scaling=[]) / "weights.safetensors")
     for name in ("stem.0.weight", "stem.3.weight", "down.0.0.weight"):
-        weights[name] *= 1e25
-    safetensors.torch.save_file(weights, bundles[1] / "weights.safetensors")
-    for bundle in bundles:
-        with pytest.raises(SceneError, match=r"scene\.tif: test-model gives logits that are not finite .*rows"):
-            predict_whole(bundle, pixels)
+        weights[name] *= factor
+    safetensors.torch.save_file(weights, folder / "weights.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(("model", "factor"), [(overflowing_onnx, 1e15), (overflowing_unet, 1e10)])
+def test_a_middle_layer_that_overflows_stops_the_scene(tmp_path: Path, model: Any, factor: float) -> None:
+    pixels = np.zeros((2, 40, 40), np.float32)
+    pixels[1, 33, 28] = 1e12
+    with pytest.raises(SceneError, match=r"scene\.tif: test-model gives logits that are not finite .*rows"):
+        predict_whole(model(tmp_path, factor), pixels)
+
+
+@pytest.mark.parametrize("model", [overflowing_onnx, overflowing_unet])
+def test_a_network_that_always_overflows_is_refused_before_any_work(tmp_path: Path, model: Any) -> None:
+    with pytest.raises(
+        SettingsError, match=r"logits that are not finite .* for random pixels around 0: its layers over"
+    ):
+        start_predictor(read_bundle(model(tmp_path, 1e25)), Inference("cpu", 32))
 
 
 @pytest.mark.parametrize("model", [linear_onnx, unet_bundle])
@@ -420,7 +432,7 @@ def test_a_model_with_other_classes_than_its_list_is_refused_before_any_work(tmp
 
 def test_a_model_that_cannot_take_the_patch_is_refused_before_any_work(tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path, size_multiple=1)
-    with pytest.raises(SettingsError, match=r"weights\.safetensors fails on \(1, 4, 30, 30\) patches"):
+    with pytest.raises(SettingsError, match=r"weights\.safetensors fails on patches of shape \(1, 4, 30, 30\): "):
         start_predictor(read_bundle(bundle), Inference("cpu", 30))
 
 

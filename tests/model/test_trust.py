@@ -6,8 +6,6 @@ import pickle
 import zipfile
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 import torch
 
@@ -18,7 +16,6 @@ from geoseg.model.network import load_network
 from geoseg.model.start import start_predictor
 from geoseg.model.trust import read_trusted_bundle
 from tests.support.bundles import describe_model, unet_bundle
-from tests.support.onnx_models import linear_onnx
 from tests.support.programs import with_code
 
 CPU = torch.device("cpu")
@@ -140,21 +137,3 @@ def test_a_bundle_that_changes_after_it_was_read_is_not_loaded(tmp_path: Path) -
     unet_bundle(tmp_path, seed=1)
     with pytest.raises(SettingsError, match="has changed since the run began, or differs on this node"):
         load_network(bundle, CPU, 1)
-
-
-def test_onnx_weights_beside_the_model_count_and_cannot_lie_elsewhere(tmp_path: Path) -> None:
-    bundle = linear_onnx(tmp_path / "bundle", np.eye(2))
-    plain = load_network(read_bundle(bundle), CPU, 1)(BATCH[:, :2])
-    model = onnx.load(bundle / "model.onnx")
-    how = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": False}
-    onnx.save(model, bundle / "model.onnx", location="model.onnx.data", **how)
-    before = read_bundle(bundle)
-    assert torch.equal(load_network(before, CPU, 1)(BATCH[:, :2]), plain)
-
-    data = (bundle / "model.onnx.data").read_bytes()
-    (bundle / "model.onnx.data").write_bytes(bytes(len(data)))
-    assert read_bundle(bundle).sha256 != before.sha256
-
-    (bundle / "model.onnx.data").rename(bundle / "other.data")
-    with pytest.raises(SettingsError, match=r"model\.onnx cannot be loaded"):
-        load_network(read_bundle(bundle), CPU, 1)

@@ -1,0 +1,115 @@
+"""Run ``model.onnx`` by onnxruntime, on batches that stay where they lie."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
+from torch import Tensor
+
+from geoseg.errors import SettingsError
+from geoseg.model.bundle import Bundle
+from geoseg.model.files import MODEL_FILE
+from geoseg.model.finite import require_finite
+from geoseg.model.layout import Layout
+from geoseg.model.onnx_file import read_weights
+
+ERRORS = (
+    onnx_errors.EPFail,
+    onnx_errors.Fail,
+    onnx_errors.InvalidArgument,
+    onnx_errors.InvalidGraph,
+    onnx_errors.InvalidProtobuf,
+    onnx_errors.NoSuchFile,
+    onnx_errors.NotImplemented,
+    onnx_errors.RuntimeException,
+)
+"""What onnxruntime raises: they have no base of their own."""
+OUT_OF_MEMORY = re.compile(r"failed to allocate|out of memory|ALLOC_FAILED|bad.?alloc", re.IGNORECASE)
+"""How onnxruntime, CUDA, cuDNN and C++ say it, in an error that does not differ from others by its type."""
+CUDA_OPTIONS = {
+    # An algorithm chosen by a clock may be another one tomorrow, with other last bits; so may TF32.
+    "cudnn_conv_algo_search": "DEFAULT",
+    "use_tf32": "0",
+    # Else its memory grows in powers of two, and what a batch takes cannot be told.
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
+
+class OnnxNetwork:
+    """A session of onnxruntime."""
+
+    dtype = torch.float32
+
+    def __init__(
+        self, bundle: Bundle, artifact: bytes, files: Mapping[str, bytes], device: torch.device, threads: int
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4
+        self._device, self._layout = device, Layout(bundle)
+        provider = _choose_provider(bundle, device)
+        artifact, weights = read_weights(artifact, files, bundle.artifact)
+        require_finite(((name, torch.from_numpy(array)) for name, array in weights), masks=True)
+        self.free_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        beside = {name: content for name, content in files.items() if name not in (bundle.file.artifact, MODEL_FILE)}
+        if beside:
+            sizes = [len(content) for content in beside.values()]
+            options.add_external_initializers_from_files_in_memory(list(beside), list(beside.values()), sizes)
+        self._session = onnxruntime.InferenceSession(artifact, options, providers=[provider])
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"it has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), geoseg feeds one")
+        if inputs[0].type != "tensor(float)":
+            raise ValueError(f"its input is a {inputs[0].type}, geoseg feeds tensor(float): export it in float32")
+        self._input = inputs[0].name
+        batch = inputs[0].shape[0] if inputs[0].shape else None
+        self.fixed_batch: int | None = batch if isinstance(batch, int) else None
+        self._output = _only_or_named([output.name for output in self._session.get_outputs()], bundle)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run the forward pass, see `geoseg.model.predictor.Network`.
+
+        Raises:
+            torch.OutOfMemoryError: If onnxruntime's own allocator has no memory left.
+        """
+        given = self._layout.enter(batch)
+        place = given.device.type, given.device.index or 0
+        binding = self._session.io_binding()
+        binding.bind_input(self._input, *place, np.float32, tuple(given.shape), given.data_ptr())
+        binding.bind_output(self._output, *place)
+        if given.is_cuda:  # onnxruntime works in a stream of its own
+            torch.cuda.current_stream(given.device).synchronize()
+        try:
+            self._session.run_with_iobinding(binding)
+        except (RuntimeError, *ERRORS) as error:
+            if OUT_OF_MEMORY.search(str(error)):
+                raise torch.OutOfMemoryError(str(error)) from error
+            raise
+        binding.synchronize_outputs()
+        output: Tensor = torch.from_dlpack(binding.get_outputs()[0])  # type: ignore[attr-defined]
+        return self._layout.leave(output).float()
+
+
+def _choose_provider(bundle: Bundle, device: torch.device) -> str | tuple[str, dict[str, Any]]:
+    name = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if name not in available:
+        raise SettingsError(
+            f"device=cuda needs onnxruntime's {name} for {bundle.artifact}, and the installed onnxruntime has only "
+            f"{available}. Install onnxruntime-gpu or set run.device=cpu."
+        )
+    return (name, {**CUDA_OPTIONS, "device_id": device.index or 0}) if device.type == "cuda" else name
+
+
+def _only_or_named(outputs: list[str], bundle: Bundle) -> str:
+    """The output that holds the logits: the only one, or of several the one that ``mlm:output`` names."""
+    named = bundle.file.outputs[0].name
+    if len(outputs) > 1 and named not in outputs:
+        raise ValueError(f"it has the outputs {', '.join(outputs)}, and mlm:output names {named}, none of them")
+    return outputs[0] if len(outputs) == 1 else str(named)

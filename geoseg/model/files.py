@@ -12,6 +12,9 @@ MODEL_FILE = "model.json"
 LARGEST_MODEL_FILE_BYTES = 16 << 20
 LARGEST_BUNDLE_BYTES = 16 << 30
 """All files together."""
+DEEPEST = 64
+"""Levels of brackets in a ``model.json``."""
+TOO_DEEP = f"its brackets are nested more than {DEEPEST} deep. Correct it, or copy the bundle again."
 ONE_DATA_FILE = 2
 """Place of the first data file, after ``model.json`` and the artifact."""
 
@@ -104,8 +107,19 @@ def _parse(content: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error}. Correct it there.") from error
     except RecursionError as error:
-        raise ValueError("its brackets are nested too deeply. Correct it, or copy the bundle again.") from error
+        raise ValueError(TOO_DEEP) from error
+    if _depth(document) > DEEPEST:
+        raise ValueError(TOO_DEEP)
     if not isinstance(document, dict):
         kind = type(document).__name__
         raise ValueError(f"it holds a {kind}, not an object. Write its keys in braces.")  # noqa: TRY004  of its content
     return document
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        level = [part for whole in level if isinstance(whole, dict | list)
+                 for part in (whole.values() if isinstance(whole, dict) else whole)]  # fmt: skip
+    return depth

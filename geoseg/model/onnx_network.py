@@ -30,6 +30,8 @@ ERRORS = (
 """What onnxruntime raises: they have no base of their own."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate|out of memory|ALLOC_FAILED|bad.?alloc", re.IGNORECASE)
 """How onnxruntime, CUDA, cuDNN and C++ say it, in an error that does not differ from others by its type."""
+SILENT = 4
+"""Fatal errors alone are printed: others are raised, and a message says them."""
 CUDA_OPTIONS = {
     # An algorithm chosen by a clock may be another one tomorrow, with other last bits; so may TF32.
     "cudnn_conv_algo_search": "DEFAULT",
@@ -51,7 +53,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
-        options.log_severity_level = 4
+        options.log_severity_level = SILENT
+        onnxruntime.set_default_logger_severity(SILENT)  # what it reads before the session has a logger
         self._device, self._layout = device, Layout(bundle)
         provider = _choose_provider(bundle, device)
         artifact, weights = read_weights(artifact, files, bundle.artifact)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from geoseg.model.bundle import ANY_SIZE, Bundle, Tensor4, read_files
+from geoseg.model.bundle import ANY_SIZE, Bundle, Tensor4
+from geoseg.model.files import read_files
 from geoseg.model.scaling import PerBand, Step
 
 

@@ -90,7 +90,8 @@ def test_a_patch_beyond_reason_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[" * 100_000, "its brackets are nested too deeply"),
+        (b"[" * 100_000, "its brackets are nested more than 64 deep"),
+        (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", "its brackets are nested more than 64 deep"),
         (b'{"mlm:name": "\xff"}', "it is not UTF-8 text at byte 14. Save it as UTF-8"),
         (b'{"a": 1, "b": 2, "a": 3}', r"it has the keys \['a'\] twice"),
         (b"[1]", "it holds a list, not an object"),

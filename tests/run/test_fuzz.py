@@ -1,10 +1,14 @@
 """Damaged files end in sound results or in a message: a sample always, all 5,000 when slow tests run."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +18,8 @@ from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
 from geoseg.raster.scene import describe
 from tests.support import fuzz_case, fuzz_damage, fuzzer
+from tests.support.fuzz_bundles import sound_bundles
+from tests.support.fuzz_case import run_case
 from tests.support.fuzz_files import Base
 from tests.support.mutations import TIFF, tiff_entries
 
@@ -44,6 +50,29 @@ def test_sample(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_many(tmp_path: Path) -> None:
     check(tmp_path, (f"1:{number}" for number in range(MANY)))
+
+
+def test_mutated_bundles(tmp_path: Path) -> None:
+    results = list(fuzzer.run_cases((f"bundles@sample:{number}" for number in range(60)), tmp_path))
+    assert not any(result.problems for result in results), fuzzer.table(results)
+    assert {"published", "settings refused"} <= {result.outcome for result in results}
+    assert {"json", "onnx", "safetensors"} <= {re.split("[ ,]+", result.kind)[1] for result in results}
+
+
+def test_a_result_of_another_model_than_the_bundles_is_seen(bases: list[Base], tmp_path: Path) -> None:
+    case = next(
+        case
+        for number in range(1000)
+        if (case := fuzzer.make_case(bases, f"bundles@other:{number}")).kind == "bundle: safetensors, numbers"
+    )
+    files = case.files | {"bundle/weights.safetensors": sound_bundles()["unet"]["weights.safetensors"]}
+    assert run_case(replace(case, files=files), tmp_path).problems == []
+    assert case.oracle is not None
+    assert list(case.oracle(tmp_path)) == []
+    weights = safetensors.torch.load_file(tmp_path / "bundle/weights.safetensors")
+    weights["head.bias"] = weights["head.bias"].flip(0) + torch.arange(6)
+    safetensors.torch.save_file(weights, tmp_path / "bundle/weights.safetensors")
+    assert "of the pixels have the class that the bundle's network gives" in next(case.oracle(tmp_path))
 
 
 def test_silent_worker_is_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

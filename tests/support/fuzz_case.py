@@ -19,7 +19,7 @@ LONGEST_MESSAGE = 2000
 NAMES_A_SETTING = re.compile(r"config\.yaml|--set|[Ss]etting |\b(scene|run|tiling|polygons)\.\w+|\b(model|output)\b")
 REMEDY = re.compile(
     r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
-    r"Export|Rename|See|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
+    r"Export|Rename|See|Put|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
 )
 
 
@@ -40,6 +40,8 @@ class Case:
     """What ``--set`` is given."""
     unknown: tuple[str, ...] = ()
     """Keys that no setting has: to pass them over would be silence."""
+    oracle: Callable[[Path], Iterator[str]] | None = None
+    """What a published result must agree with: problems of the run in a folder."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,8 @@ def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
             dataset.read(1)
     for part in (folder / "out/polygons").rglob("*.parquet"):
         pq.read_table(part)
+    if case.oracle is not None:
+        yield from case.oracle(folder)
     if (folder / "out/.work").exists():
         yield ".work is left behind"
     if case.unknown:

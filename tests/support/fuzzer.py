@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from time import perf_counter
 
+from tests.support.fuzz_bundles import bundle_case
 from tests.support.fuzz_case import Case, Result, run_case
 from tests.support.fuzz_damage import damaged_case, make_everything
 from tests.support.fuzz_files import Base
@@ -31,7 +32,9 @@ from tests.support.fuzz_settings import settings_case
 
 Maker = Callable[[Sequence[Base], Random, str], Case]
 
-MAKERS: dict[str, tuple[int, Maker]] = {"damage": (80, damaged_case), "settings": (20, settings_case)}
+MAKERS: dict[str, tuple[int, Maker]] = {
+    "damage": (60, damaged_case), "settings": (20, settings_case), "bundles": (20, bundle_case),
+}  # fmt: skip
 """Kinds of cases: their share in percent, and what makes one of sound files, a random generator and the case's seed."""
 LIMIT_S = 30.0
 LIMIT_BYTES = 4 << 30

@@ -192,9 +192,9 @@ class RunSettings(_Section):
     """Patches of a forward pass; auto: 1 on a CPU, as many as fill a GPU. May change a score's last bit."""
     memory_gib: Annotated[float, Field(gt=0, le=65_536, allow_inf_nan=False), NOT_TRUTH] | Auto = "auto"
     """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, a quarter of a GPU's, at most 16 GiB."""
-    start_timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False), NOT_TRUTH] = 120.0
+    start_timeout_s: Annotated[float, Field(ge=1, le=MAX_TIMEOUT_S, allow_inf_nan=False), NOT_TRUTH] = 120.0
     """Seconds the actors and the first answer of every node may take."""
-    unit_timeout_s: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False), NOT_TRUTH] = 900.0
+    unit_timeout_s: Annotated[float, Field(ge=1, le=MAX_TIMEOUT_S, allow_inf_nan=False), NOT_TRUTH] = 900.0
     """Seconds one unit of work, such as a block's forward pass, may take before it counts as lost and is done again."""
     verify: bool = False
     """Read all files of scenes that are published already, and do those again of which one has changed."""

@@ -84,7 +84,7 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
         ({"assignments": ["run.batch_size=99999999"]}, "a whole number from 1 to 65536 or auto"),
         (
             {"assignments": ["run.unit_timeout_s=1e300"]},
-            "'1e300' is not allowed: it must be a number above 0 to 604800",
+            "'1e300' is not allowed: it must be a number from 1 to 604800",
         ),
         ({"assignments": ["scene.max_nonfinite_share=true"]}, "=True is not allowed: it must be a number from 0 to 1"),
         ({"assignments": ["scene.bands=[]"]}, r"a list \(a whole number from 1 to 65535 each\) or auto"),

@@ -46,9 +46,11 @@ def connected(address: str) -> Iterator[None]:
         Config.initialize("")  # reads the variables again, which decide about the next cluster
 
 
-def introduce_with_mode(paths: Sequence[str], output: str, device: str | None = None) -> dict[str, Any]:
+def introduce_with_mode(
+    paths: Sequence[str], output: str, scratch_dir: str | None, device: str | None
+) -> dict[str, Any]:
     """As `geoseg.run.nodes.introduce`, with how a node authenticates itself."""
-    return {**introduce(paths, output, device), "authentication": _mode()}
+    return {**introduce(paths, output, scratch_dir, device), "authentication": _mode()}
 
 
 def judge_authentication(answers: Mapping[str, Mapping[str, Any] | str]) -> None:

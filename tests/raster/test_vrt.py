@@ -113,7 +113,7 @@ def test_remote_sources_are_asked_once_and_many_at_a_time(web: Web, tmp_path: Pa
     assert sorted(web.asked) == sorted(f"/together/{MOST_AT_ONCE}/a.tif?{i}" for i in range(count))
     assert web.most_at_once == MOST_AT_ONCE
     assert identify_all(scene.files) == scene.versions, "the order is that of the files"
-    assert {version[1] for version in scene.versions[1:]} == {str((tmp_path / "a.tif").stat().st_size)}
+    assert {version.size for version in scene.versions[1:]} == {(tmp_path / "a.tif").stat().st_size}
 
 
 def test_a_raster_inside_a_file_is_a_source_too(make: Make, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_ray_job_submit_gives_the_bytes_of_inline(
     run(scene, bundle, tmp_path / "inline")
     done = submit(head, tmp_path, scene, "--model", bundle, "--output", tmp_path / "job", "--set", "tiling.block_px=48")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 of 1 scenes" in done.stdout
+    assert "1 scene: 1 published" in done.stdout
     assert digests(tmp_path / "job") == digests(tmp_path / "inline")
 
     failed = submit(head, ROOT, tmp_path / "absent.tif", "--model", bundle, "--output", tmp_path / "none")

@@ -33,7 +33,7 @@ NAMED: dict[int, tuple[str, ...]] = {
         "raster/test_bands.py::test_too_many_bands_are_never_guessed",
     ),
     34: (
-        "model/test_predictor.py::test_logits_that_are_not_finite_stop_the_scene",
+        "model/test_predictor.py::test_scaled_pixels_that_are_not_finite_stop_the_scene",
         "run/test_segment.py::test_not_finite_logits_fail_the_scene_with_the_place",
         "test_cli.py::test_nan_logits_name_file_and_patch",
     ),

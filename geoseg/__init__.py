@@ -7,14 +7,14 @@ __all__ = ["Settings", "load_settings", "polygonize", "read_polygons", "segment"
 
 if TYPE_CHECKING:
     from geoseg.config import Settings, load_settings
-    from geoseg.publish.class_map import polygonize
+    from geoseg.polygonizer.array import polygonize
     from geoseg.publish.geoparquet import read_polygons
     from geoseg.run.segment import segment
 
 _HOMES = {
     "Settings": "geoseg.config",
     "load_settings": "geoseg.config",
-    "polygonize": "geoseg.publish.class_map",
+    "polygonize": "geoseg.polygonizer.array",
     "read_polygons": "geoseg.publish.geoparquet",
     "segment": "geoseg.run.segment",
 }

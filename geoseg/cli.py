@@ -100,7 +100,7 @@ def clean_command(
     output: Annotated[str, typer.Argument(help="Folder, or s3://BUCKET/PREFIX, that runs wrote.")],
 ) -> None:
     """Remove the unfinished work of runs that died. What is published stays."""
-    from geoseg.run.clean import clean  # noqa: PLC0415
+    from geoseg.store.clean import clean  # noqa: PLC0415
 
     found = clean(output)
     out.print(f"{_count(found.files, 'file')}, {found.bytes / 2**20:,.1f} MiB removed")
@@ -141,7 +141,7 @@ def polygonize_command(
     ] = False,
 ) -> None:
     """Polygonize any class raster, of any size and from anywhere."""
-    from geoseg.run.polygonize import parse_values, polygonize_raster  # noqa: PLC0415
+    from geoseg.polygonizer.file import parse_values, polygonize_raster  # noqa: PLC0415
 
     if len(class_map) > 1:
         raise SettingsError(
@@ -181,8 +181,8 @@ def demo_command(
 @models.command("show")
 def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
     """Print what a bundle wants and gives."""
-    from geoseg.model.bundle import read_bundle  # noqa: PLC0415
-    from geoseg.model.show import describe_bundle  # noqa: PLC0415
+    from geoseg.model.bundle.bundle import read_bundle  # noqa: PLC0415
+    from geoseg.model.bundle.show import describe_bundle  # noqa: PLC0415
 
     found = read_bundle(bundle)
     table = Table(show_header=False, box=None)
@@ -203,10 +203,10 @@ def check_model(
     trust_model_code: TrustOption = None,
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
+    from geoseg.model.bundle.plausible import warn_unscaled  # noqa: PLC0415
+    from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
     from geoseg.model.inference import Inference  # noqa: PLC0415
-    from geoseg.model.plausible import warn_unscaled  # noqa: PLC0415
-    from geoseg.model.start import start_predictor  # noqa: PLC0415
-    from geoseg.model.trust import read_trusted_bundle  # noqa: PLC0415
+    from geoseg.model.load import start_predictor  # noqa: PLC0415
 
     found = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
     started = start_predictor(found, Inference(device, found.patch_px))
@@ -256,7 +256,7 @@ def _print_whole(table: Table) -> None:
 
 
 def _print_forecast(settings: Settings) -> None:
-    from geoseg.run.forecast import forecast  # noqa: PLC0415
+    from geoseg.plan.forecast import forecast  # noqa: PLC0415
 
     found = forecast(settings)
     table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)

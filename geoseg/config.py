@@ -29,7 +29,7 @@ from geoseg.strict_yaml import read_yaml
 
 ENVIRONMENT_PREFIX = "GEOSEG_"
 FAULT_VARIABLE = "GEOSEG_FAULT"
-"""No setting: see `geoseg.run.faults`."""
+"""No setting: see `geoseg.faults`."""
 
 MAX_TEXT = 100_000
 """Characters of a text: far more than the longest WKT."""

@@ -14,6 +14,12 @@ for name in [name for name in os.environ if name.startswith("GEOSEG_") or name =
 import pytest  # noqa: E402
 import ray  # noqa: E402
 
+from tests.support.bundles import unet_bundle  # noqa: E402
+from tests.support.s3 import s3_environment, s3_server, s3_url, storage  # noqa: E402
+from tests.support.scenes import digests, run, textured, write_scene  # noqa: E402
+
+__all__ = ["s3_environment", "s3_server", "s3_url", "storage"]
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -36,3 +42,19 @@ def local_ray() -> None:
 def _no_ray_behind() -> Iterator[None]:
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A scene, of 30 blocks of 48 pixels unless the module sets ``SCENE_PX``, its height and width; and a bundle."""
+    height, width = getattr(request.module, "SCENE_PX", (203, 267))
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(height, width), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Digests of what is published of them."""
+    output = tmp_path_factory.mktemp("reference")
+    run(*inputs, output, tiling={"block_px": 48})
+    return digests(output)

@@ -189,10 +189,10 @@ def test_a_run_tells_once_what_the_bundle_leaves_out_or_contradicts(geoseg: Comm
     printed = geoseg("segment", *scenes, "--model", bundle, "--output", tmp_path / "out", "--address", "inline")
     assert printed.code == 0
     (report,) = (tmp_path / "out/runs").glob("*/report.json")
-    told = json.loads(report.read_text())["warnings"]
+    warnings = json.loads(report.read_text())["warnings"]
     for words in ("test-model states no scaling", "which are no probabilities, but geoseg:activation is none"):
         assert printed.out.count(words) == 1
-        assert len([text for text in told if words in text]) == 1
+        assert len([text for text in warnings if words in text]) == 1
 
 
 def test_models_can_be_shown_and_checked(geoseg: CommandLine, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "demo": {"grid", "raster", "model", "vector", "publish", "run", "demo"},
     "verify": {"grid", "raster", "vector", "publish", "run", "verify"},
 }
-RAY_FILES = {"run/cluster.py", "run/connection.py", "train/loop.py"}
+RAY_FILES = {"engine/ray_cluster/ray_executor.py", "engine/ray_cluster/connection.py", "train/loop.py"}
 
 
 def modules() -> list[Path]:
@@ -45,8 +45,8 @@ def imported(path: Path) -> set[str]:
         ("geoseg.vector.polygons", ["ray", "torch", "rasterio"]),
         ("geoseg.raster.read", ["ray", "torch"]),
         ("geoseg.model.predictor", ["ray", "rasterio"]),
-        ("geoseg.run.stages", ["ray", "torch"]),
-        ("geoseg.run.publishing", ["ray", "torch"]),
+        ("geoseg.stages.scoring", ["ray", "torch"]),
+        ("geoseg.stages.outputs", ["ray", "torch"]),
         ("geoseg.run.segment", ["ray"]),
         ("geoseg.verify.validate", ["ray", "torch"]),
         ("geoseg.cli", ["ray", "torch"]),

@@ -11,7 +11,7 @@ import yaml
 
 from geoseg.config import load_settings
 from geoseg.errors import SceneError, SettingsError
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from geoseg.redact import redact, redact_values
 from tests.support.bundles import unet_bundle
 from tests.support.cli import CommandLine

@@ -16,10 +16,10 @@ from geoseg.demo.landscape import BANDS, LEGEND, write_landscape
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.publish.geoparquet import read_polygons
 from geoseg.publish.preview import write_preview
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from geoseg.run.report import Report
 from geoseg.run.segment import segment
-from geoseg.run.storage import open_storage
+from geoseg.store.storages.opening import open_storage
 
 BUNDLE = Path(__file__).parent / "bundle"
 _RGB_BANDS = (BANDS.index("red") + 1, BANDS.index("green") + 1, BANDS.index("blue") + 1)

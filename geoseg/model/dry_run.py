@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import ANY_SIZE, Bundle
-from geoseg.model.files import MODEL_FILE
+from geoseg.model.bundle.bundle import ANY_SIZE, Bundle
+from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.network import one_line
 from geoseg.model.predictor import Network
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from geoseg.model.scaling import Step
+from geoseg.model.bundle.scaling import Step
 
 
 def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "", *, masks: bool = False) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import Bundle
+from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
 
 Precision = Literal["fp32", "bf16"]

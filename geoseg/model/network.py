@@ -15,14 +15,14 @@ from torch.export.passes import move_to_device_pass
 from geoseg.errors import SettingsError
 from geoseg.model import onnx_network
 from geoseg.model.architectures import Architecture, build, fold_normalisation
-from geoseg.model.bundle import Bundle
-from geoseg.model.files import MODEL_FILE
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.files import MODEL_FILE
+from geoseg.model.bundle.layout import Layout
+from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.finite import require_finite
 from geoseg.model.inference import Precision
 from geoseg.model.joined import Joined
-from geoseg.model.layout import Layout
 from geoseg.model.predictor import Network
-from geoseg.model.trust import read_artifact
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

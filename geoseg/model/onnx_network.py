@@ -11,11 +11,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from torch import Tensor
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import Bundle
-from geoseg.model.files import MODEL_FILE
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.files import MODEL_FILE
+from geoseg.model.bundle.layout import Layout
+from geoseg.model.bundle.onnx_file import read_weights
 from geoseg.model.finite import require_finite
-from geoseg.model.layout import Layout
-from geoseg.model.onnx_file import read_weights
 
 ERRORS = (
     onnx_errors.EPFail,

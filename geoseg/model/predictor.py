@@ -15,7 +15,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows, spill_windows
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
-from geoseg.model.lane import Lane, Stopwatch
+from geoseg.model.device_copier import DeviceCopier, Stopwatch
 from geoseg.model.patches import RawBlock, Scale, cut_batch, fill_not_finite, work_groups
 from geoseg.model.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
 
@@ -107,7 +107,7 @@ class Predictor:
     def __init__(self, network: Network, task: Task, device: torch.device) -> None:
         """Take a network that lies on the device."""
         self._network, self.task, self._device = network, task, device
-        self._lane = Lane(device)
+        self._copier = DeviceCopier(device)
         self._memory = torch.empty(0, dtype=torch.int32, device=device)
         self._weights: Weights | None = None
         self._computing = Lock()
@@ -133,19 +133,19 @@ class Predictor:
                 an error.
         """
         todo = valid_patches(tiling.lattice, block, valid)
-        uploaded, there = self._lane.upload((pixels,) if valid.all() else (pixels, valid))
+        uploaded, there = self._copier.upload((pixels,) if valid.all() else (pixels, valid))
         parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
         busy = Stopwatch(self._device)
         with self._computing:
             with torch.inference_mode(), busy.running():
                 fix_arithmetic(self.task.threads)
-                self._lane.join(uploaded, there)
+                self._copier.join(uploaded, there)
                 raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
                 scores, finite, watch = self._blend(tiling, block, raw, todo)
                 decided = decide(scores[(slice(None), *block.core.slices(block.covered))], raw.valid_in(block.core))
                 strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
-            done = self._lane.mark()
-        finite_there, classes, confidence, *left = self._lane.download([finite, *decided, *strips], done)
+            done = self._copier.mark()
+        finite_there, classes, confidence, *left = self._copier.download([finite, *decided, *strips], done)
         bad = [int(place) for place in np.flatnonzero(~finite_there.all(0))]
         not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in bad)
         reasons = tuple(

@@ -37,8 +37,8 @@ def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path
 
     Args:
         folder: An existing folder, empty.
-        table: Rows of `geoseg.publish.polygons.POLYGON_SCHEMA` in the order of publication.
-        crs_wkt: CRS of the geometries, see `geoseg.publish.polygons.published_crs`.
+        table: Rows of `geoseg.publish.polygon_table.POLYGON_SCHEMA` in the order of publication.
+        crs_wkt: CRS of the geometries, see `geoseg.publish.polygon_table.published_crs`.
 
     Returns:
         The files, in the order of the rows.

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from geoseg.grid.window import Grid
 from geoseg.publish.geoparquet import GEOMETRY, PART_ROWS
 from geoseg.publish.memory import give_back_memory
-from geoseg.publish.polygons import publication_order
+from geoseg.publish.polygon_table import publication_order
 
 ARRAY_BYTES = 1 << 30
 """About what the geometries of one array of a part take: Arrow's end at 2 GiB."""
@@ -42,7 +42,7 @@ def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[
     """Cut all rows of the files, in the order of publication, into parts of a fixed count.
 
     Args:
-        files: Arrow files of `geoseg.publish.polygons.POLYGON_SCHEMA`, at least one, in any order.
+        files: Arrow files of `geoseg.publish.polygon_table.POLYGON_SCHEMA`, at least one, in any order.
         grid: The scene's frame.
         stride_px: Side of a lattice cell.
 

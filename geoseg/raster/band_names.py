@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from geoseg.errors import SceneError
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.scene import Scene
 
 COLOUR_ROLES = {"red", "green", "blue", "coastal", "rededge", "nir"}
 """Colour interpretations that name a band; others, such as gray, come from software that had none to give."""

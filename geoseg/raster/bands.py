@@ -8,7 +8,7 @@ import numpy as np
 
 from geoseg.errors import SceneError
 from geoseg.raster.band_names import absent_names, bands_named
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.scene import Scene
 from geoseg.redact import redact
 
 NodataRule = Literal["any", "all"]
@@ -32,7 +32,7 @@ class BandSelection:
     apply_scale: bool = False
     """Turn stored numbers into what they stand for by the scale and offset that the file declares."""
     on_read_error: OnReadError = "fail"
-    """Whether what cannot be decoded fails the scene or is nodata, see `geoseg.raster.holes`."""
+    """Whether what cannot be decoded fails the scene or is nodata, see `geoseg.raster.decode_errors`."""
 
     def dtype(self, scene: Scene) -> np.dtype[Any]:
         """Type of the pixels as they are read: the smallest that holds all bands, float32 or more when scaled."""
@@ -108,10 +108,10 @@ def select_bands(
     return BandSelection(chosen, mask_band, nodata_rule, apply_scale, on_read_error)
 
 
-def merge_alpha_warnings(told: Sequence[str]) -> list[str]:
+def merge_alpha_warnings(warnings: Sequence[str]) -> list[str]:
     """Say once for all scenes of a run that share it that a band tagged alpha feeds the model."""
     bands: dict[str, list[str]] = {}
-    for text in told:
+    for text in warnings:
         if text.endswith(CLAIMED_ALPHA):
             path, _, band = text.removesuffix(CLAIMED_ALPHA).rpartition(": ")
             bands.setdefault(band, []).append(path)
@@ -119,7 +119,7 @@ def merge_alpha_warnings(told: Sequence[str]) -> list[str]:
     for band, (path, *more) in bands.items():
         others = f" and {len(more)} more scene{'s' if len(more) > 1 else ''}" if more else ""
         merged.append(f"{path}{others}: {band}{CLAIMED_ALPHA}")
-    return [*(text for text in told if not text.endswith(CLAIMED_ALPHA)), *merged]
+    return [*(text for text in warnings if not text.endswith(CLAIMED_ALPHA)), *merged]
 
 
 def usable_nodata(scene: Scene, band: int) -> float | None:

@@ -12,7 +12,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.env import open_raster
+from geoseg.raster.source.env import open_raster
 
 STRIP_PIXELS = 1 << 23
 """Pixels of a strip at most, unless a row holds more."""

@@ -21,7 +21,7 @@ from rasterio.errors import RasterioIOError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.env import gdal_env, quiet
+from geoseg.raster.source.env import gdal_env, quiet
 
 TILE_PX = 512
 """Side of an internal tile."""

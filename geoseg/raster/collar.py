@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from geoseg.errors import UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, usable_nodata
-from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.read import DecodeError, read_declared
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
+from geoseg.raster.source.scene import Scene
 
 WINDOW_PX = 96
 RIM_SHARE, FILLED_SHARE = 0.2, 0.05

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.raster.bands import BandSelection
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.scene import Scene
 
 COUNTED_BELOW = 0.1
 """Windows of which a larger share is valid are not counted: a scene that loses 99 % has hardly any of them."""

@@ -15,11 +15,11 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
-from geoseg.raster.cells import KeptCells, Pixels, ReadCell, cut_from_cells
-from geoseg.raster.env import open_raster
 from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
-from geoseg.raster.palette import paint
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.cells import KeptCells, Pixels, ReadCell, cut_from_cells
+from geoseg.raster.source.env import open_raster
+from geoseg.raster.source.palette import paint
+from geoseg.raster.source.scene import Scene
 
 _KEPT = KeptCells()
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
-from geoseg.raster.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.losses import Losses, describe_losses, lost_by_rule
 from geoseg.raster.read import DecodeError, read_declared
-from geoseg.raster.scene import Scene
+from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
+from geoseg.raster.source.scene import Scene
 
 WINDOWS_A_SIDE = 4
 WINDOW_PX = 96
@@ -81,7 +81,7 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
     Raises:
         SceneError: If more than ``max_not_finite_share`` of the sample is NaN or infinite without being nodata.
     """
-    told, looked_at = [], f"of {sample.pixels} pixels of a sample"
+    warnings, looked_at = [], f"of {sample.pixels} pixels of a sample"
     if sample.not_finite:
         share = sample.not_finite / sample.pixels
         text = f"{scene.path}: {share:.1%} {looked_at} are NaN or infinite, which the file does not declare as nodata"
@@ -90,20 +90,20 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
                 f"{text}; at most {max_not_finite_share:.1%} are accepted. Declare it (gdal_edit.py -a_nodata nan "
                 "FILE), or set scene.max_nonfinite_share higher."
             )
-        told.append(f"{text}. They are treated as nodata.")
-    told += [f"{scene.path}: in a sample {text}." for text in _void(scene, selection, sample) if text]
+        warnings.append(f"{text}. They are treated as nodata.")
+    warnings += [f"{scene.path}: in a sample {text}." for text in _void(scene, selection, sample) if text]
     if sample.values.shape[1] < 2:
-        return told
+        return warnings
     for band, values in zip(selection.bands, sample.values, strict=True):
         low, high = values.min(), values.max()
         stored = np.dtype(scene.dtypes[band - 1])
         if low == high:
-            told.append(f"{scene.path}: band {band} holds {low:g} everywhere in a sample. Is it the right file?")
+            warnings.append(f"{scene.path}: band {band} holds {low:g} everywhere in a sample. Is it the right file?")
         elif stored.kind in "iu" and (full := np.mean(values == np.iinfo(stored).max)) > SATURATED_SHARE:
-            told.append(
+            warnings.append(
                 f"{scene.path}: band {band} is saturated: {full:.0%} {looked_at} hold {high:g}, its largest value."
             )
-    return told
+    return warnings
 
 
 def _void(scene: Scene, selection: BandSelection, sample: Sample) -> Iterator[str]:

@@ -8,9 +8,9 @@ from rasterio.io import DatasetReader
 from geoseg.errors import UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
-from geoseg.raster.env import open_raster
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import Scene, has_tile_index
+from geoseg.raster.source.env import open_raster
+from geoseg.raster.source.scene import Scene, has_tile_index
 
 
 def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:

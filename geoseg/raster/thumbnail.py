@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.grid.window import Window
-from geoseg.raster.env import gdal_env
+from geoseg.raster.source.env import gdal_env
 
 STRETCH_PERCENTILES = (2, 98)
 

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from geoseg.run.plan import ScenePlan
+from geoseg.plan.scene_plan import ScenePlan
 from geoseg.run.totals import Totals
 
 LINE_EVERY_S = 10.0

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
+from geoseg.engine.scene_state import Outcome
 from geoseg.errors import ExitCode, GeosegError
+from geoseg.plan.run_plan import Plan
+from geoseg.plan.software import software
 from geoseg.redact import redact_values
-from geoseg.run.commit import polygons_prefix, rasters_prefix
-from geoseg.run.nodes import software
-from geoseg.run.plan import Plan
-from geoseg.run.scene_progress import Outcome
-from geoseg.run.storage import open_storage
 from geoseg.run.totals import Rates, Totals
+from geoseg.store.manifest import polygons_prefix, rasters_prefix
+from geoseg.store.storages.opening import open_storage
 
 
 @dataclass(frozen=True, slots=True)

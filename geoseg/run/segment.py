@@ -9,26 +9,27 @@ from rich.console import Console
 from rich.markup import escape
 
 from geoseg.config import Settings
+from geoseg.engine.executor import Executor
+from geoseg.engine.inline import InlineExecutor
+from geoseg.engine.scheduler import Order, Scheduler
+from geoseg.engine.threads import ThreadsExecutor
 from geoseg.errors import GeosegError, LockLostError, OutputError
+from geoseg.model.bundle.trust import read_trusted_bundle
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.model.inference import Inference, Started, choose_precision
-from geoseg.model.trust import read_trusted_bundle
+from geoseg.plan.run_plan import Plan, check_device_memory, make_plan, patch_px
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.plan.survey import Survey, check_output, survey
 from geoseg.redact import redact
-from geoseg.run.executor import Executor
-from geoseg.run.inline import InlineExecutor
-from geoseg.run.interrupt import Stop, stop_on_signals
-from geoseg.run.lock import Lock, require_lock, taken_over
-from geoseg.run.pipeline import Order, Pipeline
-from geoseg.run.plan import Plan, ScenePlan, check_device_memory, make_plan, new_run_id, patch_px
 from geoseg.run.progress import Display
 from geoseg.run.report import Report, make_report, write_report
-from geoseg.run.room import check_room
-from geoseg.run.stages import Cost
-from geoseg.run.storage import open_storage
-from geoseg.run.store import WORK
-from geoseg.run.survey import Survey, check_output, survey
-from geoseg.run.threads import ThreadsExecutor
 from geoseg.run.totals import Totals
+from geoseg.signals import Stop, stop_on_signals
+from geoseg.stages.metrics import UnitMetrics
+from geoseg.store.lock import Lock, new_run_id, require_lock, taken_over
+from geoseg.store.scene_store import WORK
+from geoseg.store.scratch_space import check_room
+from geoseg.store.storages.opening import open_storage
 
 
 def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
@@ -63,7 +64,7 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
     except OSError as error:
         raise OutputError(
             f"The output {storage.url} cannot be read or written: {error.strerror or error}"
-            f"{f' ({error.filename})' if error.filename else ''}. What is done is kept: mend it, then run the same "
+            f"{f' ({error.filename})' if error.filename else ''}. What is done is kept: fix it, then run the same "
             "command again."
         ) from error
 
@@ -98,11 +99,11 @@ def _run(
         totals = Totals(executor.workers, found.settings.run.price_per_hour)
         display = stack.enter_context(Display(console, plan.block_count, totals))
 
-        def watch(scene: ScenePlan, cost: Cost) -> None:
-            totals.add(scene, cost)
+        def watch(scene: ScenePlan, metrics: UnitMetrics) -> None:
+            totals.add(scene, metrics)
             display.update(scene)
 
-        pipeline = Pipeline(executor, watch, check, order)
+        pipeline = Scheduler(executor, watch, check, order)
         try:
             pipeline.run(plan.scenes)
         except LockLostError:
@@ -148,7 +149,7 @@ def _open_executor(found: Survey) -> Executor:
     if run.address == "inline":
         workers = 1 if run.workers == "auto" else run.workers
         return InlineExecutor(run) if workers == 1 else ThreadsExecutor(run, workers)
-    from geoseg.run.cluster import RayExecutor  # noqa: PLC0415  an inline run needs no ray
+    from geoseg.engine.ray_cluster.ray_executor import RayExecutor  # noqa: PLC0415  an inline run needs no ray
 
     files = [*(file for scene, _ in found.scenes for file in scene.files), str(found.bundle.artifact)]
     return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(found.settings.output).url)

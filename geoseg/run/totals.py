@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic
 
-from geoseg.publish.pixel_area import mean_pixel_m2
-from geoseg.run.plan import ScenePlan
-from geoseg.run.stages import Cost
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.publish.geodesy.pixel_area import mean_pixel_m2
+from geoseg.stages.metrics import UnitMetrics
 
 M2_OF_KM2 = 1e6
 SLOW_KM2_PER_H = 10
@@ -21,7 +21,7 @@ class StageTotals:
     units: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    """See `Cost.cpu_seconds`."""
+    """See `UnitMetrics.cpu_seconds`."""
     bytes: int = 0
 
 
@@ -77,25 +77,25 @@ class Totals:
         self._pixels: Counter[str] = Counter()
         self._pixel_m2: dict[str, float | None] = {}
 
-    def add(self, plan: ScenePlan, cost: Cost) -> None:
+    def add(self, plan: ScenePlan, metrics: UnitMetrics) -> None:
         """Take in what a unit of work on a scene took, as it ends."""
-        self.notes += cost.notes
-        self.finished += cost.stage in {"finish", "resumed"}
-        if cost.stage == "resumed":
+        self.notes += metrics.notes
+        self.finished += metrics.stage in {"finish", "resumed"}
+        if metrics.stage == "resumed":
             self.resumed += 1
             return
         self.seconds = self._clock() - self._started
-        stage = self.stages[cost.stage]
+        stage = self.stages[metrics.stage]
         stage.units += 1
-        stage.seconds += cost.seconds
-        stage.cpu_seconds += cost.cpu_seconds
-        stage.bytes += cost.bytes
-        self.patches += cost.patches
-        self.forward_s += cost.forward_s
-        if cost.patches:
+        stage.seconds += metrics.seconds
+        stage.cpu_seconds += metrics.cpu_seconds
+        stage.bytes += metrics.bytes
+        self.patches += metrics.patches
+        self.forward_s += metrics.forward_s
+        if metrics.patches:
             self._predicting_s = self.seconds
-        if cost.valid_pixels:
-            self._pixels[plan.scene.scene_id] += cost.valid_pixels
+        if metrics.valid_pixels:
+            self._pixels[plan.scene.scene_id] += metrics.valid_pixels
             if plan.scene.scene_id not in self._pixel_m2:
                 self._pixel_m2[plan.scene.scene_id] = mean_pixel_m2(plan.scene.grid)
 

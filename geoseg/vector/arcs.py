@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
 from geoseg.vector.compiled import compiled
+from geoseg.vector.component_ids import is_among
 from geoseg.vector.components import NO_COMPONENT, Runs
-from geoseg.vector.names import is_among
 
 UP, RIGHT, DOWN, LEFT = range(4)
 """Headings, clockwise as seen on the map."""

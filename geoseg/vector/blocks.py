@@ -1,6 +1,6 @@
 """The stages from class map to polygons, block by block; the result is that of the whole raster, whatever the blocks.
 
-`label_block` needs a block alone, `trace_block` its neighbours' rims, `geoseg.vector.joining.join_blocks` what reaches
+`label_block` needs a block alone, `trace_block` its neighbours' borders, `geoseg.vector.joining.join_blocks` what reaches
 over block borders.
 """
 
@@ -15,12 +15,12 @@ from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
 from geoseg.vector.attributes import concatenate, concatenate_areas
+from geoseg.vector.component_ids import is_among
 from geoseg.vector.components import NO_COMPONENT, Components, Runs, find_components
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
-from geoseg.vector.names import is_among
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.seams import Place, Rim, blank_rim, find_rim, surround
+from geoseg.vector.seams import BlockBorder, Place, blank_border, find_border, surround
 from geoseg.vector.simplify import simplify_arcs
 
 
@@ -34,12 +34,12 @@ class BlockLabels:
     """Row in ``components`` of each pixel, int32; -1 for nodata."""
     components: Components
     """The components as this block sees them, by first pixel."""
-    rim: Rim
+    border: BlockBorder
     """What the neighbours need."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class OpenPolygons:
     """What a block holds of the components that may go on in other blocks."""
 
     components: Components
@@ -59,23 +59,25 @@ def label_block(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core:
     """
     classes, confidence = np.ascontiguousarray(classes), np.ascontiguousarray(confidence)
     labels, components = find_components(classes, confidence, core, width)
-    return BlockLabels(core, labels, components, find_rim(labels, components, core.width))
+    return BlockLabels(core, labels, components, find_border(labels, components, core.width))
 
 
 def blank_labels(core: Window) -> BlockLabels:
     """A block that holds nodata alone."""
     offsets, starts = np.arange(core.height + 1), np.zeros(core.height, np.int32)
     labels = Runs(offsets, starts, np.full(core.height, NO_COMPONENT, np.int32))
-    return BlockLabels(core, labels, concatenate([]), blank_rim(core.shape))
+    return BlockLabels(core, labels, concatenate([]), blank_border(core.shape))
 
 
-def bound_block(block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], *, cut_px: int) -> Boundaries:
+def bound_block(
+    block: BlockLabels, around: Mapping[Place, BlockBorder], shape: tuple[int, int], *, cut_px: int
+) -> Boundaries:
     """Measure the boundaries that a block owns; arguments as of `trace_block`."""
     _, arcs = _trace(block, around, shape, cut_px)
     return find_boundaries(arcs)
 
 
-def recolour(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
+def relabel(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
     """Class map of a block after `absorb` has changed classes, shape (H, W)."""
     components = block.components
     found = is_among(components.first_pixel, changes.names)
@@ -86,13 +88,13 @@ def recolour(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
 
 def trace_block(
     block: BlockLabels,
-    around: Mapping[Place, Rim],
+    around: Mapping[Place, BlockBorder],
     shape: tuple[int, int],
     *,
     cut_px: int,
     simplify_px: float,
     transform: Affine = PIXELS,
-) -> tuple[PixelPolygons, Unfinished]:
+) -> tuple[PixelPolygons, OpenPolygons]:
     """Trace and simplify the arcs of a block, and finish the polygons that lie inside it.
 
     Args:
@@ -110,7 +112,7 @@ def trace_block(
     corners, arcs = _trace(block, around, shape, cut_px)
     if simplify_px:
         arcs = simplify_arcs(arcs, corners, block.core, cut_px, simplify_px)
-    names, rim, is_open = block.components.first_pixel, block.rim, np.zeros(len(block.components), np.bool_)
+    names, rim, is_open = block.components.first_pixel, block.border, np.zeros(len(block.components), np.bool_)
     for step, edge in (((-1, 0), rim.north), ((1, 0), rim.south), ((0, -1), rim.west), ((0, 1), rim.east)):
         if step in around:
             is_open[np.searchsorted(names, edge.names[edge.names != NO_COMPONENT])] = True
@@ -118,7 +120,7 @@ def trace_block(
     polygons = as_polygons(build_polygons(arcs, finished.first_pixel, transform), finished)
     beyond = np.concatenate([names[is_open], *_names_before(around, block.core)])
     arcs = arcs_beside(arcs, np.unique(beyond[beyond != NO_COMPONENT]))
-    return polygons, Unfinished(block.components.take(is_open), arcs)
+    return polygons, OpenPolygons(block.components.take(is_open), arcs)
 
 
 def as_polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
@@ -138,7 +140,7 @@ def collect(parts: Iterable[PixelPolygons]) -> PixelPolygons:
 
 
 def _trace(
-    block: BlockLabels, around: Mapping[Place, Rim], shape: tuple[int, int], cut_px: int
+    block: BlockLabels, around: Mapping[Place, BlockBorder], shape: tuple[int, int], cut_px: int
 ) -> tuple[Corners, Arcs]:
     """Corners and unsimplified arcs of a block."""
     classes = replace(block.labels, values=_classes(block.labels, block.components.class_id))
@@ -153,7 +155,7 @@ def _classes(labels: Runs, class_id: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.append(class_id, np.uint8(NODATA_CLASS))[labels.values])
 
 
-def _names_before(around: Mapping[Place, Rim], core: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _names_before(around: Mapping[Place, BlockBorder], core: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Names of the components in the row north of the core and in the column west of it."""
     north = around[-1, 0].south.names if (-1, 0) in around else np.full(core.width, NO_COMPONENT, np.int64)
     west = around[0, -1].east.names if (0, -1) in around else np.full(core.height, NO_COMPONENT, np.int64)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from geoseg.vector.arcs import Arcs, arcs_beside, concatenate_arcs
 from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.blocks import Unfinished, as_polygons
+from geoseg.vector.blocks import OpenPolygons, as_polygons
+from geoseg.vector.component_ids import is_among, rename
 from geoseg.vector.components import Components
-from geoseg.vector.names import is_among, rename
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons, find_rings
 from geoseg.vector.seams import unite
@@ -21,7 +21,7 @@ BATCH_VERTICES = 1 << 21
 
 
 def join_blocks(
-    blocks: Sequence[Unfinished],
+    blocks: Sequence[OpenPolygons],
     seams: NDArray[np.int64],
     transform: Affine = PIXELS,
     *,
@@ -63,7 +63,7 @@ def join_blocks(
 
 
 def _weigh(
-    blocks: Sequence[Unfinished], parts: Components, whole: NDArray[np.int64], sums: Components
+    blocks: Sequence[OpenPolygons], parts: Components, whole: NDArray[np.int64], sums: Components
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
     """Count the vertices around each component; list for each block the rows in ``sums`` of those it has lines of."""
     vertices, present = np.zeros(len(sums), np.int64), []

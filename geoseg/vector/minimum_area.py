@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from geoseg.vector.arcs import Arcs
 from geoseg.vector.attributes import merge_sums
 from geoseg.vector.compiled import compiled
+from geoseg.vector.component_ids import is_among, rename
 from geoseg.vector.components import NO_COMPONENT, Components
-from geoseg.vector.names import is_among, rename
 from geoseg.vector.seams import unite
 
 

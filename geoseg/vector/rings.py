@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from geoseg.vector.arcs import Arcs
 from geoseg.vector.compiled import compiled
+from geoseg.vector.component_ids import is_among
 from geoseg.vector.components import NO_COMPONENT
-from geoseg.vector.names import is_among
 
 Affine = tuple[float, float, float, float, float, float]
 """``(a, b, c, d, e, f)`` of `geoseg.grid.window.Grid.transform`."""

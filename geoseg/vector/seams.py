@@ -22,7 +22,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Rim:
+class BlockBorder:
     """All that the neighbours of a block need to know of it."""
 
     north: Edge
@@ -43,15 +43,15 @@ _FAR = {-1: 0, 1: -1}
 """Index of the outermost row or column in a direction."""
 
 
-def neighbours(rims: Mapping[Place, Rim], place: Place) -> dict[Place, Rim]:
+def neighbours(borders: Mapping[Place, BlockBorder], place: Place) -> dict[Place, BlockBorder]:
     """Rims of the up to eight neighbours of a block, by their distance in blocks: (-1, 0) is north of it."""
     around = ((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across)
-    found = {step: rims.get((place[0] + step[0], place[1] + step[1])) for step in around}
-    return {step: rim for step, rim in found.items() if rim is not None}
+    found = {step: borders.get((place[0] + step[0], place[1] + step[1])) for step in around}
+    return {step: border for step, border in found.items() if border is not None}
 
 
-def find_rim(labels: Runs, components: Components, width: int) -> Rim:
-    """Find the rim of a block.
+def find_border(labels: Runs, components: Components, width: int) -> BlockBorder:
+    """Find the border of a block.
 
     Args:
         labels: Row in ``components`` of each pixel, -1 for none.
@@ -64,19 +64,19 @@ def find_rim(labels: Runs, components: Components, width: int) -> Rim:
     rows = (slice(*labels.offsets[:2]), slice(*labels.offsets[-2:]))
     north, south = (np.repeat(labels.values[row], np.diff(labels.starts[row], append=width)) for row in rows)
     west, east = labels.values[labels.offsets[:-1]], labels.values[labels.offsets[1:] - 1]
-    return Rim(*(Edge(classes[line], names[line]) for line in (north, south, west, east)))
+    return BlockBorder(*(Edge(classes[line], names[line]) for line in (north, south, west, east)))
 
 
-def blank_rim(shape: tuple[int, int]) -> Rim:
-    """Rim of a block of ``shape`` rows and columns that holds nodata alone."""
+def blank_border(shape: tuple[int, int]) -> BlockBorder:
+    """BlockBorder of a block of ``shape`` rows and columns that holds nodata alone."""
     edges = (
         Edge(np.full(length, NODATA_CLASS, np.uint8), np.full(length, NO_COMPONENT, np.int64))
         for length in (shape[1], shape[1], shape[0], shape[0])
     )
-    return Rim(*edges)
+    return BlockBorder(*edges)
 
 
-def surround(classes: Runs, width: int, around: Mapping[Place, Rim]) -> Runs:
+def surround(classes: Runs, width: int, around: Mapping[Place, BlockBorder]) -> Runs:
     """Put a block's neighbours around it, one pixel wide.
 
     Args:
@@ -90,11 +90,11 @@ def surround(classes: Runs, width: int, around: Mapping[Place, Rim]) -> Runs:
     height = len(classes.offsets) - 1
     rows = {down: np.full(width + 2, NODATA_CLASS, np.uint8) for down in (-1, 1)}
     cols = {across: np.full(height, NODATA_CLASS, np.uint8) for across in (-1, 1)}
-    for (down, across), rim in around.items():
+    for (down, across), border in around.items():
         if not down:
-            cols[across] = (rim.east if across < 0 else rim.west).classes
+            cols[across] = (border.east if across < 0 else border.west).classes
             continue
-        line = (rim.south if down < 0 else rim.north).classes
+        line = (border.south if down < 0 else border.north).classes
         if across:
             rows[down][_FAR[across]] = line[_FAR[-across]]
         else:
@@ -113,20 +113,20 @@ def surround(classes: Runs, width: int, around: Mapping[Place, Rim]) -> Runs:
     return Runs(np.concatenate([[0], offsets, [len(starts)]]), starts, values)
 
 
-def find_seams(rims: Mapping[Place, Rim]) -> NDArray[np.int64]:
+def find_seams(borders: Mapping[Place, BlockBorder]) -> NDArray[np.int64]:
     """Find the components of neighbouring blocks that touch along an edge with the same class.
 
     Args:
-        rims: Rims of all blocks of the scene, or of any part of them with their east and south neighbours.
+        borders: Rims of all blocks of the scene, or of any part of them with their east and south neighbours.
 
     Returns:
         Pairs of names, shape (N, 2), each once.
     """
     found = [np.empty((0, 2), np.int64)]
-    for (row, col), rim in rims.items():
-        for edge, place, other in ((rim.south, (row + 1, col), "north"), (rim.east, (row, col + 1), "west")):
-            if place in rims:
-                facing: Edge = getattr(rims[place], other)
+    for (row, col), border in borders.items():
+        for edge, place, other in ((border.south, (row + 1, col), "north"), (border.east, (row, col + 1), "west")):
+            if place in borders:
+                facing: Edge = getattr(borders[place], other)
                 same = (edge.classes == facing.classes) & (edge.classes != NODATA_CLASS)
                 found.append(np.unique(np.stack([edge.names[same], facing.names[same]], axis=1), axis=0))
     return np.concatenate(found)

@@ -1,1 +1,1 @@
-"""Reads results back and certifies them."""
+"""Read published results back and certify them."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.window import Grid, Window
-from geoseg.publish.pixel_area import PixelArea
+from geoseg.publish.geodesy.pixel_area import PixelArea
 from geoseg.raster.class_map import STRIP_ROWS, class_map_strips, open_band
 from geoseg.verify.coverage import Outline
 from geoseg.verify.scan import Scan

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.publish.polygons import POLYGON_SCHEMA
+from geoseg.publish.polygon_table import POLYGON_SCHEMA
 
 SIZE_TOLERANCE = 1e-9
 """Of areas and lengths, relative: the last bits of a sine depend on the machine."""

@@ -16,9 +16,9 @@ from pyproj import CRS
 from geoseg.errors import SceneError
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
-from geoseg.publish.crs import transformer
-from geoseg.publish.facts import Facts
-from geoseg.publish.pixel_area import pixel_area
+from geoseg.publish.geodesy.crs import transformer
+from geoseg.publish.geodesy.pixel_area import pixel_area
+from geoseg.publish.provenance import Provenance
 from geoseg.verify.audit import Audit, audit
 from geoseg.verify.check import Finding, not_compared
 from geoseg.verify.coverage import MAX_BEND_PX, Outline, ToPixel
@@ -42,7 +42,7 @@ class Polygons:
     """Its frame."""
     crs: CRS
     """CRS of the polygons."""
-    made: Facts
+    made: Provenance
     """What their files say of how they were made."""
     scan: Scan
     """What they hold."""

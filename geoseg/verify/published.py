@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.run.commit import Manifest, manifest_key, polygons_prefix, rasters_prefix, read_manifest
-from geoseg.run.storage import Storage
+from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix, read_manifest
+from geoseg.store.storages.base import Storage
 from geoseg.verify.check import Finding
 
 PUBLISHED = {"done", "up to date"}

@@ -1,6 +1,6 @@
 """Do the work of a scene's polygons again, from its class map and its confidence.
 
-Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the rims
+Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the borders
 of all, and a batch of the polygons that touch block borders; all else waits in a folder. With a minimum area the class
 map is passed twice more.
 """
@@ -17,18 +17,18 @@ import pyarrow as pa
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Grid
-from geoseg.publish.facts import Facts
-from geoseg.publish.pixel_area import add_areas, pixel_area
-from geoseg.publish.polygons import build_table
+from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
+from geoseg.publish.polygon_table import build_table
+from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import save_table, sorted_parts
 from geoseg.raster.class_map import ReadBand, open_band
-from geoseg.run.pack import PackedFiles, pack, unpack
+from geoseg.store.serialization import PackedFiles, pack, unpack
 from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, Unfinished, bound_block, label_block, recolour, trace_block
+from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_block, relabel, trace_block
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Changes, absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.seams import Place, Rim, find_seams, neighbours
+from geoseg.vector.seams import BlockBorder, Place, find_seams, neighbours
 from geoseg.vector.undissolved import split_at_grid, without_aliases
 
 BLOCK_PX = 2048
@@ -41,7 +41,7 @@ class Recipe:
 
     grid: Grid
     legend: Legend
-    made: Facts
+    made: Provenance
     """What the files say of how they were made."""
     crs: str
     """``native`` or ``EPSG:nnnn``."""
@@ -63,7 +63,7 @@ def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> 
         The rows in the order of publication, in tables as of `geoseg.publish.sorting.sorted_parts`.
 
     Raises:
-        SceneError: If a raster cannot be read, or as `geoseg.publish.polygons.build_table`.
+        SceneError: If a raster cannot be read, or as `geoseg.publish.polygon_table.build_table`.
     """
     cut_px = recipe.made.cut_px
     lattice = Lattice.of((recipe.grid.height, recipe.grid.width), cut_px, 0)
@@ -93,26 +93,26 @@ class _Work:
 
     def absorb(self) -> Changes:
         """Decide which components take another class."""
-        rims, components, boundaries = self.find_rims(), [], []
+        borders, components, boundaries = self.find_borders(), [], []
         for block, labels in self.label():
-            around = neighbours(rims, (block.row, block.col))
+            around = neighbours(borders, (block.row, block.col))
             boundaries.append(bound_block(labels, around, self.shape, cut_px=self.recipe.made.cut_px))
             components.append(labels.components)
         return absorb(
             concatenate(components),
-            find_seams(rims),
+            find_seams(borders),
             concatenate_boundaries(boundaries),
             self.recipe.made.min_area_px,
         )
 
     def trace(self, folder: Path) -> list[Path]:
         """Trace all blocks and keep their polygons as Arrow files in a folder."""
-        rims, made, transform = self.find_rims(), self.recipe.made, self.recipe.grid.transform
+        borders, made, transform = self.find_borders(), self.recipe.made, self.recipe.grid.transform
         area = pixel_area(self.recipe.grid)
         files: list[Path] = []
         rests: list[Path] = []
         for block, labels in self.label(confident=True):
-            around = neighbours(rims, (block.row, block.col))
+            around = neighbours(borders, (block.row, block.col))
             polygons, rest = trace_block(
                 add_areas(labels, area),
                 around,
@@ -124,14 +124,14 @@ class _Work:
             rests.append(folder / f"{block.name}.rest")
             rests[-1].write_bytes(pack(rest))
             files.append(self.keep(folder / f"{block.name}.arrow", polygons))
-        unfinished = PackedFiles(partial(unpack, Unfinished), rests)
-        for number, spanning in enumerate(join_blocks(unfinished, find_seams(rims), transform)):
+        unfinished = PackedFiles(partial(unpack, OpenPolygons), rests)
+        for number, spanning in enumerate(join_blocks(unfinished, find_seams(borders), transform)):
             files.append(self.keep(folder / f"spanning-{number:05d}.arrow", spanning))
         return files
 
-    def find_rims(self) -> dict[Place, Rim]:
+    def find_borders(self) -> dict[Place, BlockBorder]:
         """What blocks show their neighbours."""
-        return {(block.row, block.col): labels.rim for block, labels in self.label()}
+        return {(block.row, block.col): labels.border for block, labels in self.label()}
 
     def label(self, *, confident: bool = False) -> Iterator[tuple[Block, BlockLabels]]:
         """Read and label the blocks in raster order; only ``confident`` sums up their confidence."""
@@ -141,7 +141,7 @@ class _Work:
             confidence = self.read_confidence(core) if confident else np.zeros_like(classes)
             labels = label_block(split_at_grid(classes, core, made.cut_px, made.not_dissolved), confidence, core, width)
             if self.changes is not None:
-                classes = without_aliases(recolour(labels, self.changes), made.not_dissolved)
+                classes = without_aliases(relabel(labels, self.changes), made.not_dissolved)
                 split = split_at_grid(classes, core, made.cut_px, made.not_dissolved)
                 labels = label_block(split, confidence, core, width)
             yield block, labels

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.publish.crs import NATIVE
-from geoseg.run.commit import Manifest
-from geoseg.run.fingerprint import ALGORITHM
+from geoseg.plan.fingerprint import ALGORITHM
+from geoseg.publish.geodesy.crs import NATIVE
+from geoseg.store.manifest import Manifest
 from geoseg.verify.check import Finding
 from geoseg.verify.compare import COLUMNS, Comparison, compare_rows
 from geoseg.verify.independent import Polygons

@@ -49,7 +49,7 @@ def scan(parts: Sequence[Path], to_pixel: ToPixel | None = None) -> Scan:
     Hilbert curve, so that is short.
 
     Args:
-        parts: GeoParquet files with the columns of `geoseg.publish.polygons.POLYGON_SCHEMA`.
+        parts: GeoParquet files with the columns of `geoseg.publish.polygon_table.POLYGON_SCHEMA`.
         to_pixel: The way back to the pixels, for polygons in another CRS than the scene; None judges no place.
     """
     ids, classes = [np.empty(0, np.int64)], [np.empty(0, np.uint8)]

@@ -20,13 +20,13 @@ from pyproj import CRS
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
-from geoseg.publish.facts import Facts, read_facts
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
-from geoseg.publish.polygons import POLYGON_SCHEMA
+from geoseg.publish.polygon_table import POLYGON_SCHEMA
+from geoseg.publish.provenance import Provenance, read_provenance
 from geoseg.raster.class_map import class_map_grid, class_map_names
-from geoseg.run.commit import Manifest, manifest_key, polygons_prefix, rasters_prefix
-from geoseg.run.local import LocalStorage
-from geoseg.run.store import WORK
+from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix
+from geoseg.store.scene_store import WORK
+from geoseg.store.storages.local import LocalStorage
 from geoseg.verify.audit import find_doubtful
 from geoseg.verify.check import Check, Finding, not_compared
 from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons, to_pixel_of
@@ -223,7 +223,7 @@ class _Scene:
         return Finding("files", "results", self.key, "; ".join(found), f"{says}, as {manifest_key(self.scene)}", sound)
 
 
-def _check_parts(folder: Path, parts: list[Path]) -> tuple[Facts, CRS]:
+def _check_parts(folder: Path, parts: list[Path]) -> tuple[Provenance, CRS]:
     """Make sure that the parts are complete and alike; how they were made, and their CRS.
 
     Raises:
@@ -244,7 +244,7 @@ def _check_parts(folder: Path, parts: list[Path]) -> tuple[Facts, CRS]:
         raise SceneError(f"{parts[0]} has a CRS that cannot be read ({error}).") from error
 
 
-def _read_metadata(part: Path) -> tuple[Facts, dict[str, Any]]:
+def _read_metadata(part: Path) -> tuple[Provenance, dict[str, Any]]:
     """How a part was made, and its CRS as PROJJSON.
 
     Raises:
@@ -254,7 +254,7 @@ def _read_metadata(part: Path) -> tuple[Facts, dict[str, Any]]:
         schema = pq.read_schema(part)
         reason = _wrong_metadata(schema)
         if not reason:
-            return read_facts(part), _column(schema)["crs"]
+            return read_provenance(part), _column(schema)["crs"]
     except UNREADABLE as error:
         reason = f"it cannot be read ({error})"
     raise SceneError(f"{part} is no part of geoseg: {reason}.")

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from geoseg.run.nodes import software
+from geoseg.plan.software import software
 from tests.benchmarks import driver, memory, network, null, polygonize_memory, polygons, stages, usual
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import SHRINK

@@ -28,7 +28,7 @@ from geoseg.grid.blend import band_windows, finish
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
-from geoseg.run.sizing import BLOCKS_ON_GPU, project_batch_bytes, project_block_bytes
+from geoseg.plan.sizing import BLOCKS_ON_GPU, project_batch_bytes, project_block_bytes
 from geoseg.vector.arcs import find_corners, trace_arcs
 from geoseg.vector.components import NO_COMPONENT, find_components
 from geoseg.vector.simplify import simplify_arcs

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import rasterio.shutil
 import torch
 
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference, Precision
-from geoseg.model.start import start_predictor
+from geoseg.model.load import start_predictor
 from tests.benchmarks.commands import read_report, segment_command, warm_up
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import landscape, shrunk

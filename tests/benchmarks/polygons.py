@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 
 import geoseg
-from geoseg.vector import engine
+from geoseg.vector import polygonize as pixel_polygons
 from tests.benchmarks.class_maps import mirrored, speckled_landscape
 from tests.benchmarks.figure import Figure
 from tests.support.scenes import TRANSFORM
@@ -49,14 +49,14 @@ def run(folder: Path) -> Iterator[Figure]:
     """Polygonize a landscape of 4096 x 4096 pixels all ways, then landscapes of 1 to 256 megapixels."""
     with one_core():
         classes = speckled_landscape()
-        yield Figure("polygons", "polygons of 4096 x 4096 pixels", len(engine.polygonize(classes)), "")
+        yield Figure("polygons", "polygons of 4096 x 4096 pixels", len(pixel_polygons.polygonize(classes)), "")
         yield from beside_peers(classes)
         yield from growth(classes)
 
 
 def beside_peers(classes: ClassMap) -> Iterator[Figure]:
     """Time the same polygons made by geoseg and by others."""
-    plain = {GEOMETRY: engine.polygonize, FRAME: frame, SHAPES: usual_shapes}
+    plain = {GEOMETRY: pixel_polygons.polygonize, FRAME: frame, SHAPES: usual_shapes}
     if xrspatial_polygonize:
         plain |= {XR_ARRAYS: xrspatial_arrays, XR_FRAME: xrspatial_frame}
     seconds = medians(plain, classes)
@@ -68,7 +68,7 @@ def beside_peers(classes: ClassMap) -> Iterator[Figure]:
     else:
         yield Figure("polygons", "xarray-spatial is not installed; `make bench` does", None, "")
     simplified = {
-        GEOMETRY: lambda array: engine.polygonize(array, simplify_px=1),
+        GEOMETRY: lambda array: pixel_polygons.polygonize(array, simplify_px=1),
         FRAME: lambda array: frame(array, simplify_px=1),
         USUAL: usual_simplified,
     }
@@ -83,7 +83,7 @@ def growth(classes: ClassMap) -> Iterator[Figure]:
     maps = [mirrored(tile, times) for times in GROWTH_TIMES]
 
     def in_blocks(array: ClassMap) -> Any:
-        return engine.polygonize(array, simplify_px=1, block_px=BLOCK_PX)
+        return pixel_polygons.polygonize(array, simplify_px=1, block_px=BLOCK_PX)
 
     in_blocks(tile)
     rounds = [[seconds_of(in_blocks, array) / array.size for array in maps] for _ in range(GROWTH_ROUNDS)]

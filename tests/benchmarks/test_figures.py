@@ -143,6 +143,6 @@ def test_the_readme_has_a_place_for_the_table() -> None:
 
 def test_unknown_benchmarks_are_named() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "nonsense"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
-    assert told.returncode == 1
-    assert "Unknown benchmarks: nonsense. Known: network, stages" in told.stderr
+    warnings = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert warnings.returncode == 1
+    assert "Unknown benchmarks: nonsense. Known: network, stages" in warnings.stderr

@@ -1,4 +1,4 @@
-"""A U-Net as dear as a ResNet-18 U-Net that finds what the demo's small one finds.
+"""A U-Net as expensive as a ResNet-18 U-Net that finds what the demo's small one finds.
 
 A landscape's polygons are part of the work, so random weights will not do: their class map is noise. The wide network
 holds the demo's in its first channels, which take nothing from the others; those are random and cost what they cost.

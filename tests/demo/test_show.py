@@ -11,7 +11,7 @@ from sklearn.metrics import jaccard_score
 
 from geoseg.demo.landscape import LEGEND, write_landscape
 from geoseg.demo.show import BUNDLE, confusion_matrix, intersection_over_union, run_demo
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from tests.support.bundles import trained_network
 from tests.support.scenes import TRANSFORM, read_band, run, write_scene
 

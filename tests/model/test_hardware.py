@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geoseg.errors import SettingsError
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.hardware import Hardware, describe_cpu, find_hardware
 from geoseg.model.inference import Precision, choose_precision
 from tests.support.bundles import unet_bundle

@@ -11,9 +11,9 @@ from geoseg.demo.landscape import write_landscape
 from geoseg.demo.show import BUNDLE
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.architectures import UNet, fold_normalisation
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference, Precision
-from geoseg.model.start import start_predictor
+from geoseg.model.load import start_predictor
 from tests.support.bundles import unet_bundle
 
 

@@ -16,11 +16,11 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import band_windows, decide, finish
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.grid.window import Window
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference
+from geoseg.model.load import start_predictor
 from geoseg.model.predictor import Prediction
 from geoseg.model.scores import decide as decide_on_device
-from geoseg.model.start import start_predictor
 from tests.support.bundles import identity_bundle, trained_network, unet_bundle
 from tests.support.onnx_models import linear_onnx, save_onnx
 from tests.support.programs import with_code
@@ -240,9 +240,9 @@ def test_an_activation_that_contradicts_the_network_is_told(
     over = {} if operator == "Sigmoid" else {"axis": 1}
     nodes.append(onnx.helper.make_node(operator or "Identity", ["logits"], ["classes"], **(over if operator else {})))
     bundle = save_onnx(tmp_path, nodes, [kernel], 2, 3, channels_last=False, batch="n", activation=activation)
-    told = start_predictor(read_bundle(bundle), Inference("cpu", 32)).task.warnings
-    assert len(told) == bool(words)
-    assert all(re.search(words or "", text) and str(bundle / "model.onnx") in text for text in told)
+    warnings = start_predictor(read_bundle(bundle), Inference("cpu", 32)).task.warnings
+    assert len(warnings) == bool(words)
+    assert all(re.search(words or "", text) and str(bundle / "model.onnx") in text for text in warnings)
 
 
 @pytest.mark.parametrize(("activation", "threshold"), [("sigmoid", 0.0), ("none", 0.5)])

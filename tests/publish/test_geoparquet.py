@@ -18,7 +18,7 @@ from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
 from geoseg.publish.geoparquet import PART_ROWS, ROW_GROUP_ROWS, read_polygons, write_polygons
-from geoseg.publish.polygons import POLYGON_SCHEMA, build_table, published_crs
+from geoseg.publish.polygon_table import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.vector.polygons import PixelPolygons
 from tests.support.oracle import polygonize
 from tests.support.placing import place

@@ -11,7 +11,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid, Window
-from geoseg.publish.polygons import build_table, publication_order
+from geoseg.publish.polygon_table import build_table, publication_order
 from geoseg.publish.rasters import write_confidence
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.verify.coverage import Outline, cancel, polygon_edges

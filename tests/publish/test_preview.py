@@ -8,7 +8,7 @@ from shapely import Polygon
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Window
 from geoseg.publish.preview import MARGIN_PX, PANEL_PX, write_preview
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from tests.support.scenes import TRANSFORM, write_scene
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)

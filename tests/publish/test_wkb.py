@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from geoseg.publish import wkb
-from geoseg.vector.engine import polygonize
+from geoseg.vector.polygonize import polygonize
 from tests.vector.class_maps import landscape_like
 
 

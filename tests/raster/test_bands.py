@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp
 from geoseg.errors import SceneError
 from geoseg.raster.band_names import judge_names
 from geoseg.raster.bands import BandSelection, describe_warnings, merge_alpha_warnings, select_bands
-from geoseg.raster.scene import Scene, describe
+from geoseg.raster.source.scene import Scene, describe
 
 SceneOf = Callable[..., Scene]
 
@@ -124,9 +124,9 @@ def test_no_numbers_are_suggested_that_contradict_the_names(scene_of: SceneOf) -
     scene = replace(scene_of(4), descriptions=("B1", "B2", "B3", "B4"))
     with pytest.raises(
         SceneError, match=r"None is named nir or swir1\. Name the 3 to use in scene\.bands, in the"
-    ) as told:
+    ) as warnings:
         select_bands(scene, 3, names=("red", "nir", "swir1"))
-    assert "--set" not in str(told.value)
+    assert "--set" not in str(warnings.value)
     twice = replace(scene_of(4), descriptions=("red", "red", "green", "blue"))
     with pytest.raises(SceneError, match="None is named red"):
         select_bands(twice, 3, names=("red", "green", "blue"))
@@ -167,8 +167,14 @@ def test_colours_of_a_false_colour_composite_are_no_names(scene_of: SceneOf) -> 
 
 def test_an_alpha_that_feeds_the_model_is_told_once_a_run() -> None:
     alpha = ": band 4 is tagged alpha but feeds the model, so it is not used as a mask."
-    told = [f"a: 1.tif{alpha}", "a: 1.tif: other", f"b.tif{alpha}", f"c.tif{alpha}", f"d.tif{alpha.replace('4', '1')}"]
-    assert merge_alpha_warnings(told) == [
+    warnings = [
+        f"a: 1.tif{alpha}",
+        "a: 1.tif: other",
+        f"b.tif{alpha}",
+        f"c.tif{alpha}",
+        f"d.tif{alpha.replace('4', '1')}",
+    ]
+    assert merge_alpha_warnings(warnings) == [
         "a: 1.tif: other",
         f"a: 1.tif and 2 more scenes{alpha}",
         f"d.tif{alpha.replace('4', '1')}",

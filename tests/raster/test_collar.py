@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.raster.bands import BandSelection, NodataRule, select_bands
 from geoseg.raster.collar import collar_warnings
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from tests.support.scenes import write_scene
 
 IMAGE = np.random.default_rng(0).integers(1, 250, (3, 400, 300)).astype(np.uint8)
@@ -26,7 +26,7 @@ def rotated(value: Any, image: NDArray[Any] = IMAGE) -> NDArray[Any]:
     return np.where(inside, image, np.reshape(np.asarray(value, image.dtype), (-1, 1, 1)))
 
 
-def told(path: Path, bands: tuple[int, ...] = (1, 2, 3), rule: NodataRule = "any", **how: Any) -> str:
+def warnings(path: Path, bands: tuple[int, ...] = (1, 2, 3), rule: NodataRule = "any", **how: Any) -> str:
     (text,) = collar_warnings(describe(path, **how), BandSelection(bands, nodata_rule=rule)) or [""]
     return text
 
@@ -44,16 +44,16 @@ def test_a_collar_is_named_with_its_value(
     tmp_path: Path, value: Any, bands: tuple[int, ...], rule: NodataRule, words: str
 ) -> None:
     path = write_scene(tmp_path / "scene.tif", rotated(value))
-    assert re.fullmatch(f"{path}: {words}", told(path, bands, rule))
+    assert re.fullmatch(f"{path}: {words}", warnings(path, bands, rule))
 
 
 def test_what_tells_its_valid_pixels_is_let_through(tmp_path: Path) -> None:
-    assert told(write_scene(tmp_path / "tagged.tif", rotated(0), nodata=0)) == ""
-    assert told(write_scene(tmp_path / "given.tif", rotated(0)), nodata=0) == ""
+    assert warnings(write_scene(tmp_path / "tagged.tif", rotated(0), nodata=0)) == ""
+    assert warnings(write_scene(tmp_path / "given.tif", rotated(0)), nodata=0) == ""
     path = write_scene(tmp_path / "masked.tif", rotated(0))
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "r+") as dataset:
         dataset.write_mask(rotated(0)[0] != 0)
-    assert told(path) == ""
+    assert warnings(path) == ""
 
 
 def test_scenes_without_a_collar_are_let_through(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_scenes_without_a_collar_are_let_through(tmp_path: Path) -> None:
     classes = rotated(0, IMAGE // 50)
     flat = np.zeros_like(IMAGE)
     for name, pixels in {"image": IMAGE, "line": line, "lake": lake, "classes": classes, "flat": flat}.items():
-        assert told(write_scene(tmp_path / f"{name}.tif", pixels)) == "", name
-    assert told(write_scene(tmp_path / "nan.tif", np.full((3, 9, 9), np.nan, np.float32))) == ""
+        assert warnings(write_scene(tmp_path / f"{name}.tif", pixels)) == "", name
+    assert warnings(write_scene(tmp_path / "nan.tif", np.full((3, 9, 9), np.nan, np.float32))) == ""
 
 
 @pytest.mark.data
@@ -77,4 +77,4 @@ def test_real_scenes(data: Path, tmp_path: Path) -> None:
         assert all(f"the value {COLLARS[path.stem]} " in text for text in found)
     with rasterio.open(data / "rio_RGB_byte.tif") as source:
         untagged = write_scene(tmp_path / "untagged.tif", source.read())
-    assert "the value 0 in all bands fills" in told(untagged)
+    assert "the value 0 in all bands fills" in warnings(untagged)

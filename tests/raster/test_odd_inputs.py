@@ -20,10 +20,10 @@ from rasterio.rpc import RPC
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import describe_warnings, select_bands
-from geoseg.raster.env import gdal_env
-from geoseg.raster.layout import check_layout
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import describe
+from geoseg.raster.source.env import gdal_env
+from geoseg.raster.source.layout import check_layout
+from geoseg.raster.source.scene import describe
 
 UTM = Affine(2, 0, 500_000, 0, -2, 5_000_000)
 SIZE = 64

@@ -14,11 +14,11 @@ from rasterio.vrt import WarpedVRT
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
-from geoseg.raster.holes import describe_holes, read_around_holes
-from geoseg.raster.palette import paint
+from geoseg.raster.decode_errors import describe_holes, read_around_holes
 from geoseg.raster.read import read_window
 from geoseg.raster.sample import sample_warnings, take_sample
-from geoseg.raster.scene import Scene, describe
+from geoseg.raster.source.palette import paint
+from geoseg.raster.source.scene import Scene, describe
 
 Make = Callable[..., Path]
 
@@ -27,7 +27,7 @@ def noise(*shape: int, dtype: str = "uint8") -> NDArray[Any]:
     return np.random.default_rng(4).integers(1, 100, shape).astype(dtype)
 
 
-def told(scene: Scene, selection: BandSelection, share: float = 0.5) -> list[str]:
+def warnings(scene: Scene, selection: BandSelection, share: float = 0.5) -> list[str]:
     return sample_warnings(scene, selection, take_sample(scene, selection), share)
 
 
@@ -203,17 +203,17 @@ def with_not_finite(share: float) -> NDArray[Any]:
 def test_row31_not_finite_pixels_are_counted_and_too_many_refused(make: Make) -> None:
     scene = describe(make(with_not_finite(0.25)))
     selection = select_bands(scene, 2)
-    (text,) = told(scene, selection)
+    (text,) = warnings(scene, selection)
     assert text.startswith(f"{scene.path}: 25.0% of 10000 pixels of a sample are NaN or infinite")
     with pytest.raises(SceneError, match=r"25\.0% of 10000 .* at most 20\.0% .*scene\.max_nonfinite_share higher"):
-        told(scene, selection, 0.2)
+        warnings(scene, selection, 0.2)
 
 
 def test_row31_declared_nan_is_nodata_and_not_counted(make: Make) -> None:
     data = with_not_finite(0.9)
     data[0, -1, -1] = 7
     scene = describe(make(data, nodata=np.nan))
-    assert told(scene, select_bands(scene, 2), 0.0) == []
+    assert warnings(scene, select_bands(scene, 2), 0.0) == []
 
 
 def columns(value: int, share: float) -> NDArray[Any]:
@@ -233,7 +233,7 @@ def columns(value: int, share: float) -> NDArray[Any]:
 )
 def test_row32_constant_and_saturated_bands_are_told(make: Make, data: NDArray[Any], words: list[str]) -> None:
     scene = describe(make(data))
-    found = told(scene, select_bands(scene, 1))
+    found = warnings(scene, select_bands(scene, 1))
     assert len(found) == len(words)
     assert all(word in text for word, text in zip(words, found, strict=True))
 

@@ -15,7 +15,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, NodataRule, select_bands
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from tests.support.scenes import write_scene
 
 LAYOUTS: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ import rasterio
 from geoseg.errors import SceneError
 from geoseg.raster.bands import describe_warnings, select_bands
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 
 pytestmark = pytest.mark.data
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
-from geoseg.raster.env import gdal_env
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import Scene, describe
+from geoseg.raster.source.env import gdal_env
+from geoseg.raster.source.scene import Scene, describe
 from geoseg.raster.sparse import has_data
 
 SIDE, BANDS = 150, 3

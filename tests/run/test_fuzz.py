@@ -16,7 +16,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
-from geoseg.raster.scene import describe
+from geoseg.raster.source.scene import describe
 from tests.support import fuzz_case, fuzz_damage, fuzzer
 from tests.support.fuzz_bundles import sound_bundles
 from tests.support.fuzz_case import run_case

@@ -15,8 +15,8 @@ from pyproj import CRS
 from rasterio.transform import Affine, from_origin
 
 from geoseg.errors import SettingsError
-from geoseg.publish.pixel_area import pixel_area
-from geoseg.raster.scene import describe
+from geoseg.publish.geodesy.pixel_area import pixel_area
+from geoseg.raster.source.scene import describe
 from geoseg.run.report import Report
 from geoseg.verify.validate import validate
 from tests.support.bundles import identity_bundle, unet_bundle

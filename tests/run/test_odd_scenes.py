@@ -134,8 +134,8 @@ def test_a_scene_that_loses_nearly_all_to_one_band_is_a_warning(tmp_path: Path) 
     ]
     report = run(scenes, bundle, tmp_path / "out", tiling={"block_px": 24})
     assert report.exit_code == 0
-    told = [text for text in report.warnings if "pixels with data" in text and "sample" not in text]
-    assert told == [
+    warnings = [text for text in report.warnings if "pixels with data" in text and "sample" not in text]
+    assert warnings == [
         (
             f"{scenes[0]}: of 3,000 pixels with data 2,980 are lost, since scene.nodata_rule=any voids a pixel as soon "
             "as one band is nodata: band 2 is nodata (-9999) in 2,980 of 3,000 pixels. Is that meant? If not, set "
@@ -160,8 +160,8 @@ def test_a_void_scene_that_was_stopped_half_way_is_judged_by_all_its_blocks(
 AS_NOBODY = """
 import json, os, sys
 from geoseg.config import Settings
-from geoseg.model.bundle import read_bundle
-from geoseg.run.survey import survey
+from geoseg.model.bundle.bundle import read_bundle
+from geoseg.plan.survey import survey
 bundle, settings = read_bundle(sys.argv[1]), Settings(scenes=sys.argv[2:], model=sys.argv[1], output="out")
 survey(settings, bundle)  # packages and their data may be closed to others, too
 os.setgid(65534)

@@ -10,8 +10,8 @@ import shapely
 from rasterio.transform import from_origin
 
 from geoseg.errors import SettingsError
-from geoseg.run import polygon_plan
-from geoseg.vector.engine import polygonize as polygonize_whole
+from geoseg.plan import polygon_plan
+from geoseg.vector.polygonize import polygonize as polygonize_whole
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.oracle import polygonize as polygonize_by_gdal
 from tests.support.scenes import TRANSFORM, digests, read_band, run, textured, write_scene

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from geoseg.run import progress
 from geoseg.run.progress import Display
-from geoseg.run.stages import Cost
 from geoseg.run.totals import Totals
+from geoseg.stages.metrics import UnitMetrics
 from tests.run.test_totals import Time, plan_of
 
 
@@ -21,8 +21,8 @@ def shown(folder: Path, *, terminal: bool, units: int) -> list[str]:
     with Display(console, units, totals) as display:
         for _ in range(units):
             time.now += 3.6
-            totals.add(plan, Cost("predict", patches=4, forward_s=1.8))
-            totals.add(plan, Cost("finish", valid_pixels=1_000_000))
+            totals.add(plan, UnitMetrics("predict", patches=4, forward_s=1.8))
+            totals.add(plan, UnitMetrics("finish", valid_pixels=1_000_000))
             display.update(plan)
     return console.file.getvalue().splitlines()
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from sklearn.metrics import jaccard_score
 
-from geoseg.model.bundle import read_bundle
-from geoseg.model.plausible import judge_values
+from geoseg.model.bundle.bundle import read_bundle
+from geoseg.model.bundle.plausible import judge_values
 from tests.support.bundles import describe_model, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import read_band, run
@@ -65,14 +65,14 @@ def test_another_unit_is_told_behind_the_sigmoid_of_dynamic_world(data: Path, tm
         pixels = dataset.read([SENTINEL2_L1C.index(name) + 1 for name in DYNAMIC_WORLD_BANDS])
     values = pixels[:, (pixels > 0).all(0)]
 
-    def told(scaled: NDArray[Any]) -> list[str]:
+    def warnings(scaled: NDArray[Any]) -> list[str]:
         return judge_values(scaled, bundle.bands, bundle.file.scaling)
 
-    assert told(values) == []
-    assert told(values * 2.0) == [], "a bright scene"
-    assert any("saturated by the sigmoid" in text for text in told(values * 10.0))
-    assert len(told(values / 10_000)) == 9
-    assert len(told((values * (255 / 10_000)).astype(np.uint8))) == 9
+    assert warnings(values) == []
+    assert warnings(values * 2.0) == [], "a bright scene"
+    assert any("saturated by the sigmoid" in text for text in warnings(values * 10.0))
+    assert len(warnings(values / 10_000)) == 9
+    assert len(warnings((values * (255 / 10_000)).astype(np.uint8))) == 9
 
 
 def test_near_infrared_tagged_alpha_feeds_the_model_and_masks_nothing(data: Path, tmp_path: Path) -> None:

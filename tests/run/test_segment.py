@@ -238,8 +238,8 @@ def test_two_scenes_that_overlap_are_named_with_the_area(tmp_path: Path) -> None
         for name, east in (("a", 0), ("b", 1000), ("c", 1500))
     )
     assert run([a, b], bundle, tmp_path / "out").warnings == [], "neighbours share a side"
-    (told,) = run(c, bundle, tmp_path / "out").warnings
-    assert told.startswith(
+    (warnings,) = run(c, bundle, tmp_path / "out").warnings
+    assert warnings.startswith(
         f"{c} and scene b overlap by 0.5 km2 (outlines, nodata included). Polygons there are published"
     )
 

@@ -8,12 +8,13 @@ import pytest
 from rasterio.transform import from_bounds
 
 from geoseg.config import Settings
+from geoseg.model.bundle.trust import read_trusted_bundle
 from geoseg.model.hardware import find_hardware
-from geoseg.model.trust import read_trusted_bundle
-from geoseg.run.plan import ScenePlan, make_plan
-from geoseg.run.stages import Cost
-from geoseg.run.survey import survey
+from geoseg.plan.run_plan import make_plan
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.plan.survey import survey
 from geoseg.run.totals import Rates, Totals
+from geoseg.stages.metrics import UnitMetrics
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene
 
@@ -47,12 +48,12 @@ def after_an_hour(plan: ScenePlan, price: float | None = 3.0, workers: int = 2) 
     """A run that predicts for half an hour and publishes for another, with one worker of two at work."""
     time = Time()
     totals = Totals(workers, price, time)
-    totals.add(plan, Cost("read", 5.0, 1000, cpu_seconds=4.0))
+    totals.add(plan, UnitMetrics("read", 5.0, 1000, cpu_seconds=4.0))
     time.now += 1800
-    totals.add(plan, Cost("predict", 1800.0, patches=7, forward_s=1800.0))
-    totals.add(plan, Cost("finish", 1.0, valid_pixels=PIXELS))
+    totals.add(plan, UnitMetrics("predict", 1800.0, patches=7, forward_s=1800.0))
+    totals.add(plan, UnitMetrics("finish", 1.0, valid_pixels=PIXELS))
     time.now += 1800
-    totals.add(plan, Cost("rasters", 1800.0, 500, notes=("a hole",)))
+    totals.add(plan, UnitMetrics("rasters", 1800.0, 500, notes=("a hole",)))
     return totals
 
 
@@ -83,7 +84,7 @@ def test_what_nobody_asked_or_nobody_knows_is_not_told(tmp_path: Path) -> None:
 def test_a_part_that_an_earlier_run_did_is_in_no_rate(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     totals, fresh = after_an_hour(plan), after_an_hour(plan).rates()
-    totals.add(plan, Cost("resumed", valid_pixels=PIXELS, notes=("an old hole",)))
+    totals.add(plan, UnitMetrics("resumed", valid_pixels=PIXELS, notes=("an old hole",)))
     rates = totals.rates()
     assert (rates.px_per_s, rates.km2_per_h, rates.device_share) == (
         fresh.px_per_s,
@@ -98,7 +99,7 @@ def test_a_part_that_an_earlier_run_did_is_in_no_rate(tmp_path: Path) -> None:
 def test_a_scene_that_failed_has_cost_something_for_nothing(tmp_path: Path) -> None:
     good, bad = plan_of(tmp_path, "good"), plan_of(tmp_path, "bad")
     totals = after_an_hour(good)
-    totals.add(bad, Cost("finish", valid_pixels=PIXELS))
+    totals.add(bad, UnitMetrics("finish", valid_pixels=PIXELS))
     assert totals.rates().cost_per_1000_km2 == pytest.approx(1.5)
     assert totals.rates(failed=["bad"]).cost_per_1000_km2 == pytest.approx(3)
     assert totals.rates(failed=["bad"]).km2_per_h == pytest.approx(2000)

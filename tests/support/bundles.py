@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from geoseg.model.architectures import build
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 
 PALETTE = ["3A7BD5", "1E6B2E", "E8C34A", "8BC34A", "C0392B", "B59F84", "FFFFFF", "9B59B6", "00BCD4", "FF9800"]
 

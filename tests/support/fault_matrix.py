@@ -1,4 +1,4 @@
-"""Breaks a run at a hook point of `geoseg.run.faults`, gives the same command again, and tells what became of it.
+"""Breaks a run at a hook point of `geoseg.faults`, gives the same command again, and tells what became of it.
 
 ``python -m tests.support.fault_matrix`` plays every cell and prints the table in Markdown.
 """
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from geoseg.config import FAULT_VARIABLE
-from geoseg.run.attempts import LOST_TRIES
+from geoseg.engine.retries import LOST_TRIES
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
@@ -69,8 +69,8 @@ MERGING_POINTS = {
     "absorb start": "absorb:start:*",
     "put the changes of class": "put:before-rename:*/changes/*.json",
     "absorb end": "absorb:end:*",
-    "recolour start": f"recolour:start:{BLOCK}",
-    "recolour end": f"recolour:end:{BLOCK}",
+    "relabel start": f"relabel:start:{BLOCK}",
+    "relabel end": f"relabel:end:{BLOCK}",
 }
 POINTS = SCENE_POINTS | MERGING_POINTS
 """Name in the table: stage, point and block of the rule. The last ones exist with a minimum area alone."""

@@ -12,14 +12,14 @@ import rasterio
 
 from geoseg.config import load_settings
 from geoseg.errors import GeosegError
-from geoseg.raster.env import quiet
+from geoseg.raster.source.env import quiet
 from geoseg.run.segment import segment
 
 LONGEST_MESSAGE = 2000
 NAMES_A_SETTING = re.compile(r"config\.yaml|--set|[Ss]etting |\b(scene|run|tiling|polygons)\.\w+|\b(model|output)\b")
 REMEDY = re.compile(
     r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
-    r"Export|Rename|See|Put|Mask|Mend|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
+    r"Export|Rename|See|Put|Mask|Fix|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
 )
 
 

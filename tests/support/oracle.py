@@ -19,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from geoseg.errors import SceneError
 from geoseg.grid.legend import NODATA_CLASS
-from geoseg.raster.env import gdal_env
+from geoseg.raster.source.env import gdal_env
 from geoseg.vector.polygons import PixelPolygons
 
 BATCH = 4096

@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Grid
-from geoseg.publish.pixel_area import pixel_area
+from geoseg.publish.geodesy.pixel_area import pixel_area
 from geoseg.vector.components import find_components
 from geoseg.vector.polygons import PixelPolygons
 

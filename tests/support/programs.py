@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from geoseg.model.architectures import fold_normalisation
-from geoseg.model.bundle import read_bundle
+from geoseg.model.bundle.bundle import read_bundle
 from tests.support.bundles import trained_network
 
 

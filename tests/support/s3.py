@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from geoseg.run.storage import Storage, open_storage
+from geoseg.store.storages.base import Storage
+from geoseg.store.storages.opening import open_storage
 
 
 @contextmanager

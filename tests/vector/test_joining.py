@@ -37,11 +37,11 @@ def unfinished(classes):
         place: label_block(classes[core.slices(scene)], classes[core.slices(scene)], core, classes.shape[1])
         for place, core in cores.items()
     }
-    rims = {place: block.rim for place, block in blocks.items()}
+    borders = {place: block.border for place, block in blocks.items()}
     return [
-        trace_block(block, neighbours(rims, place), classes.shape, cut_px=SIDE, simplify_px=1)[1]
+        trace_block(block, neighbours(borders, place), classes.shape, cut_px=SIDE, simplify_px=1)[1]
         for place, block in blocks.items()
-    ], find_seams(rims)
+    ], find_seams(borders)
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -9,7 +9,7 @@ import shapely
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import RIGHT, UP, Arcs
 from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.blocks import bound_block, collect, label_block, recolour, trace_block
+from geoseg.vector.blocks import bound_block, collect, label_block, relabel, trace_block
 from geoseg.vector.components import Components
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
@@ -36,20 +36,20 @@ def label(classes, start, shape):
 def trace(classes, start, shape, simplify_px, least=1):
     """Polygons of the map, and those that the minimum area changed."""
     blocks = label(classes, start, shape)
-    rims = {place: block.rim for place, block in blocks.items()}
+    borders = {place: block.border for place, block in blocks.items()}
     if least > 1:
-        bounds = [bound_block(block, neighbours(rims, place), shape, cut_px=CUT) for place, block in blocks.items()]
+        bounds = [bound_block(block, neighbours(borders, place), shape, cut_px=CUT) for place, block in blocks.items()]
         components = concatenate([block.components for block in blocks.values()])
-        changes = absorb(components, find_seams(rims), concatenate_boundaries(bounds), least)
+        changes = absorb(components, find_seams(borders), concatenate_boundaries(bounds), least)
         merged = np.full_like(classes, 255)
         for (row, col), block in blocks.items():
-            merged[row * CUT : (row + 1) * CUT, col * CUT : (col + 1) * CUT] = recolour(block, changes)
+            merged[row * CUT : (row + 1) * CUT, col * CUT : (col + 1) * CUT] = relabel(block, changes)
         return trace(merged, start, shape, simplify_px)
     traced = [
-        trace_block(block, neighbours(rims, place), shape, cut_px=CUT, simplify_px=simplify_px)
+        trace_block(block, neighbours(borders, place), shape, cut_px=CUT, simplify_px=simplify_px)
         for place, block in blocks.items()
     ]
-    return collect([*join_blocks([rest for _, rest in traced], find_seams(rims)), *(found for found, _ in traced)])
+    return collect([*join_blocks([rest for _, rest in traced], find_seams(borders)), *(found for found, _ in traced)])
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -108,13 +108,13 @@ def test_sums_over_blocks_pass_32_bits():
 
 def test_joined_polygons_keep_sums_that_pass_32_bits():
     blocks = label(np.ones((CUT, 2 * CUT), np.uint8), (SIDE - CUT, SIDE - 2 * CUT), (SIDE, SIDE))
-    rims = {place: block.rim for place, block in blocks.items()}
+    borders = {place: block.border for place, block in blocks.items()}
     rests = []
     for place, block in blocks.items():
-        _, rest = trace_block(block, neighbours(rims, place), (SIDE, SIDE), cut_px=CUT, simplify_px=0)
+        _, rest = trace_block(block, neighbours(borders, place), (SIDE, SIDE), cut_px=CUT, simplify_px=0)
         sums = replace(rest.components, pixels=np.array([2**34]), confidence_sum=np.array([255 * 2**34]))
         rests.append(replace(rest, components=sums))
-    (polygons,) = join_blocks(rests, find_seams(rims))
+    (polygons,) = join_blocks(rests, find_seams(borders))
     assert polygons.pixels.tolist() == [2**35]
     assert polygons.confidence_sum.tolist() == [255 * 2**35]
     assert polygons.first_pixel.tolist() == [(SIDE - CUT) * SIDE + SIDE - 2 * CUT]

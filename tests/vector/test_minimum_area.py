@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geoseg.vector.engine import polygonize
+from geoseg.vector.polygonize import polygonize
 from tests.vector.class_maps import HARD, NODATA, draw, gdal_polygons, landscape_like, our_polygons, random_maps
 
 

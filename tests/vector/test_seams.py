@@ -1,16 +1,16 @@
 import numpy as np
 
 from geoseg.vector.components import Components
-from geoseg.vector.seams import find_rim, find_seams, neighbours, surround, unite
+from geoseg.vector.seams import find_border, find_seams, neighbours, surround, unite
 from tests.vector.class_maps import as_runs
 
 SIDE = 3
 
 
 def cut(scene, step=SIDE):
-    """Blocks of a scene and their rims; every pixel is its own component."""
+    """Blocks of a scene and their borders; every pixel is its own component."""
     names = np.arange(scene.size, dtype=np.int64)
-    blocks, rims = {}, {}
+    blocks, borders = {}, {}
     for row in range(0, scene.shape[0], step):
         for col in range(0, scene.shape[1], step):
             window = np.s_[row : row + step, col : col + step]
@@ -18,17 +18,17 @@ def cut(scene, step=SIDE):
             labels = np.arange(scene.size, dtype=np.int32).reshape(scene.shape)[window]
             components = Components(names, scene.ravel(), names, names)
             labels = np.where(scene[window] == 255, -1, labels)
-            rims[row // step, col // step] = find_rim(as_runs(labels), components, labels.shape[1])
-    return blocks, rims
+            borders[row // step, col // step] = find_border(as_runs(labels), components, labels.shape[1])
+    return blocks, borders
 
 
 def test_a_surrounded_block_is_the_window_of_the_scene():
     scene = np.random.default_rng(0).integers(0, 200, (7, 8), dtype=np.uint8)
     wide = np.pad(scene, 1, constant_values=255)
-    blocks, rims = cut(scene)
+    blocks, borders = cut(scene)
     for (row, col), block in blocks.items():
         height, width = block.shape
-        found = surround(as_runs(block), width, neighbours(rims, (row, col)))
+        found = surround(as_runs(block), width, neighbours(borders, (row, col)))
         found = found.spread(found.values, width + 2)
         assert np.array_equal(found, wide[row * SIDE :, col * SIDE :][: height + 2, : width + 2])
 
@@ -51,7 +51,7 @@ def test_seams_are_the_pairs_of_equal_pixels_across_borders():
 
 def test_names_of_nodata():
     labels = np.array([[0, -1], [-1, -1]], np.int32)
-    rim = find_rim(as_runs(labels), Components(np.array([77]), np.array([4], np.uint8), *[np.array([1])] * 2), 2)
+    rim = find_border(as_runs(labels), Components(np.array([77]), np.array([4], np.uint8), *[np.array([1])] * 2), 2)
     assert rim.north.classes.tolist() == [4, 255]
     assert rim.north.names.tolist() == [77, -1]
     assert rim.west.names.tolist() == [77, -1]

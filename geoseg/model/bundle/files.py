@@ -1,0 +1,125 @@
+"""The files of a bundle, read into memory once, so that what is loaded is what was hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import SettingsError
+
+MODEL_FILE = "model.json"
+LARGEST_MODEL_FILE_BYTES = 16 << 20
+LARGEST_BUNDLE_BYTES = 16 << 30
+"""All files together."""
+DEEPEST = 64
+"""Levels of brackets in a ``model.json``."""
+TOO_DEEP = f"its brackets are nested more than {DEEPEST} deep. Correct it, or copy the bundle again."
+ONE_DATA_FILE = 2
+"""Place of the first data file, after ``model.json`` and the artifact."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        SettingsError: If it cannot be read.
+        ValueError: If it is not JSON as its standard has it, without NaN and without a key twice.
+    """
+    return _parse(_read({path.name: path}, LARGEST_MODEL_FILE_BYTES)[path.name])
+
+
+def read_files(path: Path, artifact: str) -> dict[str, bytes]:
+    """Read all that makes a bundle: ``model.json``, the artifact, and the data files that it names.
+
+    Raises:
+        SettingsError: If one cannot be read or is too large, or a data file is missing or lies outside the bundle.
+    """
+    files = _read({name: path / name for name in (MODEL_FILE, artifact)}, LARGEST_BUNDLE_BYTES)
+    if artifact == "model.onnx":
+        from geoseg.model.bundle.onnx_file import find_data_files  # noqa: PLC0415  takes half a second, for these alone
+
+        beside = find_data_files(files[artifact], path / artifact)
+        files |= _read(beside, LARGEST_BUNDLE_BYTES - sum(map(len, files.values())))
+    return files
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """The sha256 of a bundle's files, in hexadecimal."""
+    sha256 = hashlib.sha256()
+    for place, (name, content) in enumerate(files.items()):
+        if place > ONE_DATA_FILE:
+            sha256.update(f"{name} {len(content)}".encode())  # where one of several data files ends
+        sha256.update(content)
+    return sha256.hexdigest()
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file.
+
+    Raises:
+        SettingsError: If its directory cannot be looked into.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(paths: Mapping[str, Path], most_bytes: int) -> dict[str, bytes]:
+    """The content of files, which are looked at before memory is taken for them."""
+    found = {}
+    for name, path in paths.items():
+        try:
+            size = path.stat().st_size
+            if size > most_bytes:
+                raise SettingsError(
+                    f"{path} has {size} bytes, and at most {most_bytes} are read. Export a smaller model."
+                )
+            most_bytes -= size
+            found[name] = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    return found
+
+
+def _unreadable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"{path} cannot be read: {error.strerror or error}. Give the user that runs geoseg permission to read it, "
+        "or copy the bundle again."
+    )
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []:
+            raise ValueError(f"it has the keys {twice} twice. Remove one of each.")
+        return dict(pairs)
+
+    def constant(name: str) -> float:
+        raise ValueError(f"{name} is not a number of JSON. Write a finite number.")
+
+    try:
+        document = json.loads(content.decode(), object_pairs_hook=unique, parse_constant=constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text at byte {error.start}. Save it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error}. Correct it there.") from error
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    if _depth(document) > DEEPEST:
+        raise ValueError(TOO_DEEP)
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise ValueError(f"it holds a {kind}, not an object. Write its keys in braces.")  # noqa: TRY004  of its content
+    return document
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        level = [part for whole in level if isinstance(whole, dict | list)
+                 for part in (whole.values() if isinstance(whole, dict) else whole)]  # fmt: skip
+    return depth

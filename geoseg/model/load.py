@@ -1,0 +1,84 @@
+"""From a bundle to a predictor that has shown what it can do."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from geoseg.errors import SettingsError
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.files import MODEL_FILE
+from geoseg.model.bundle.scaling import scale_pixels
+from geoseg.model.device import open_device
+from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
+from geoseg.model.finite import explain_not_finite
+from geoseg.model.inference import Inference
+from geoseg.model.network import load_network
+from geoseg.model.predictor import Predictor, Task, fix_arithmetic
+
+BATCH_PIXELS = 1 << 22
+"""Pixels of a batch that keep any GPU busy; more of them only take memory."""
+BATCH_MEMORY_SHARE = 0.4
+"""Of a GPU's memory: the most that a batch on its way through the network may take."""
+
+
+def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
+    """Load a bundle's network and try it.
+
+    Raises:
+        SettingsError: If the device is missing, or the artifact cannot be loaded or does not do what its bundle says.
+    """
+    device = open_device(inference.device)
+    fix_arithmetic(inference.threads)
+    network = load_network(bundle, device, inference.threads, inference.precision)
+    measure = partial(measure_batch, network, bundle, patch_px=inference.patch_px, device=device)
+    batch_size = network.fixed_batch or inference.batch_size
+    if batch_size is None and device.type == "cpu":
+        batch_size = 1  # larger ones only leave the caches, and one keeps every patch alone
+    elif batch_size is None:
+        limit_bytes = BATCH_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
+        batch_size = choose_batch(inference.patch_px, limit_bytes, measure)
+    warnings = check_output(network, bundle, batch_size, inference.patch_px, device)
+    if batch_size > 1 and not keeps_patches_apart(network, bundle, batch_size, inference.patch_px, device):
+        # Its logits would depend on how blocks group patches; alone in a batch they cannot.
+        if network.fixed_batch:
+            raise SettingsError(
+                f"{bundle.artifact} takes batches of {network.fixed_batch} alone and lets patches of a batch "
+                "change each other's logits. Export it with a batch of any size or of 1."
+            )
+        batch_size = 1
+    weights_bytes = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    network_bytes = weights_bytes + measure(batch_size)
+    task = Task(
+        name=bundle.name,
+        described_in=str(bundle.path / MODEL_FILE),
+        classes=len(bundle.legend),
+        activation=bundle.file.activation,
+        scale=partial(scale_pixels, steps=bundle.file.scaling),
+        explain=partial(explain_not_finite, bands=bundle.bands, steps=bundle.file.scaling),
+        fill=bundle.file.nodata_fill,
+        patch_px=inference.patch_px,
+        batch_size=batch_size,
+        threads=inference.threads,
+        on_nonfinite=inference.on_nonfinite,
+        network_bytes=network_bytes,
+        warnings=tuple(warnings),
+    )
+    return Predictor(network, task, device)
+
+
+def choose_batch(patch_px: int, limit_bytes: float, measure: Callable[[int], int]) -> int:
+    """The most patches of a forward pass, by doubling, that are of use and fit.
+
+    They are found by memory and not by time: a clock would choose now this, now that, and another batch size may change
+    the last bit of a logit.
+
+    Args:
+        patch_px: Side of a patch.
+        limit_bytes: What a batch may take on its way through the network.
+        measure: Tells what a batch of so many patches takes.
+    """
+    count = 1
+    while 2 * count * patch_px**2 <= BATCH_PIXELS and measure(2 * count) <= limit_bytes:
+        count *= 2
+    return count

@@ -1,0 +1,174 @@
+"""What decides the bytes of a scene's results: equal fingerprints mean equal results, wherever they are computed."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from geoseg.config import Settings
+from geoseg.grid.window import Grid
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.hardware import Hardware
+from geoseg.model.inference import Precision
+from geoseg.plan.polygon_plan import PolygonPlan
+from geoseg.plan.software import software
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.source.cells import CELL_PX
+from geoseg.raster.source.scene import Scene
+from geoseg.raster.source.version import Version, describe_change
+from geoseg.store.manifest import EXPLAINING, MODEL_NAME, MODEL_PARTS, MODIFIED, Fingerprint, digest
+
+MOST_FILES = 3
+"""Files that are named when they have changed."""
+
+ALGORITHM = 3
+"""Raised with every change of geoseg that changes a byte of its results."""
+
+WITHOUT_EFFECT = frozenset(
+    {
+        *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
+        *("remote", "allow_private_hosts", "nodata", "allow_empty"),
+    }
+)
+"""Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""
+
+
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """What a scene is, by name: its files, and how they are to be understood."""
+    cells = {"scene.cells_px": CELL_PX} if scene.in_cells else {}
+    return {
+        **cells,
+        "scene.files": [[version.name, version.size, version.content] for version in scene.versions],
+        MODIFIED: [version.modified for version in scene.versions],
+        "scene.size": [scene.grid.height, scene.grid.width],
+        "scene.transform": list(scene.grid.transform),
+        "scene.crs": scene.grid.crs,
+        "scene.dtypes": list(scene.dtypes),
+        "scene.nodata": [None if value is None else repr(value) for value in scene.nodata],
+    }
+
+
+def scene_grid(facts: Fingerprint) -> Grid:
+    """Where a scene lies, from its fingerprint."""
+    height, width = facts["scene.size"]
+    return Grid(height, width, tuple(facts["scene.transform"]), facts["scene.crs"])
+
+
+def take_fingerprint(
+    settings: Settings,
+    bundle: Bundle,
+    scene: Scene,
+    selection: BandSelection,
+    polygons: PolygonPlan,
+    *,
+    patch_px: int,
+    overlap_px: int,
+    device: str,
+    precision: Precision,
+) -> dict[str, Any]:
+    """All that can change a byte of a scene's results. Not in it: workers, blocks, addresses, paths.
+
+    Args:
+        settings: Those of the run.
+        bundle: The model.
+        scene: The scene.
+        selection: Its bands.
+        polygons: What is published of it.
+        patch_px: Side of a patch.
+        overlap_px: Pixels that patches share.
+        device: ``cpu`` or ``cuda``.
+        precision: What convolutions compute in.
+    """
+    chosen = {key: value for key, value in settings.scene.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
+    return {
+        **{f"scene.{key}": value for key, value in chosen.items()},
+        **describe_scene(scene),
+        "algorithm": ALGORITHM,
+        "model.sha256": bundle.sha256,
+        MODEL_NAME: bundle.name,
+        MODEL_PARTS: _model_parts(bundle),
+        "scene.bands": list(selection.bands),
+        "scene.mask_band": selection.mask_band,
+        "tiling.patch_px": patch_px,
+        "tiling.overlap_px": overlap_px,
+        "run.device": device,
+        "run.precision": precision,
+        "run.threads": settings.run.threads,
+        "run.batch_size": settings.run.batch_size,
+        "run.on_nonfinite": settings.run.on_nonfinite,
+        "polygons.crs": polygons.crs,
+        "polygons.simplify_px": polygons.simplify_px,
+        "polygons.min_area_px": max(1, polygons.min_area_px),
+        "polygons.classes": None if polygons.classes is None else list(polygons.classes),
+        "polygons.not_dissolved": list(polygons.undissolved),
+    }
+
+
+def versions_of(facts: Fingerprint) -> list[Version]:
+    """Files of a scene, as `describe_scene` has put them down; none if an earlier version of geoseg has."""
+    found = zip(facts["scene.files"], facts[MODIFIED], strict=True) if MODIFIED in facts else ()
+    return [Version(name, size, content, modified) for (name, size, content), modified in found]
+
+
+def layout_name(block_px: int, hardware: Hardware) -> str:
+    """Folder of the records of one size of blocks, made by one set of packages on one kind of device.
+
+    Both stand here and not in the fingerprint: after an upgrade finished scenes stay valid, but half a scene made with
+    one version, or on one kind of CPU, is not completed with another.
+    """
+    return f"{block_px}px-{digest({**software(), **asdict(hardware)})[:8]}"
+
+
+def layout_block_px(layout: str, hardware: Hardware) -> int | None:
+    """Side of the blocks of a layout; None if it was made by other packages than those here, or on other hardware."""
+    block_px = layout.partition("px-")[0]
+    return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px), hardware) else None
+
+
+def explain_changes(before: Fingerprint, now: Fingerprint) -> str:
+    """In what two fingerprints differ, in words: files with their sizes and times, models by name, keys with values."""
+    keys = [key for key in sorted({*before, *now} - EXPLAINING) if before.get(key) != now.get(key)]
+    warnings = {key: f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys}
+    if "scene.files" in warnings and (files := _explain_files(versions_of(before), versions_of(now))):
+        warnings["scene.files"] = files
+    if "model.sha256" in warnings and before.get(MODEL_NAME):
+        warnings["model.sha256"] = _explain_model(before, now)
+    return "; ".join(warnings.values())
+
+
+def _explain_files(before: Sequence[Version], now: Sequence[Version]) -> str:
+    if [version.name for version in before] != [version.name for version in now]:
+        names = [", ".join(version.name for version in versions) for versions in (before, now)]
+        return f"its files were {_shortened(names[0])}, now {_shortened(names[1])}" if before else ""
+    changed = [
+        f"{new.name} has changed since ({describe_change(old, new)})"
+        for old, new in zip(before, now, strict=True)
+        if (old.size, old.content) != (new.size, new.content)
+    ]
+    more = f" and {len(changed) - MOST_FILES} more files" if len(changed) > MOST_FILES else ""
+    return "; ".join(changed[:MOST_FILES]) + more
+
+
+def _explain_model(before: Fingerprint, now: Fingerprint) -> str:
+    old, new = before[MODEL_NAME], now[MODEL_NAME]
+    parts, others = before.get(MODEL_PARTS, {}), now.get(MODEL_PARTS, {})
+    differ = [part for part in sorted({*parts, *others}) if parts.get(part) != others.get(part)]
+    names = f"the model was {old}, now {new}" if old != new else f"the model {old} is another one of this name"
+    return f"{names}; what differs: {', '.join(differ) or 'model.json'}"
+
+
+def _model_parts(bundle: Bundle) -> dict[str, str]:
+    """Short digests of the weights and of each key of ``model.json``, to tell in what two models differ."""
+    described = bundle.file.model_dump(mode="json", by_alias=True)
+    parts = {key: json.dumps(value, sort_keys=True, default=str) for key, value in described.items()}
+    digests = {key: hashlib.sha256(text.encode()).hexdigest()[:8] for key, text in parts.items() if key != "mlm:name"}
+    return {**digests, "weights": bundle.weights_sha256[:8]}
+
+
+def _short(value: Any) -> str:
+    return _shortened(json.dumps(value, ensure_ascii=False))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:100]}..."

@@ -1,0 +1,105 @@
+"""What a run would do: `geoseg segment --dry-run`."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from geoseg.config import Settings
+from geoseg.errors import SettingsError
+from geoseg.model.bundle.trust import read_trusted_bundle
+from geoseg.model.hardware import Hardware, find_hardware
+from geoseg.plan.run_plan import Plan, make_plan
+from geoseg.plan.sizing import require_cpu, strip_bytes
+from geoseg.plan.survey import check_output, survey
+from geoseg.store.scratch_space import THIS_MACHINE, check_room, find_room
+
+PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
+"""Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
+OUTPUT_BYTES_PER_PIXEL = 4.0
+"""Finished blocks (2), the temporary raster (1) and the COGs with their overviews before compression (1)."""
+
+COMMON_GPU = Hardware("cuda", "a common GPU", bf16=True, memory_bytes=16 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneForecast:
+    """One scene of a run that has not started."""
+
+    scene_id: str
+    height: int
+    width: int
+    bands: tuple[int, ...]
+    block_px: int
+    blocks: int
+    patches: int
+    """Patches of the lattice; those without a valid pixel are skipped when their block is read."""
+    block_bytes: int
+    """Memory of a block in flight."""
+    disk_bytes: int
+    """Most that the output takes while the scene is worked on."""
+    seconds: float
+    """A guess for a common U-Net."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A run that has not started."""
+
+    device: str
+    workers: int
+    scenes: tuple[SceneForecast, ...]
+    failed: tuple[tuple[str, str], ...]
+    """Scenes that could not be processed: (path, message)."""
+    warnings: tuple[str, ...]
+
+
+def forecast(settings: Settings) -> Forecast:
+    """Survey and plan a run without a cluster; nothing is written.
+
+    Workers and device that are ``auto`` are those of this machine's CPUs.
+
+    Raises:
+        SettingsError: If the run could not start as asked.
+    """
+    device = "cpu" if settings.run.device == "auto" else settings.run.device
+    own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
+    workers = own_workers if settings.run.workers == "auto" else settings.run.workers
+    if settings.run.address == "inline":
+        require_cpu(device, workers)
+    bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
+    found = check_output(survey(settings, bundle))
+    plan = make_plan(found, "", _guess_hardware(device), workers)
+    if settings.run.address == "inline":  # the nodes of a cluster are not asked
+        pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
+        check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
+    return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
+
+
+def _guess_hardware(device: str) -> Hardware:
+    """This machine's, or a common GPU where it has none: the cluster is not asked."""
+    with suppress(SettingsError):
+        return find_hardware(device)
+    return COMMON_GPU
+
+
+def _scenes(plan: Plan, device: str, workers: int) -> list[SceneForecast]:
+    forecasts = []
+    for scene in plan.scenes:
+        lattice = scene.tiling.lattice
+        patch_pixels = lattice.count * lattice.rows.patch_px**2
+        forecasts.append(
+            SceneForecast(
+                scene_id=scene.scene.scene_id,
+                height=lattice.rows.size_px,
+                width=lattice.cols.size_px,
+                bands=scene.selection.bands,
+                block_px=scene.tiling.block_px,
+                blocks=scene.tiling.count,
+                patches=lattice.count,
+                block_bytes=scene.block_bytes,
+                disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL)
+                + scene.tiling.count * strip_bytes(scene.tiling.block_px, lattice, len(plan.bundle.legend)),
+                seconds=patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, scene.tiling.count),
+            )
+        )
+    return forecasts

@@ -1,0 +1,117 @@
+"""The files of a scene: whether they are those that earlier results were made of, and whether they stay what they are.
+
+A fingerprint names each file by its name, its size and what changes with its content. The time of a local file decides
+nothing: it only tells when the content must be looked at again.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from geoseg.errors import SceneError, UnreachableError
+from geoseg.plan.fingerprint import versions_of
+from geoseg.raster.source.content import PIECE_BYTES, is_sampled, pieces_of, take_digest
+from geoseg.raster.source.identity import identify_all
+from geoseg.raster.source.scene import Scene
+from geoseg.raster.source.version import Version, describe_change
+from geoseg.store.manifest import Fingerprint
+
+READERS = 16
+
+
+def settle_versions(scene: Scene, recorded: Iterable[Fingerprint]) -> tuple[Scene, list[str]]:
+    """Find out what stands for the content of each file of a scene, which it was described without.
+
+    The digest of a local file is taken over from what is recorded, if its size and time are still the same.
+
+    Args:
+        scene: The scene.
+        recorded: Fingerprints of what the output holds of it.
+
+    Returns:
+        The scene with all that is known of its files, and warnings.
+
+    Raises:
+        SceneError: If a file cannot be read.
+    """
+    known = [versions for facts in recorded if len(versions := versions_of(facts)) == len(scene.files)]
+    with ThreadPoolExecutor(READERS) as pool:
+        settled = tuple(
+            pool.map(
+                lambda file, version, *before: _settle(file, version, before, pieces_of(len(scene.files))),
+                scene.files,
+                scene.versions,
+                *known,
+            )
+        )
+    warnings = [
+        f"{file}: its server tells neither which version it is nor when it was changed, so geoseg will not notice when "
+        "it is replaced: results would count as up to date."
+        for file, version in zip(scene.files, settled, strict=True)
+        if version.content is None
+    ]
+    for before in known:
+        warnings += _touched(scene.files, before, settled)
+    return replace(scene, versions=settled), list(dict.fromkeys(warnings))
+
+
+def check_unchanged(scene: Scene) -> list[str]:
+    """Refuse to publish a mixture of two versions of a scene.
+
+    Args:
+        scene: The scene as it was when it was planned.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        SceneError: If a file has changed since then.
+        UnreachableError: If a file is out of reach.
+    """
+    pieces, seen = pieces_of(len(scene.files)), []
+    for file, before, found in zip(scene.files, scene.versions, identify_all(scene.files), strict=True):
+        if before.is_known and not found.is_known:
+            raise UnreachableError(
+                f"{file} is gone or out of reach, or may no longer be read. What is done is kept: run the same command "
+                "again when it is back."
+            )
+        now = _settle(file, found, [before], pieces)
+        if _key(now) != _key(before):
+            raise SceneError(
+                f"{file} has changed since the run began ({describe_change(before, now)}). Run the same command again: "
+                "the scene is done anew."
+            )
+        seen.append(now)
+    return _touched(scene.files, scene.versions, seen)
+
+
+def _settle(file: str, version: Version, before: Sequence[Version], pieces: int) -> Version:
+    """Add the digest to the version of a local file."""
+    if version.content is not None or version.modified is None:
+        return version
+    same = [
+        old.content
+        for old in before
+        if (old.name, old.size, old.modified) == (version.name, version.size, version.modified) and old.content
+    ]
+    return replace(version, content=same[0] if same else take_digest(file, pieces))
+
+
+def _touched(files: Sequence[str], before: Sequence[Version], now: Sequence[Version]) -> list[str]:
+    """Warn of large files with another time, of which pieces alone were compared."""
+    pieces = pieces_of(len(files))
+    return [
+        f"{file} has another time and no other content, as far as was looked ({describe_change(old, new)}): {pieces} "
+        f"pieces of {PIECE_BYTES >> 10} KiB are the same. If it was edited in place, give another --output."
+        for file, old, new in zip(files, before, now, strict=True)
+        if _key(old) == _key(new) and old.modified != new.modified and is_sampled(new.size, pieces) and _is_local(new)
+    ]
+
+
+def _is_local(version: Version) -> bool:
+    return version.content is not None and version.content.startswith("sha256:")
+
+
+def _key(version: Version) -> tuple[Any, ...]:
+    return version.name, version.size, version.content

@@ -1,0 +1,137 @@
+"""Ground that several scenes of an output cover: its polygons are published once for each."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from geoseg.grid.window import Grid
+from geoseg.publish.geodesy.crs import transformer
+from geoseg.publish.geodesy.measure import geodetic_way, horizontal
+
+LONGITUDE_LATITUDE = "EPSG:4326"
+NAMED = 3
+"""Pairs that a warning names."""
+MOST_PAIRS = 100_000
+"""No more are counted."""
+AT_A_TIME = 8
+"""Outlines that are compared with all others together: each may meet each."""
+POINTS_A_SIDE = 16
+"""Of an outline in another CRS, where its sides bend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """A scene of an output."""
+
+    name: str
+    """For messages."""
+    grid: Grid
+    """Where it lies; it has a CRS."""
+    new: bool
+    """It belongs to this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """The common ground of two scenes."""
+
+    first: str
+    second: str
+    area_m2: float
+
+
+def overlap_warnings(footprints: Sequence[Footprint], *, one_crs: bool) -> list[str]:
+    """Say which scenes of a run overlap each other or what the output holds, in a sentence or none.
+
+    The outlines of scenes are compared, nodata included.
+
+    Args:
+        footprints: All scenes of the output.
+        one_crs: They share a CRS; otherwise they are compared in longitude and latitude.
+    """
+    count, largest = find_overlaps(footprints, one_crs=one_crs)
+    if not count:
+        return []
+    if count == 1:
+        warnings = f"{largest[0].first} and {largest[0].second} overlap by {_km2(largest[0].area_m2)}"
+    else:
+        pairs = f"{'more than ' if count > MOST_PAIRS else ''}{min(count, MOST_PAIRS):,} pairs of scenes"
+        named = (f"{pair.first} and {pair.second} by {_km2(pair.area_m2)}" for pair in largest)
+        warnings = f"{pairs} overlap, most of all {'; '.join(named)}"
+    remedy = "give them as one scene (gdalbuildvrt ALL.vrt FILES), or cut them (gdal_translate -projwin)"
+    warnings += " (outlines, nodata included). Polygons there are published once for each scene"
+    return [f"{warnings}. If once is enough, {remedy}."]
+
+
+def find_overlaps(footprints: Sequence[Footprint], *, one_crs: bool) -> tuple[int, list[Overlap]]:
+    """Count the pairs of scenes, one of them new, that share more than a pixel, and measure the largest.
+
+    Args:
+        footprints: As for `overlap_warnings`.
+        one_crs: As there.
+
+    Returns:
+        Number of pairs, counted to a little above `MOST_PAIRS`, and at most `NAMED` of them, largest first.
+    """
+    if not footprints:
+        return 0, []
+    outlines = shapely.polygons(np.stack([_outline(footprint.grid, one_crs=one_crs) for footprint in footprints]))
+    new = np.array([footprint.new for footprint in footprints])
+    pixel = shapely.area(outlines) / [footprint.grid.height * footprint.grid.width for footprint in footprints]
+    tree, count = shapely.STRtree(outlines), 0
+    largest: list[tuple[float, int, int]] = []
+    for start in range(0, len(outlines), AT_A_TIME):
+        near, second = tree.query(outlines[start : start + AT_A_TIME], predicate="intersects")
+        first = near + start
+        pairs = (first < second) & (new[first] | new[second])
+        first, second = first[pairs], second[pairs]
+        area = shapely.area(shapely.intersection(outlines[first], outlines[second]))
+        # Neighbours on one grid share a side, which rounding may turn into a sliver.
+        shared = area > np.maximum(pixel[first], pixel[second])
+        count += int(shared.sum())
+        found = zip(area[shared].tolist(), first[shared].tolist(), second[shared].tolist(), strict=True)
+        largest = heapq.nlargest(NAMED, [*largest, *found])
+        if count > MOST_PAIRS:
+            break
+    crs = CRS.from_user_input(footprints[0].grid.crs if one_crs else LONGITUDE_LATITUDE)
+    common = [(footprints[a].name, footprints[b].name, shapely.intersection(*outlines[[a, b]])) for _, a, b in largest]
+    return count, [Overlap(first, second, _ground_m2(shape, crs)) for first, second, shape in common]
+
+
+def _outline(grid: Grid, *, one_crs: bool) -> NDArray[np.float64]:
+    """Corners of a scene in its CRS, shape (4, 2), or points along its sides in longitude and latitude."""
+    a, b, c, d, e, f = grid.transform
+    rim = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+    if not one_crs:
+        steps = np.linspace(0, 1, POINTS_A_SIDE, endpoint=False)[:, None]
+        rim = np.concatenate([p + steps * (q - p) for p, q in zip(rim, np.roll(rim, -1, 0), strict=True)])
+    col, row = (rim * (grid.width, grid.height)).T
+    x, y = a * col + b * row + c, d * col + e * row + f
+    if not one_crs:
+        x, y = transformer(CRS.from_wkt(grid.crs), CRS.from_user_input(LONGITUDE_LATITUDE)).transform(x, y)
+        x = np.unwrap(np.where(np.isfinite(x), x, 0), period=360)
+    return np.stack([x, np.where(np.isfinite(y), y, 0)], 1)
+
+
+def _ground_m2(shape: Any, crs: CRS) -> float:
+    """Area on the ellipsoid; that on the map where there is none."""
+    geodetic = horizontal(crs).geodetic_crs
+    geod = geodetic.get_geod() if geodetic is not None else None
+    if geod is None:
+        return float(shape.area)
+    parts = shapely.get_parts(shapely.segmentize(shape, math.sqrt(shape.area) / POINTS_A_SIDE))
+    way, total_m2 = geodetic_way(crs), 0.0
+    for ring in shapely.get_exterior_ring(parts[shapely.area(parts) > 0]):
+        total_m2 += abs(geod.polygon_area_perimeter(*way.transform(*shapely.get_coordinates(ring).T))[0])
+    return total_m2 if math.isfinite(total_m2) else float(shape.area)
+
+
+def _km2(area_m2: float) -> str:
+    return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= 1e7 else f"{area_m2 / 1e6:.3g} km2"

@@ -1,0 +1,111 @@
+"""What a look at the scenes, the model and the settings together tells before any work."""
+
+import math
+import os
+from collections.abc import Sequence
+
+from pyproj import CRS
+
+from geoseg.config import Settings
+from geoseg.errors import SceneError
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.plausible import judge_values
+from geoseg.publish.geodesy.crs import NATIVE, missing_grids
+from geoseg.publish.geodesy.longitude import western_longitude
+from geoseg.publish.geodesy.pixel_area import pixel_area
+from geoseg.publish.polygon_table import published_crs
+from geoseg.raster.band_names import judge_names
+from geoseg.raster.bands import BandSelection, describe_warnings
+from geoseg.raster.collar import collar_warnings
+from geoseg.raster.sample import sample_warnings, take_sample, without_nodata
+from geoseg.raster.source.layout import check_layout
+from geoseg.raster.source.scene import Scene
+
+MAX_PIXEL_RATIO = 2.0
+"""A model made for pixels this many times larger or smaller sees other textures; below that most still work."""
+
+
+def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Leave out files that were given before, also under another name such as a link.
+
+    Returns:
+        The paths that stay, in their order, and a warning for each that does not.
+    """
+    first: dict[object, str] = {}
+    warnings = []
+    for path in paths:
+        try:
+            status = os.stat(path)  # noqa: PTH116  (a path may be one of GDAL's own, which pathlib would change)
+            key: object = (status.st_dev, status.st_ino)
+        except (OSError, ValueError):
+            key = path
+        if key not in first:
+            first[key] = path
+        else:
+            same = f" and is the same file as {first[key]}" if first[key] != path else ""
+            warnings.append(f"{path} is given twice{same}; it is segmented once.")
+    return tuple(first.values()), warnings
+
+
+def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bundle: Bundle) -> list[str]:
+    """Judge one scene: its bands, layout, values and place.
+
+    Returns:
+        Warnings, in plain sentences.
+
+    Raises:
+        SceneError: If it cannot be processed, or would not give what was asked for.
+    """
+    wanted = settings.scene
+    warnings = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
+    warnings += judge_names(scene, selection.bands, bundle.bands, bundle.name, strict=wanted.strict_bands)
+    warnings += collar_warnings(scene, selection)
+    sample = take_sample(scene, selection)
+    warnings += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
+    known = without_nodata(scene, selection, sample)
+    warnings += [f"{scene.path}: {text}" for text in judge_values(known, bundle.bands, bundle.file.scaling)]
+    if scene.grid.crs:
+        try:
+            warnings += _place_warnings(scene, bundle, settings.polygons.crs)
+        except SceneError as error:
+            raise SceneError(f"{scene.path}: {error}") from error
+    return warnings
+
+
+def lost_masks(scenes: Sequence[Scene]) -> list[str]:
+    """Warn of scenes that say nothing about validity while others of the run have a mask: theirs may be lost."""
+    masked = [scene for scene in scenes if any(file.endswith(".msk") for file in scene.files)]
+    silent = [
+        scene
+        for scene in scenes
+        if not scene.has_mask and scene.alpha_band is None and all(value is None for value in scene.nodata)
+    ]
+    if not masked:
+        return []
+    return [
+        f"{scene.path}: it has no mask and no nodata value, while {masked[0].path} comes with a .msk file. If its own "
+        "was lost on the way, copy it beside the scene; otherwise every pixel counts as valid."
+        for scene in silent
+    ]
+
+
+def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
+    """Judge what becomes of places, areas and the size of pixels."""
+    warnings, native = [], CRS.from_wkt(scene.grid.crs)
+    trained_m = bundle.file.pixel_m
+    pixel_m = math.sqrt(pixel_area(scene.grid).mean_m2)
+    if trained_m is not None and not 1 / MAX_PIXEL_RATIO <= pixel_m / trained_m <= MAX_PIXEL_RATIO:
+        warnings.append(
+            f"pixels of {pixel_m:.3g} m, while {bundle.name} was trained on {trained_m:g} m. Resample it first: "
+            f"gdalwarp -tr {trained_m:g} {trained_m:g} -r average IN OUT (in a CRS in metres)."
+        )
+    if crs != NATIVE:
+        target = published_crs(scene.grid, crs)
+        if western_longitude(scene.grid, target) is not None:
+            warnings.append(f"it crosses the antimeridian: longitudes in {crs} go on beyond 180 degrees.")
+        if grids := missing_grids(native, CRS.from_wkt(target)):
+            warnings.append(
+                f"the best way to {crs} needs {', '.join(grids)}, which PROJ does not have here: polygons may lie some "
+                "metres off. Install the grids (projsync), or use polygons.crs=native."
+            )
+    return [f"{scene.path}: {text}" for text in warnings]

@@ -1,0 +1,243 @@
+"""Everything a run decides before it starts: patches, blocks, bytes, and what is left to do of each scene."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.config import Settings
+from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.hardware import Hardware
+from geoseg.model.inference import Started, choose_precision
+from geoseg.plan.fingerprint import layout_block_px, layout_name, take_fingerprint
+from geoseg.plan.inputs import settle_versions
+from geoseg.plan.polygon_plan import plan_polygons
+from geoseg.plan.resume import look_up, read_held
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.plan.sizing import (
+    BLOCK_PIXELS,
+    choose_block_px,
+    default_block_bytes,
+    largest_block_px,
+    project_batch_bytes,
+    project_block_bytes,
+    require_device_memory,
+)
+from geoseg.plan.survey import Survey
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.source.scene import Scene
+from geoseg.store.manifest import digest
+from geoseg.store.scene_store import WORK, SceneStore
+from geoseg.store.storages.opening import open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start."""
+
+    settings: Settings
+    bundle: Bundle
+    run_id: str
+    scenes: tuple[ScenePlan, ...]
+    """Scenes with work left."""
+    up_to_date: tuple[tuple[str, str, Mapping[str, Any]], ...]
+    """Scenes that the output holds already: (path, scene id, results)."""
+    failed: tuple[tuple[str, str], ...]
+    """Scenes that cannot be processed: (path, message)."""
+    warnings: tuple[str, ...]
+    stale: tuple[str, ...]
+    """Folders of the output with work that nobody will go on with."""
+    order: tuple[str, ...]
+    """Paths of all scenes, in the order in which they were given."""
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of all scenes."""
+        return sum(scene.tiling.count for scene in self.scenes)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of the largest block in flight."""
+        return max((scene.block_bytes for scene in self.scenes), default=0)
+
+
+def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, lock_token: str | None = None) -> Plan:
+    """Cut the scenes for a kind of device and a number of workers, and see what the output holds of them.
+
+    Raises:
+        SettingsError: If patch, overlap and block do not go together or a block does not fit into memory.
+    """
+    settings = survey.settings
+    storage = open_storage(settings.output, settings.run.scratch_dir)
+    _check_batch(settings, survey.bundle)
+    precision = choose_precision(settings.run.precision, survey.bundle, hardware)
+    scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
+    stale: list[str] = []
+    for scene, selection in survey.scenes:
+        polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
+        patch, overlap = _patch_and_overlap(settings, survey.bundle)
+        held = read_held(storage, scene.scene_id)
+        try:
+            scene, warnings = settle_versions(scene, held.fingerprints)  # noqa: PLW2901  the same, with more known of it
+        except SceneError as error:
+            failed.append((scene.path, str(error)))
+            continue
+        warnings += warnings
+        fingerprint = take_fingerprint(
+            settings,
+            survey.bundle,
+            scene,
+            selection,
+            polygons,
+            patch_px=patch,
+            overlap_px=overlap,
+            device=hardware.device,
+            precision=precision,
+        )
+        key = digest(fingerprint)
+        try:
+            found = look_up(storage, held, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify)
+        except SceneError as error:
+            failed.append((scene.path, str(error)))
+            continue
+        warnings += found.warnings
+        stale += found.stale
+        if found.published is not None:
+            up_to_date.append((scene.path, scene.scene_id, found.published))
+            continue
+        tiling = _tile(survey, scene, selection, hardware, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
+        scenes.append(
+            ScenePlan(
+                scene=scene,
+                selection=selection,
+                tiling=tiling,
+                legend=survey.bundle.legend,
+                store=SceneStore(
+                    url=storage.url,
+                    scene_id=scene.scene_id,
+                    fingerprint=key,
+                    layout=layout_name(tiling.block_px, hardware),
+                    token=lock_token,
+                    scratch_dir=settings.run.scratch_dir,
+                ),
+                model=survey.bundle.name,
+                observed_at=settings.scene.observed_at,
+                polygons=polygons,
+                block_bytes=_block_bytes(tiling.block_px, tiling.lattice, survey.bundle, scene, selection),
+                fingerprint=fingerprint,
+                unit_timeout_s=settings.run.unit_timeout_s,
+                allow_empty=settings.scene.allow_empty,
+            )
+        )
+    return Plan(
+        settings,
+        survey.bundle,
+        run_id,
+        tuple(scenes),
+        tuple(up_to_date),
+        tuple(failed),
+        tuple(warnings),
+        tuple(stale),
+        survey.order,
+    )
+
+
+def patch_px(settings: Settings, bundle: Bundle) -> int:
+    """Side of a patch: the setting, or what the bundle says."""
+    return bundle.patch_px if settings.tiling.patch_px == "auto" else settings.tiling.patch_px
+
+
+def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> None:
+    """Make sure that the blocks of every scene fit on the GPU beside the network, now that its needs are known.
+
+    Raises:
+        SettingsError: If not; names the largest block that does.
+    """
+    classes = len(plan.bundle.legend)
+    for scene in plan.scenes:
+        lattice = scene.tiling.lattice
+        batch = project_batch_bytes(started.batch_size, lattice.rows.patch_px, len(plan.bundle.bands), classes)
+        require_device_memory(
+            scene.tiling.block_px,
+            lattice,
+            classes,
+            _pixel_bytes(scene.scene, scene.selection),
+            rest_bytes=batch + started.network_bytes,
+            hardware=hardware,
+        )
+
+
+def _check_batch(settings: Settings, bundle: Bundle) -> None:
+    """Refuse a batch that this machine has no memory for, where it is this machine that works."""
+    batch = settings.run.batch_size
+    if batch == "auto" or settings.run.address not in ("inline", "local"):
+        return
+    patch = patch_px(settings, bundle)
+    one_bytes = project_batch_bytes(1, patch, len(bundle.bands), len(bundle.legend))
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if batch * one_bytes > memory_bytes:
+        needed, has = (f"{size / 2**30:,.1f} GiB" for size in (batch * one_bytes, memory_bytes))
+        raise SettingsError(
+            f"run.batch_size={batch} patches of {patch} px need at least {needed}, and this machine has {has}. "
+            f"Set run.batch_size={max(1, memory_bytes // one_bytes // 8)} or less; auto is 1 on a CPU."
+        )
+
+
+def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
+    patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
+    if patch % multiple:
+        below = max(multiple, patch // multiple * multiple)
+        raise SettingsError(
+            f"tiling.patch_px={patch} is not a multiple of {multiple}, which {bundle.name} needs. "
+            f"Use {below} or {below + multiple}."
+        )
+    overlap = settings.tiling.overlap_px
+    if overlap == "auto":
+        overlap = bundle.overlap_px if patch == bundle.patch_px else patch // 4
+    return patch, overlap
+
+
+def _tile(
+    survey: Survey, scene: Scene, selection: BandSelection, hardware: Hardware, workers: int, layouts: Sequence[str]
+) -> Tiling:
+    """Cut a scene into blocks, the same as an unfinished run did if its blocks fit."""
+    settings, bundle = survey.settings, survey.bundle
+    memory = settings.run.memory_gib
+    memory_bytes = default_block_bytes(hardware) if memory == "auto" else int(memory * 2**30)
+    try:
+        lattice = Lattice.of((scene.grid.height, scene.grid.width), *_patch_and_overlap(settings, bundle))
+        block = settings.tiling.block_px
+        if block == "auto":
+            block = choose_block_px(
+                lattice,
+                len(bundle.legend),
+                _pixel_bytes(scene, selection),
+                memory_bytes=memory_bytes,
+                block_pixels=BLOCK_PIXELS[hardware.device],
+                workers=workers,
+            )
+            earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
+            fitting = [px for px in earlier if _block_bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
+            block = max(fitting, default=block)
+        tiling = Tiling(lattice, int(block))
+    except ValueError as error:
+        raise SettingsError(f"tiling.{error}") from error  # which begins with the name of a side
+    needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
+    if needed > memory_bytes:
+        largest = largest_block_px(lattice, len(bundle.legend), _pixel_bytes(scene, selection), memory_bytes)
+        remedy = f"tiling.block_px={largest} or less, or" if largest else "tiling.patch_px lower or"
+        raise SettingsError(
+            f"tiling.block_px={block} needs {needed / 2**30:.2f} GiB for a block of {scene.path}, more than "
+            f"run.memory_gib={memory_bytes / 2**30:.3g}. Set {remedy} run.memory_gib higher."
+        )
+    return tiling
+
+
+def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
+    return len(selection.bands) * selection.dtype(scene).itemsize
+
+
+def _block_bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
+    return project_block_bytes(block_px, lattice, len(bundle.legend), _pixel_bytes(scene, selection))

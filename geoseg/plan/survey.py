@@ -1,0 +1,137 @@
+"""A look at every scene before anything is asked of a cluster."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geoseg.config import Settings
+from geoseg.errors import SceneError, SettingsError
+from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.plausible import warn_unscaled
+from geoseg.plan.fingerprint import scene_grid
+from geoseg.plan.overlaps import Footprint, overlap_warnings
+from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks
+from geoseg.publish.geodesy.crs import NATIVE, find_odd_scenes
+from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
+from geoseg.raster.source.scene import Scene, describe
+from geoseg.redact import redact
+from geoseg.store.manifest import Manifest, polygons_prefix, published_scenes, rasters_prefix
+from geoseg.store.storages.opening import open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found before a cluster is asked for."""
+
+    settings: Settings
+    bundle: Bundle
+    scenes: tuple[tuple[Scene, BandSelection], ...]
+    failed: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+    order: tuple[str, ...]
+    """Paths of all scenes, by which ``scenes`` and ``failed`` name them, in the order in which they were given."""
+
+
+def survey(settings: Settings, bundle: Bundle) -> Survey:
+    """Look at every scene; those that cannot be processed are set aside with the reason.
+
+    Raises:
+        SettingsError: If two scenes would be published under one name.
+    """
+    found, failed, order = [], [], []
+    paths, warnings = drop_repeated(settings.scenes)
+    warnings += warn_unscaled(bundle.name, bundle.file.scaling)
+    for path in paths:
+        try:
+            scene = describe(
+                path,
+                assume_crs=settings.scene.assume_crs,
+                allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
+                expand_palette=settings.scene.expand_palette,
+                nodata=settings.scene.nodata,
+                remote=settings.scene.remote,
+                allow_private_hosts=settings.scene.allow_private_hosts,
+            )
+            selection = select_bands(
+                scene,
+                len(bundle.bands),
+                bands=None if settings.scene.bands == "auto" else settings.scene.bands,
+                mask_band=settings.scene.mask_band,
+                nodata_rule=settings.scene.nodata_rule,
+                apply_scale=settings.scene.apply_scale,
+                on_read_error=settings.scene.on_read_error,
+                names=bundle.bands,
+            )
+            warnings += check_scene(scene, selection, settings, bundle)
+        except (SceneError, OSError) as error:
+            failed.append((path, _why(path, error)))
+            order.append(path)
+            continue
+        found.append((scene, selection))
+        order.append(scene.path)
+    scenes = [scene for scene, _ in found]
+    warnings = merge_alpha_warnings(warnings) + lost_masks(scenes)
+    _check_names(scenes)
+    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(map(redact, warnings)), tuple(order))
+
+
+def _why(path: str, error: SceneError | OSError) -> str:
+    if isinstance(error, SceneError):
+        return str(error)
+    file = "" if error.filename is None else f"{error.filename} cannot be read: "
+    return redact(f"{path}: {file}{error.strerror or error}. Check the file and the rights to it.")
+
+
+def check_output(survey: Survey) -> Survey:
+    """Look at the scenes beside what the output holds; to be called by the run that holds its lock.
+
+    Scenes whose polygons would lie in another CRS than the output's are set aside. Those that overlap are named.
+
+    Raises:
+        SettingsError: If the run would replace one of its inputs, or no polygons can be added as the settings say.
+    """
+    settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
+    _check_inputs(settings.output, scenes)
+    held = published_scenes(open_storage(settings.output), {scene.scene_id for scene in scenes})
+    crss = {scene_id: manifest.results["crs"] for scene_id, manifest in held.items() if "crs" in manifest.results}
+    odd = find_odd_scenes(crss, scenes, settings.polygons.crs)
+    kept = tuple(entry for entry in survey.scenes if entry[0].path not in odd)
+    warnings = overlap_warnings(
+        _footprints([scene for scene, _ in kept], held), one_crs=settings.polygons.crs == NATIVE
+    )
+    return replace(survey, scenes=kept, failed=(*survey.failed, *odd.items()), warnings=(*survey.warnings, *warnings))
+
+
+def _footprints(scenes: Sequence[Scene], held: Mapping[str, Manifest]) -> list[Footprint]:
+    new = [Footprint(scene.path, scene.grid, new=True) for scene in scenes if scene.grid.crs]
+    grids = {scene_id: scene_grid(manifest.fingerprint) for scene_id, manifest in held.items()}
+    return new + [Footprint(f"scene {scene_id}", grid, new=False) for scene_id, grid in grids.items() if grid.crs]
+
+
+def _check_names(scenes: Sequence[Scene]) -> None:
+    """Two scenes must not write to one place, also where a disk ignores case."""
+    seen: dict[str, Scene] = {}
+    for scene in scenes:
+        other = seen.setdefault(scene.scene_id.casefold(), scene)
+        if other is scene:
+            continue
+        raise SettingsError(
+            f"{other.path} and {scene.path} would both be published as {scene.scene_id!r}. Rename one of them, or "
+            "run them into two outputs."
+        )
+
+
+def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
+    """A run must not replace what it reads."""
+    if "://" in output:
+        return
+    for scene in scenes:
+        for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
+            folder = os.path.realpath(
+                Path(output) / prefix
+            )  # not Path.resolve, which raises where links go in a circle
+            if any(Path(os.path.realpath(file)).is_relative_to(folder) for file in scene.files):
+                raise SettingsError(
+                    f"The output {output} would replace its own input {scene.path}. Give --output another directory."
+                )

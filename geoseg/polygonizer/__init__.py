@@ -1,0 +1,1 @@
+"""Class rasters of any values to polygons: on arrays in memory and on files of any size."""

@@ -1,0 +1,179 @@
+"""`geoseg polygonize`: any raster of integers to one file of polygons, out of core and in this process."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.tiling import Lattice, Tiling
+from geoseg.polygonizer.census import TINY_PX, Census
+from geoseg.polygonizer.class_raster import IntegerMap, open_integer_map
+from geoseg.polygonizer.raster_blocks import RasterBlocks
+from geoseg.polygonizer.scratch import scratch_folder
+from geoseg.publish.provenance import stamp
+from geoseg.publish.sorting import sorted_parts
+from geoseg.publish.vector_file import check_suffix, other_layers, write_vector_file
+from geoseg.signals import end_on_signals
+from geoseg.vector.polygonize import CUT_PX
+from geoseg.vector.simplify import MAX_TOLERANCE_PX
+
+BLOCK_PX = 2048
+"""Default side of a block."""
+MANY_VALUES = 20
+"""Values that a message lists at most."""
+
+
+def polygonize_raster(
+    source: str | Path,
+    output: str | Path,
+    *,
+    simplify_px: float = 1.0,
+    min_area_px: int = 0,
+    block_px: int = BLOCK_PX,
+    values: Sequence[int] | None = None,
+    overwrite: bool = False,
+    remote: bool = False,
+    allow_private_hosts: bool = False,
+    allow_continuous: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Write the 4-connected components of a class map as a file of polygons: a coverage without a gap.
+
+    Args:
+        source: A raster of one band of integers with at most 255 values, or ``values``.
+        output: A file that ends in ``.parquet`` (GeoParquet), ``.gpkg`` or ``.fgb``. It appears when it is complete.
+        simplify_px: See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
+        min_area_px: Components of fewer pixels take the value of a neighbour.
+        block_px: Side of a block, a multiple of `CUT_PX`. It cannot change the result.
+        values: Values that become polygons, all others count as nodata; None takes all.
+        overwrite: Replace the output; of a GeoPackage the layer named as the file, other layers stay.
+        remote: Allow an ``https://`` or ``s3://`` URL as source.
+        allow_private_hosts: See `geoseg.raster.source.address.locate`.
+        allow_continuous: Take a raster that looks like a quantity and not like classes, see `Census`. Not needed for
+            one with a palette or names of classes, nor with ``values``.
+        tell: Called with each sentence that is worth a warning.
+
+    Returns:
+        Number of polygons.
+
+    Raises:
+        SettingsError: If the output exists, cannot be written or its suffix is unknown, or an option lies beyond its
+            limits.
+        SceneError: If the raster cannot be read, holds too many values or no integers, looks continuous, or has no
+            place on the earth; if the disk fills up.
+        Interrupted: If SIGINT or SIGTERM arrived.
+    """
+    output = Path(output)
+    _check_options(simplify_px, block_px)
+    with end_on_signals(f"{output} was not written."):
+        kept = _check_output(output, overwrite=overwrite)
+        class_map = open_integer_map(source, values, remote=remote, allow_private_hosts=allow_private_hosts)
+        grid = class_map.grid
+        blocks = RasterBlocks(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), block_px))
+        with scratch_folder(output, tell) as folder, _writing(class_map.scene.path, output):
+            borders, census = blocks.survey()
+            named = values is not None or class_map.is_legend
+            if census.looks_continuous and not (named or allow_continuous):
+                raise _looks_continuous(class_map.scene.path, census)
+            if not census.components.any():
+                tell(_nothing_found(class_map, values))
+            files = blocks.trace(borders, folder, simplify_px, min_area_px)
+            counts: list[int] = []
+
+            def parts() -> Iterator[pa.Table]:
+                for table in sorted_parts(files, grid, CUT_PX):
+                    counts.append(len(table))
+                    yield stamp(table, simplify_px=simplify_px, min_area_px=min_area_px, cut_px=CUT_PX)
+
+            staged = folder / output.name
+            if kept is not None:
+                shutil.copyfile(output, staged)
+            write_vector_file(staged, parts(), crs_wkt=grid.crs)
+            staged.replace(output)
+    if kept:
+        tell(f"{output} keeps what else it holds: {', '.join(kept)}. Only the layer {output.stem} was replaced.")
+    return sum(counts)
+
+
+def _check_options(simplify_px: float, block_px: int) -> None:
+    if not 0 <= simplify_px <= MAX_TOLERANCE_PX:
+        raise SettingsError(f"simplify_px={simplify_px} must be between 0 and {MAX_TOLERANCE_PX:g}.")
+    if block_px < 1 or block_px % CUT_PX:
+        raise SettingsError(
+            f"block_px={block_px} is not a multiple of {CUT_PX}. Use {max(1, block_px // CUT_PX) * CUT_PX}."
+        )
+
+
+def _check_output(output: Path, *, overwrite: bool) -> list[str] | None:
+    """Refuse an output that is there; see `other_layers` for what is kept of one that is replaced, None if it is new.
+
+    Raises:
+        SettingsError: If it exists and is not to be replaced, is a folder, or cannot be looked at.
+    """
+    check_suffix(output)
+    try:
+        if output.is_dir():
+            raise SettingsError(f"{output} is a folder. Name a file in it, such as {output}/polygons{output.suffix}.")
+        if output.exists() and not overwrite:
+            raise SettingsError(f"{output} exists already. Add --overwrite to replace a file, or name another output.")
+        return other_layers(output)
+    except OSError as error:
+        raise SettingsError(
+            f"{output} cannot be written: {error.filename or output}: {error.strerror or error}. Name another output."
+        ) from error
+
+
+@contextmanager
+def _writing(source: str, output: Path) -> Iterator[None]:
+    """Say of a failure to write what cannot be written and why; nothing is left of it.
+
+    Raises:
+        SceneError: If a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno not in (None, errno.EIO) else error.strerror or str(error)
+        room = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Check the disk and the room on it"
+        raise SceneError(
+            f"{source}: its polygons cannot be written to {output}: {reason}. {room}, then run the same command again; "
+            "nothing was left behind."
+        ) from error
+
+
+def _looks_continuous(path: str, census: Census) -> SceneError:
+    return SceneError(
+        f"{path} looks like a quantity that varies continuously, such as a probability or a height, and not like "
+        f"classes: {census.values} values in {census.count:,} areas, {100 * census.tiny // census.count} % of them of "
+        f"{TINY_PX} pixels at most, beside others of nearly the same value. Polygonize the class map, or reclassify it "
+        "first, such as with gdal_calc.py; name the values you want with --values; or give --allow-continuous to get "
+        "all of these polygons."
+    )
+
+
+def _nothing_found(class_map: IntegerMap, values: Sequence[int] | None) -> str:
+    path = class_map.scene.path
+    if values is None:
+        return f"{path} has no valid pixel, all are nodata or masked: no polygon."
+    found = class_map.occurring()
+    listed = ", ".join(map(str, found[:MANY_VALUES])) + (", ..." if len(found) > MANY_VALUES else "")
+    return f"none of the values {', '.join(map(str, values))} occurs in {path}: no polygon. " + (
+        f"It holds {listed}." if found else "Look at its values, such as with gdalinfo -hist."
+    )
+
+
+def parse_values(text: str) -> tuple[int, ...]:
+    """Read integers with commas between them.
+
+    Raises:
+        SettingsError: If it is anything else.
+    """
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise SettingsError(f"values={text!r} are not integers with commas between them, such as 1,2,3.") from error

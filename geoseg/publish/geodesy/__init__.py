@@ -1,0 +1,1 @@
+"""Positions, areas and lengths on the ground, and polygons in another CRS."""

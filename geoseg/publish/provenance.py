@@ -1,0 +1,98 @@
+"""How polygons were made: what a file's metadata tell, written and read in one place."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geoseg.publish.geodesy.measure import AREA_METHOD_KEY
+from geoseg.vector.simplify import MAX_TOLERANCE_PX
+
+SIMPLIFY_KEY = "geoseg:simplify_px"
+"""Key of a file's metadata: see `geoseg.vector.simplify.simplify_arcs`."""
+CUT_KEY = "geoseg:cut_px"
+"""Key of a file's metadata: period of the cut lattice, and of the cells that order the rows."""
+MIN_AREA_KEY = "geoseg:min_area_px"
+"""Key of a file's metadata: fewer pixels than this made no polygon of their own."""
+CLASSES_KEY = "geoseg:classes"
+"""Key of a file's metadata: JSON list of the classes that were published, if not all were."""
+NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
+"""Key of a file's metadata: JSON list of the classes whose polygons stay cut at the patch lattice, if any do."""
+
+
+def stamp(
+    table: pa.Table,
+    *,
+    simplify_px: float,
+    min_area_px: int,
+    cut_px: int,
+    classes: tuple[int, ...] | None = None,
+    not_dissolved: tuple[int, ...] = (),
+) -> pa.Table:
+    """Write into a table's metadata how its polygons were made; a minimum area of 0 or 1 is none, and stands as 1."""
+    short = f"{simplify_px:g}"
+    facts = {
+        # Metres in pixels have many digits, and all of them count when the polygons are made again.
+        SIMPLIFY_KEY: short if float(short) == simplify_px else repr(float(simplify_px)),
+        MIN_AREA_KEY: str(max(1, min_area_px)),
+        CUT_KEY: str(cut_px),
+    }
+    if classes is not None:
+        facts[CLASSES_KEY] = json.dumps(classes)
+    if not_dissolved:
+        facts[NOT_DISSOLVED_KEY] = json.dumps(not_dissolved)
+    added = {key.encode(): value.encode() for key, value in facts.items()}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How the polygons of a file were made, as its metadata tell."""
+
+    area_method: str
+    """``planar`` or ``geodesic``; empty if the file does not say."""
+    simplify_px: float
+    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    cut_px: int
+    """Period of the cut lattice, and of the cells that order the rows."""
+    min_area_px: int
+    """1 if no minimum area was applied."""
+    classes: tuple[int, ...] | None
+    """Published classes; None for all."""
+    not_dissolved: tuple[int, ...]
+    """Classes whose polygons stay cut at the patch lattice."""
+
+
+def read_provenance(part: Path) -> Provenance:
+    """Read the metadata of a file.
+
+    Raises:
+        ValueError: If they hold something else than was agreed.
+    """
+    metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
+    classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)
+    simplify_px = float(metadata.get(SIMPLIFY_KEY, "nan"))
+    if not 0 <= simplify_px <= MAX_TOLERANCE_PX:
+        raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_TOLERANCE_PX:g}")
+    min_area_px, cut_px = (_positive(metadata, key) for key in (MIN_AREA_KEY, CUT_KEY))
+    method = metadata.get(AREA_METHOD_KEY, "")
+    return Provenance(method, simplify_px, cut_px, min_area_px, classes, not_dissolved or ())
+
+
+def _positive(metadata: Mapping[str, str], key: str) -> int:
+    number = int(metadata.get(key, "0"))
+    if number < 1:
+        raise ValueError(f"{key}={number} is not above 0")
+    return number
+
+
+def _class_ids(metadata: Mapping[str, str], key: str) -> tuple[int, ...] | None:
+    classes = json.loads(metadata.get(key, "null"))
+    if classes is None:
+        return None
+    if not (isinstance(classes, list) and all(type(entry) is int for entry in classes)):
+        raise ValueError(f"{key}={classes!r} is not a list of class ids")
+    return tuple(sorted(classes))

@@ -1,0 +1,46 @@
+"""How a file is cut into pieces, and what it costs to read a window of it."""
+
+from geoseg.errors import SceneError
+from geoseg.raster.source.scene import Scene
+
+TYPICAL_READ_PX = 1024
+"""Side of the window that the cost of a layout is judged by."""
+HIGH_AMPLIFICATION = 4
+MAX_AMPLIFICATION = 100
+"""Above this a scene is refused: a run would spend its hours decoding the same rows again and again."""
+
+
+def read_amplification(scene: Scene) -> float:
+    """Pixels that are decoded for each pixel of a typical window: 1 is best, 100 is hopeless."""
+    decoded = needed = 1
+    for size, block in zip(scene.grid.window.shape, scene.block_shape, strict=True):
+        side = min(size, TYPICAL_READ_PX)
+        needed *= side
+        decoded *= min(size, -(-side // block) * block)
+    return decoded / needed
+
+
+def check_layout(scene: Scene, *, force: bool) -> list[str]:
+    """Judge how expensive the file's layout makes windows.
+
+    Args:
+        scene: The scene.
+        force: Warn where the scene would be refused.
+
+    Returns:
+        A warning, or nothing.
+
+    Raises:
+        SceneError: If windows cost more than `MAX_AMPLIFICATION` times their pixels.
+    """
+    times = read_amplification(scene)
+    if times <= HIGH_AMPLIFICATION:
+        return []
+    height, width = scene.block_shape
+    text = (
+        f"{scene.path}: it is stored in pieces of {height} x {width} pixels, so reading a window of {TYPICAL_READ_PX} "
+        f"pixels decodes {times:.0f} times its pixels. Convert it first: gdal_translate -of COG IN OUT."
+    )
+    if times > MAX_AMPLIFICATION and not force:
+        raise SceneError(f"{text} At most {MAX_AMPLIFICATION} times is accepted, unless scene.force_layout is set.")
+    return [text]

@@ -1,0 +1,182 @@
+"""The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit.
+
+Class map, confidence and polygons are units of their own, which run side by side. Each stages its files and says what
+they are; `seal_scene` writes all of it down once all three are there.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg import faults
+from geoseg.grid.tiling import Block
+from geoseg.grid.window import Window
+from geoseg.plan.inputs import check_unchanged
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.publish.geoparquet import write_part
+from geoseg.publish.polygon_table import published_crs
+from geoseg.publish.provenance import stamp
+from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
+from geoseg.publish.sorting import save_table, sorted_parts
+from geoseg.stages.metrics import UnitMetrics, UnitTimer
+from geoseg.stages.tracing import polygon_table
+from geoseg.store.commit import commit, seal, stage
+from geoseg.store.manifest import Manifest, polygons_prefix, rasters_prefix
+from geoseg.vector.joining import join_blocks
+from geoseg.vector.seams import concatenate_seams
+
+READ_AHEAD = 1
+"""Blocks that are read before they are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A part of a scene's results that lies beside its place."""
+
+    metrics: UnitMetrics
+    """What it took."""
+    files: Mapping[str, Mapping[str, Any]]
+    """As in `Manifest`."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """As in `Manifest`."""
+
+
+def publish_classes(plan: ScenePlan) -> Staged:
+    """Assemble the class map from the finished blocks and stage it.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+
+    def write(path: Path, pieces: Pieces) -> None:
+        write_classes(path, plan.scene.grid, plan.legend, pieces, plan.scene.area_or_point)
+
+    return _publish_raster(plan, "classes", plan.store.classes, write)
+
+
+def publish_confidence(plan: ScenePlan) -> Staged:
+    """Assemble the confidence from the finished blocks and stage it; errors as of `publish_classes`."""
+
+    def write(path: Path, pieces: Pieces) -> None:
+        write_confidence(path, plan.scene.grid, pieces, plan.scene.area_or_point)
+
+    return _publish_raster(plan, "confidence", plan.store.confidence, write)
+
+
+def publish_polygons(plan: ScenePlan) -> Staged:
+    """Join the polygons that span blocks, bring all of the scene into their order, and stage them.
+
+    Raises:
+        OSError: If a file cannot be written.
+        SceneError: As `geoseg.publish.polygon_table.build_table`.
+    """
+    faults.hit("publish", "start", "polygons")
+    plan.store.require_lock()
+    timer = UnitTimer("polygons")
+    with plan.store.storage.scratch(plan.store.work) as folder:
+        parts, results = _write_polygons(plan, folder)
+        files = stage(plan.store, [(part, f"{polygons_prefix(plan.scene.scene_id)}/{part.name}") for part in parts])
+    return Staged(timer.metrics(bytes=_bytes(files)), files, results)
+
+
+def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> tuple[str, ...]:
+    """Write down all that is staged of a scene, for `commit_scene`.
+
+    Returns:
+        What the report should tell.
+
+    Raises:
+        SceneError: If the input is no longer the one that was read.
+        UnreachableError: If the input is out of reach.
+    """
+    faults.hit("seal", "start", plan.scene.scene_id)
+    plan.store.require_lock()
+    notes = check_unchanged(plan.scene)
+    files: dict[str, Mapping[str, Any]] = {}
+    results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0, "model": plan.model}
+    for part in parts:
+        files |= part.files
+        results |= part.results
+    seal(plan.store, Manifest(plan.fingerprint, files, results))
+    return tuple(notes)
+
+
+def commit_scene(plan: ScenePlan) -> tuple[UnitMetrics, dict[str, Any]]:
+    """Put what is staged into its place; what it took, and the results."""
+    timer = UnitTimer("commit")
+    manifest = commit(plan.store)
+    return timer.metrics(), dict(manifest.results)
+
+
+RASTERS = (publish_classes, publish_confidence)
+"""Units that need finished blocks alone."""
+LAST_STAGES = (*RASTERS, publish_polygons, seal_scene, commit_scene)
+"""Units of a scene of which nothing else is left to do."""
+
+
+def _publish_raster(
+    plan: ScenePlan, name: str, read: Callable[[Block], NDArray[np.uint8]], write: Callable[[Path, Pieces], None]
+) -> Staged:
+    """Write a raster from the finished blocks and stage it."""
+    faults.hit("publish", "start", name)
+    plan.store.require_lock()
+    timer = UnitTimer("rasters")
+    with plan.store.storage.scratch(plan.store.work) as folder:
+        file = folder / f"{name}.tif"
+        write(file, _pieces(plan, read))
+        files = stage(plan.store, [(file, f"{rasters_prefix(plan.scene.scene_id)}/{file.name}")])
+    return Staged(timer.metrics(bytes=_bytes(files)), files)
+
+
+def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iterator[Piece]:
+    """The finished blocks, each read while the one before it is written."""
+    with ThreadPoolExecutor(1) as pool:
+        coming: deque[tuple[Window, Future[NDArray[np.uint8]]]] = deque()
+        for block in plan.tiling.blocks():
+            if not plan.store.is_blank(block):
+                coming.append((block.core, pool.submit(read, block)))
+            if len(coming) > READ_AHEAD:
+                window, pixels = coming.popleft()
+                yield window, pixels.result()
+        yield from ((window, pixels.result()) for window, pixels in coming)
+
+
+def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Write the parts into a folder; the files, and the counts and areas of what they hold."""
+    faults.hit("seams", "start", plan.scene.scene_id)
+    traced, parts = folder / "traced", folder / "parts"
+    traced.mkdir()
+    parts.mkdir()
+    unfinished, seams = plan.store.remainders(plan.tiling.blocks(), traced)
+    sources = plan.store.polygon_files(plan.tiling.blocks(), traced)
+    for number, spanning in enumerate(join_blocks(unfinished, concatenate_seams(seams), plan.scene.grid.transform)):
+        sources.append(folder / f"spanning-{number:05d}.arrow")
+        save_table(sources[-1], polygon_table(plan, spanning))
+    crs_wkt, stride_px = published_crs(plan.scene.grid, plan.polygons.crs), plan.tiling.lattice.rows.stride_px
+    facts: dict[str, Any] = {
+        "simplify_px": plan.polygons.simplify_px,
+        "min_area_px": plan.polygons.min_area_px,
+        "cut_px": stride_px,
+        "classes": plan.polygons.classes,
+        "not_dissolved": plan.polygons.undissolved,
+    }
+    areas: Counter[str] = Counter()
+    count = 0
+    for part, table in enumerate(sorted_parts(sources, plan.scene.grid, stride_px)):
+        write_part(parts, part, stamp(table, **facts), crs_wkt=crs_wkt)
+        sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
+        areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
+        count += len(table)
+    by_class = {name: float(areas[name]) for name in plan.legend.names}
+    results = {"polygons": count, "area_m2": sum(by_class.values()), "area_m2_by_class": by_class, "crs": crs_wkt}
+    return sorted(parts.iterdir()), results
+
+
+def _bytes(files: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(facts["bytes"] for facts in files.values())

@@ -1,0 +1,130 @@
+"""The stages from finished blocks to polygons, as plain functions around `geoseg.vector`, from store to store.
+
+Without a minimum area each block is traced once its neighbours are finished. With one, the blocks are passed twice:
+first for the graph of components, which decides who takes whose class, then for the polygons.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from geoseg import faults
+from geoseg.grid.blend import ClassMap
+from geoseg.grid.neighbours import AROUND, blocks_at
+from geoseg.grid.tiling import Block
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.publish.polygon_table import build_table
+from geoseg.publish.wkb import to_wkb
+from geoseg.stages.metrics import UnitMetrics, UnitTimer
+from geoseg.stages.scoring import find_labels
+from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, TracedRemainder
+from geoseg.vector.attributes import concatenate
+from geoseg.vector.blocks import BlockLabels, bound_block, relabel, trace_block
+from geoseg.vector.minimum_area import absorb, concatenate_boundaries
+from geoseg.vector.polygonize import polygonize
+from geoseg.vector.polygons import PixelPolygons
+from geoseg.vector.seams import BlockBorder, Place, concatenate_seams, find_seams
+from geoseg.vector.undissolved import without_aliases
+
+
+def load_kernels() -> None:
+    """Let the compiled loops of finishing and tracing be there before the first block."""
+    to_wkb(polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4).geometry)
+
+
+def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
+    """Find a block's components, their common boundaries and what goes on beyond its borders."""
+    faults.hit("graph", "start", block.name)
+    timer = UnitTimer("trace")
+    neighbours = blocks_at(plan.tiling, block, AROUND)
+    if plan.store.is_blank(block, *neighbours.values()):
+        return timer.metrics(bytes=plan.store.put_nothing(GRAPHS, block))
+    labels, around = plan.store.labels(block), plan.store.borders(neighbours)
+    boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
+    kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
+    faults.hit("graph", "end", block.name)
+    return timer.metrics(bytes=kept_bytes)
+
+
+def absorb_small(plan: ScenePlan) -> UnitMetrics:
+    """Decide on the whole scene's graph which components are too small and whose class they take."""
+    faults.hit("absorb", "start", plan.scene.scene_id)
+    timer = UnitTimer("trace")
+    graphs = plan.store.graphs(plan.tiling.blocks())
+    changes = absorb(
+        concatenate([graph.components for graph in graphs]),
+        concatenate_seams(graph.seams for graph in graphs),
+        concatenate_boundaries([graph.boundaries for graph in graphs]),
+        plan.polygons.min_area_px,
+    )
+    kept_bytes = plan.store.put_changes(changes)
+    faults.hit("absorb", "end", plan.scene.scene_id)
+    return timer.metrics(bytes=kept_bytes)
+
+
+def relabel_block(plan: ScenePlan, block: Block) -> UnitMetrics:
+    """Give small components of a block their new class; keep the components that come of it."""
+    faults.hit("relabel", "start", block.name)
+    timer = UnitTimer("trace")
+    if plan.store.is_blank(block):
+        return timer.metrics(bytes=plan.store.put_nothing(MERGED, block))
+    changed = relabel(plan.store.labels(block), plan.store.changes())
+    classes = without_aliases(changed, plan.polygons.undissolved)
+    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
+    kept_bytes = plan.store.put_merged(block, merged)
+    faults.hit("relabel", "end", block.name)
+    return timer.metrics(bytes=kept_bytes)
+
+
+def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
+    """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the remainder."""
+    faults.hit("trace", "start", block.name)
+    timer = UnitTimer("trace")
+    neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.min_area_px > 1
+    if plan.store.is_blank(block, *neighbours.values()):
+        return timer.metrics(bytes=plan.store.put_nothing(TRACED, block))
+    labels, around = plan.store.labels(block, merged=merged), plan.store.borders(neighbours, merged=merged)
+    polygons, unfinished = trace_block(
+        labels,
+        around,
+        _shape(plan),
+        cut_px=_cut_px(plan),
+        simplify_px=plan.polygons.simplify_px,
+        transform=plan.scene.grid.transform,
+    )
+    kept_bytes = plan.store.put_traced(
+        block, polygon_table(plan, polygons), TracedRemainder(unfinished, _seams(labels, around))
+    )
+    faults.hit("trace", "end", block.name)
+    return timer.metrics(bytes=kept_bytes)
+
+
+def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
+    """Give the polygons that are to be published their attributes."""
+    polygons = replace(polygons, class_id=without_aliases(polygons.class_id, plan.polygons.undissolved))
+    if plan.polygons.classes is not None:
+        polygons = polygons.take(np.isin(polygons.class_id, plan.polygons.classes))
+    return build_table(
+        polygons,
+        plan.scene.grid,
+        plan.legend,
+        stride_px=_cut_px(plan),
+        crs=plan.polygons.crs,
+        observed_at=plan.observed_at,
+        model=plan.model,
+    )
+
+
+def _seams(labels: BlockLabels, around: dict[Place, BlockBorder]) -> NDArray[np.int64]:
+    after = {step: border for step, border in around.items() if step in {(0, 1), (1, 0)}}
+    return find_seams({(0, 0): labels.border, **after})
+
+
+def _shape(plan: ScenePlan) -> tuple[int, int]:
+    return plan.scene.grid.height, plan.scene.grid.width
+
+
+def _cut_px(plan: ScenePlan) -> int:
+    return plan.tiling.lattice.rows.stride_px

@@ -1,0 +1,89 @@
+"""The manifest of a published scene: what decided the results, and size and sha256 of each file."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from geoseg.store.scene_store import READERS
+from geoseg.store.storages.base import Storage
+
+MODIFIED, MODEL_NAME, MODEL_PARTS = "scene.modified", "model.name", "model.parts"
+
+EXPLAINING = frozenset({MODIFIED, MODEL_NAME, MODEL_PARTS})
+"""Keys of a fingerprint that decide nothing: times of the files, and what the digests of a model's parts are."""
+
+Fingerprint = Mapping[str, Any]
+"""A fingerprint in the open: dotted names and JSON values."""
+
+
+def deciding(facts: Fingerprint) -> dict[str, Any]:
+    """What of a fingerprint decides the results: all but what only explains it."""
+    return {key: value for key, value in facts.items() if key not in EXPLAINING}
+
+
+def digest(facts: Fingerprint) -> str:
+    """Short name of a fingerprint."""
+    return hashlib.sha256(json.dumps(deciding(facts), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the output holds of a scene. The same bytes for the same results."""
+
+    fingerprint: Fingerprint
+    """What decided the results, see `geoseg.plan.fingerprint`."""
+    files: Mapping[str, Mapping[str, Any]]
+    """Size in ``bytes`` and ``sha256`` of each file, by its key in the output."""
+    results: Mapping[str, Any]
+    """Counts and areas, for reports."""
+
+
+def rasters_prefix(scene_id: str) -> str:
+    """Where class map and confidence lie."""
+    return f"rasters/{scene_id}"
+
+
+def polygons_prefix(scene_id: str) -> str:
+    """Where the GeoParquet parts lie."""
+    return f"polygons/scene={scene_id}"
+
+
+def manifest_key(scene_id: str) -> str:
+    """Where the manifest of a scene lies."""
+    return f"scenes/{scene_id}.json"
+
+
+def read_manifest(storage: Storage, scene_id: str) -> Manifest | None:
+    """What is published of a scene; None if nothing is, or not completely."""
+    return read_json(storage, manifest_key(scene_id))
+
+
+def published_scenes(storage: Storage, without: Set[str]) -> dict[str, Manifest]:
+    """What is published of each scene, but for some."""
+    ids = [key.removeprefix("scenes/").removesuffix(".json") for key in storage.keys("scenes")]
+    ids = [scene_id for scene_id in ids if scene_id not in without]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = zip(ids, pool.map(lambda scene_id: read_manifest(storage, scene_id), ids), strict=True)
+        return {scene_id: manifest for scene_id, manifest in found if manifest is not None}
+
+
+def find_strays(storage: Storage, scene_id: str) -> list[str]:
+    """Files where the results of a scene lie, whether a manifest names them or not."""
+    return [key for prefix in (rasters_prefix(scene_id), polygons_prefix(scene_id)) for key in storage.keys(prefix)]
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """A manifest as the bytes of its file."""
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def read_json(storage: Storage, key: str) -> Manifest | None:
+    """Read a manifest or a journal; None if there is none, or a damaged one."""
+    try:
+        content = json.loads(storage.get(key))
+        return Manifest(content["fingerprint"], content["files"], content["results"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

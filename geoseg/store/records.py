@@ -1,0 +1,119 @@
+"""What units of work have left in the storage: parts of bytes, and a record that says that they are complete.
+
+A part is trusted through its record alone, which is written last: a listing also shows what dead processes left.
+Neither is synced to the disk: what a power cut takes or spoils does not match its record, and is done again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from geoseg.errors import StoreError
+from geoseg.store.storages.base import Buffer, Storage
+from geoseg.store.storages.opening import open_storage
+
+T = TypeVar("T")
+REMEMBERED = 4096
+"""Records that a process keeps in mind: a block's is asked for by all its neighbours, and may lie far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One unit of work that is done."""
+
+    facts: Mapping[str, Any]
+    """Small values for the driver and the report."""
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Size in ``bytes`` and ``sha256`` of each part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records under one prefix of a storage. Travels to workers."""
+
+    url: str
+    """The storage."""
+    prefix: str
+    """Folder of the records."""
+
+    @property
+    def storage(self) -> Storage:
+        """The storage, opened once in each process."""
+        return open_storage(self.url)
+
+    def put(self, kind: str, name: str, facts: Mapping[str, Any], **parts: Buffer) -> int:
+        """Keep the parts, then the record; the bytes they take."""
+        described = {}
+        for part, data in parts.items():
+            self.storage.put(self._key(kind, name, part), data, sync=False)
+            described[part] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        text = json.dumps({"facts": dict(facts), "parts": described}, sort_keys=True).encode()
+        self.storage.put(self._key(kind, name, "json"), text, sync=False)
+        return sum(len(data) for data in parts.values()) + len(text)
+
+    def find(self, kind: str, name: str) -> Record | None:
+        """The record, or None if the unit is not done."""
+        try:
+            content = json.loads(self.storage.get(self._key(kind, name, "json")))
+            return Record(content["facts"], content["parts"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # a record that lost its content in a power cut is none
+
+    def get(self, kind: str, name: str, part: str) -> bytes | None:
+        """The content of a part; None if the unit had nothing to say there.
+
+        Raises:
+            StoreError: If it is lost or damaged. Its record is withdrawn, so that the next run does the unit again.
+        """
+
+        def read(key: str) -> tuple[bytes, str]:
+            data = self.storage.get(key)
+            return data, hashlib.sha256(data).hexdigest()
+
+        return self._checked(kind, name, part, read)
+
+    def fetch(self, kind: str, name: str, part: str, folder: Path) -> Path | None:
+        """A local file with the content of a part, perhaps in ``folder``; None and errors as of `get`."""
+
+        def read(key: str) -> tuple[Path, str]:
+            file = self.storage.fetch(key, folder)
+            with file.open("rb") as stream:
+                return file, hashlib.file_digest(stream, "sha256").hexdigest()
+
+        return self._checked(kind, name, part, read)
+
+    def withdraw(self, kind: str, name: str) -> None:
+        """Make a unit undone."""
+        self.storage.delete(self._key(kind, name, "json"))
+
+    def _checked(self, kind: str, name: str, part: str, read: Callable[[str], tuple[T, str]]) -> T | None:
+        # A unit that is done again writes the same record, so what is remembered is read anew only if it does not fit.
+        for find in (_recall, Records.find):
+            with suppress(FileNotFoundError):
+                record = find(self, kind, name)
+                if record is not None and part not in record.parts:
+                    return None
+                content, sha256 = read(self._key(kind, name, part))
+                if record is not None and sha256 == record.parts[part]["sha256"]:
+                    return content
+        self.withdraw(kind, name)
+        raise StoreError(
+            f"{self._key(kind, name, part)} in {self.url} is lost or damaged: its content is not what its record says. "
+            "Check the disk, then run the same command again; that part is done anew."
+        )
+
+    def _key(self, kind: str, name: str, part: str) -> str:
+        return f"{self.prefix}/{kind}/{name}.{part}"
+
+
+@lru_cache(REMEMBERED)
+def _recall(records: Records, kind: str, name: str) -> Record:
+    record = records.find(kind, name)
+    if record is None:
+        raise FileNotFoundError  # and is not remembered
+    return record

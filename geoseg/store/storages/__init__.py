@@ -1,0 +1,1 @@
+"""Where an output lies: a local folder or a bucket."""

@@ -1,0 +1,101 @@
+"""Class map to polygons in this process: the stages of `blocks`, one after the other."""
+
+from collections.abc import Mapping
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
+from geoseg.grid.window import Window
+from geoseg.vector.attributes import concatenate
+from geoseg.vector.blocks import BlockLabels, bound_block, collect, label_block, relabel, trace_block
+from geoseg.vector.joining import join_blocks
+from geoseg.vector.minimum_area import absorb, concatenate_boundaries
+from geoseg.vector.polygons import PixelPolygons
+from geoseg.vector.rings import PIXELS, Affine
+from geoseg.vector.seams import BlockBorder, Place, find_seams, neighbours
+
+CUT_PX = 512
+"""Default period of the cut lattice of a class map that comes without a patch lattice."""
+
+
+def polygonize(
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None, *,
+    simplify_px: float = 0.0, min_area_px: int = 1, cut_px: int = CUT_PX, block_px: int | None = None,
+    transform: Affine = PIXELS,
+) -> PixelPolygons:  # fmt: skip
+    """Turn a class map into polygons: its 4-connected components, as a coverage without a gap.
+
+    Args:
+        classes: Class ids, uint8 of shape (H, W); 255 is nodata and becomes no polygon.
+        confidence: Confidence 0..255 of each pixel, uint8 of shape (H, W); None counts as 0.
+        simplify_px: Square root of the largest triangle that a line may lose at one time; 0 keeps every corner.
+        min_area_px: Components of fewer pixels take the class of a neighbour.
+        cut_px: Period of the lattice on which simplified lines keep a vertex.
+        block_px: Side of a block; None works the whole in one if it can. It cannot change the result.
+        transform: Where the polygons are placed; by default x is the column and y the row.
+
+    Returns:
+        The polygons, by first pixel.
+
+    Raises:
+        ValueError: If the class map is empty or not uint8, the confidence differs in shape, ``block_px`` is no multiple
+            of ``cut_px``, or ``simplify_px`` is negative or above 1000.
+    """
+    if classes.dtype != np.uint8 or classes.ndim != 2:
+        raise ValueError(f"A class map is uint8 of shape (H, W), got {classes.dtype} of shape {classes.shape}.")
+    confidence = np.zeros_like(classes) if confidence is None else confidence
+    if confidence.shape != classes.shape:
+        raise ValueError(f"The class map has the shape {classes.shape}, its confidence {confidence.shape}.")
+    side = _whole_side(classes.shape, cut_px) if block_px is None else block_px
+    if side < 1 or side % cut_px:
+        raise ValueError(f"block_px={side} is not a multiple of cut_px={cut_px}. Change one of them.")
+    height, width = classes.shape
+    tiling = Tiling(Lattice.of((height, width), cut_px, 0), side)
+    cores = {(block.row, block.col): block.core for block in tiling.blocks()}
+    blocks, borders = _label(classes, confidence, cores)
+    if min_area_px > 1:
+        boundaries = [
+            bound_block(block, neighbours(borders, place), (height, width), cut_px=cut_px)
+            for place, block in blocks.items()
+        ]
+        components = concatenate([block.components for block in blocks.values()])
+        changes = absorb(components, find_seams(borders), concatenate_boundaries(boundaries), min_area_px)
+        classes = classes.copy()
+        for block in blocks.values():
+            classes[block.core.slices(tiling.lattice.scene)] = relabel(block, changes)
+        blocks, borders = _label(classes, confidence, cores)
+    traced = [
+        trace_block(
+            block,
+            neighbours(borders, place),
+            (height, width),
+            cut_px=cut_px,
+            simplify_px=simplify_px,
+            transform=transform,
+        )
+        for place, block in blocks.items()
+    ]
+    joined = join_blocks([unfinished for _, unfinished in traced], find_seams(borders), transform)
+    return collect([*joined, *(polygons for polygons, _ in traced)])
+
+
+def _whole_side(shape: tuple[int, ...], cut_px: int) -> int:
+    """Side of a block that holds all, or as much as one may hold; a multiple of ``cut_px``."""
+    if shape[0] * shape[1] <= MAX_BLOCK_PIXELS:
+        return -(-max(shape) // cut_px) * cut_px
+    return isqrt(MAX_BLOCK_PIXELS) // cut_px * cut_px
+
+
+def _label(
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], cores: Mapping[Place, Window]
+) -> tuple[dict[Place, BlockLabels], dict[Place, BlockBorder]]:
+    """Label all blocks, and let them show their borders."""
+    scene = Window(0, 0, *classes.shape)
+    windows = {place: core.slices(scene) for place, core in cores.items()}
+    blocks = {
+        place: label_block(classes[window], confidence[window], cores[place], scene.width)
+        for place, window in windows.items()
+    }
+    return blocks, {place: block.border for place, block in blocks.items()}

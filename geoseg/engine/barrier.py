@@ -1,39 +1,109 @@
-"""Which block may go on when: each waits for some of its neighbours."""
+"""What a flow waits for: neighbouring blocks, or a number of arrivals."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from geoseg.grid.neighbours import Place
-from geoseg.grid.tiling import Tiling
+from geoseg.grid.tiling import Block, Tiling
+
+Wake = Callable[[], None]
+"""Called once when what is waited for holds."""
+
+
+class Barrier(Protocol):
+    """Something that opens, for a block or for the whole scene."""
+
+    def when_open(self, wake: Wake, block: Block | None) -> None:
+        """Call ``wake`` once it is open for the block; at once if it is."""
 
 
 class NeighbourBarrier:
-    """Takes in blocks and lets a block through once those it waits for have arrived."""
+    """Opens for a block once the blocks at given steps from it have arrived. One byte a block."""
 
-    def __init__(self, tiling: Tiling, steps: Iterable[Place]) -> None:
-        """Make a gate; ``steps`` tell where the blocks lie that a block waits for, with (0, 0) itself too."""
+    def __init__(self, tiling: Tiling, steps: Iterable[tuple[int, int]]) -> None:
+        """Create a barrier.
+
+        Args:
+            tiling: The scene's blocks.
+            steps: Row and column steps from a block to those it waits for; (0, 0) is the block itself.
+        """
         self._rows, self._cols = tiling.block_rows, tiling.block_cols
-        # A byte for each block, with one more on all sides, where nothing is waited for.
+        # A margin of one block on all sides, where nothing is waited for.
         self._width = self._cols + 2
         self._steps = [down * self._width + right for down, right in steps]
         self._arrived = bytearray(b"\1") * ((self._rows + 2) * self._width)
         for row in range(self._rows):
-            start = self._index((row, 0))
+            start = self._index(row, 0)
             self._arrived[start : start + self._cols] = bytes(self._cols)
+        self._waiting: dict[int, list[Wake]] = defaultdict(list)
 
-    def arrive(self, place: Place) -> Iterator[Place]:
-        """Take in a block; the blocks that waited for it and for nothing else any more."""
-        here = self._index(place)
+    def arrive(self, block: Block) -> None:
+        """Take note of a block, and wake what waited for it and for nothing else any more."""
+        here = self._index(block.row, block.col)
         self._arrived[here] = True
         for step in self._steps:
-            row, col = divmod(here - step, self._width)
-            waiting = row - 1, col - 1
-            if 0 <= waiting[0] < self._rows and 0 <= waiting[1] < self._cols and self.is_open(waiting):
-                yield waiting
+            waiting = here - step
+            if waiting in self._waiting and self._is_open(waiting):
+                for wake in self._waiting.pop(waiting):
+                    wake()
 
-    def is_open(self, place: Place) -> bool:
+    def is_open(self, block: Block) -> bool:
         """Tell whether all that a block waits for has arrived."""
-        here = self._index(place)
-        return all(self._arrived[here + step] for step in self._steps)
+        return self._is_open(self._index(block.row, block.col))
 
-    def _index(self, place: Place) -> int:
-        return (place[0] + 1) * self._width + place[1] + 1
+    def when_open(self, wake: Wake, block: Block | None) -> None:
+        """See `Barrier`.
+
+        Raises:
+            ValueError: Without a block.
+        """
+        if block is None:
+            raise ValueError("A neighbour barrier opens for a block, and none is given.")
+        here = self._index(block.row, block.col)
+        if self._is_open(here):
+            wake()
+        else:
+            self._waiting[here].append(wake)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
+    def _is_open(self, index: int) -> bool:
+        return all(self._arrived[index + step] for step in self._steps)
+
+    def _index(self, row: int, col: int) -> int:
+        return (row + 1) * self._width + col + 1
+
+
+class Countdown:
+    """Opens for the whole scene after a number of arrivals."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        """Arrivals that are missing."""
+        self._waiting: list[Wake] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether all have arrived."""
+        return self.left <= 0
+
+    def arrive(self) -> None:
+        """Count one arrival."""
+        self.left -= 1
+        if self.is_open:
+            waiting, self._waiting = self._waiting, []
+            for wake in waiting:
+                wake()
+
+    def when_open(self, wake: Wake, block: Block | None = None) -> None:  # noqa: ARG002
+        """See `Barrier`."""
+        if self.is_open:
+            wake()
+        else:
+            self._waiting.append(wake)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()

@@ -1,6 +1,5 @@
 """What the pipeline needs of an engine."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +7,7 @@ from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Inference, Started
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.stages.scoring import predict_block
+from geoseg.stages.stage import Stage
 from geoseg.store.scratch_space import Room
 
 Ref = Any
@@ -25,10 +24,9 @@ class InputLostError(LostError):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One piece of work: ``stage(plan, *args, *inputs)``."""
+    """One piece of work: ``stage.function(plan, *args, *inputs)``."""
 
-    stage: Callable[..., Any]
-    """A plain function; `predict_block` also gets the predictor, before all else."""
+    stage: Stage
     plan: ScenePlan
     """The scene's: the same for all its units, so it need not travel with each."""
     args: tuple[Any, ...]
@@ -39,13 +37,6 @@ class Unit:
     """Seconds after which it counts as lost."""
     attempt: int = 1
     """Counts from 1."""
-    returns: int = 1
-    """2 if the stage returns a pair: a small value, and a large one that only travels to another unit."""
-
-    @property
-    def needs_model(self) -> bool:
-        """Tell whether it runs where a predictor is."""
-        return self.stage is predict_block
 
 
 class Executor(Protocol):
@@ -116,7 +107,7 @@ class Result:
 
 def results_of(unit: Unit) -> tuple[Result, ...]:
     """A reference for each value that a unit will return."""
-    return tuple(Result() for _ in range(unit.returns))
+    return tuple(Result() for _ in range(unit.stage.outputs))
 
 
 def settle(refs: tuple[Result, ...], value: Any) -> Ref:

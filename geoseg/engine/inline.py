@@ -77,7 +77,7 @@ def run_unit(unit: Unit, predictor: "Predictor") -> Any:
     """Run a unit whose inputs are there, in this thread; what it returns."""
     args = [unit.plan, *unit.args, *(ref.value for ref in unit.inputs)]
     with faults.attempt(unit.attempt):
-        return unit.stage(predictor, *args) if unit.needs_model else unit.stage(*args)
+        return unit.stage.function(*([predictor] if unit.stage.needs_model else []), *args)
 
 
 @contextmanager

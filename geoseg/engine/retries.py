@@ -1,21 +1,17 @@
 """How often and how long a unit of work is tried, and what is said when it cannot be done."""
 
 import errno
-from collections.abc import Callable
-from typing import Any
 
 from geoseg.engine.executor import LostError
 from geoseg.errors import SceneError, StoreError, UnreachableError
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.redact import redact
-from geoseg.stages.outputs import LAST_STAGES
-from geoseg.stages.tracing import absorb_small
+from geoseg.stages.stage import Stage
 
 LOST_TRIES, MEMORY_TRIES = 4, 3
 """A process may die by no fault of its unit, so that is tried again; what is wrong with the data is not."""
-SCENE_STAGES = (*LAST_STAGES, absorb_small)
-"""Stages that work on a whole scene: they may take as much longer as the scene is larger than `DEADLINE_PIXELS`."""
 DEADLINE_PIXELS = 1 << 30
+"""Units that work on a whole scene may take as much longer as the scene is larger."""
 
 
 def may_try_again(error: Exception, attempt: int) -> bool:
@@ -30,9 +26,9 @@ def is_resumable(error: Exception) -> bool:
     return not isinstance(error, SceneError) or isinstance(error, StoreError | UnreachableError)
 
 
-def deadline_s(plan: ScenePlan, stage: Callable[..., Any]) -> float:
+def deadline_s(plan: ScenePlan, stage: Stage) -> float:
     """Seconds that a unit may take."""
-    share = plan.tiling.lattice.scene.pixels / DEADLINE_PIXELS if stage in SCENE_STAGES else 0.0
+    share = plan.tiling.lattice.scene.pixels / DEADLINE_PIXELS if stage.scope == "scene" else 0.0
     return plan.unit_timeout_s * max(1.0, share)
 
 
@@ -59,7 +55,7 @@ def _describe(plan: ScenePlan, error: Exception) -> str:
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        remedy = "Free some space" if full else "Fix the disk, the folder or the connection"
+        remedy = "Free some space" if full else "Repair the disk, the folder or the connection"
         return f"{path}: {error.strerror or reason}{where}. {remedy}, then run the same command again."
     return (
         f"{path}: unexpected {type(error).__name__}: {reason}. If the file opens elsewhere, this is a bug: please "

@@ -1,22 +1,22 @@
-"""Where a scene stands in a run: what is under way, what waits, how it ended."""
+"""The state of one scene during a run, and how it ended."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from geoseg.engine.barrier import NeighbourBarrier
-from geoseg.engine.executor import Ref
+from geoseg.engine.barrier import Countdown, NeighbourBarrier
 from geoseg.errors import SceneError
-from geoseg.grid.neighbours import AROUND, BEFORE, Place
+from geoseg.grid.neighbours import AROUND, BEFORE
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.raster.losses import describe_losses, lost_by_rule, remedies
+from geoseg.stages.metrics import UnitMetrics
 from geoseg.stages.outputs import Staged
 from geoseg.store.records import Record
+from geoseg.store.scene_store import SCENE
 
-Then = Callable[..., None]
-"""Takes the values of a unit of work."""
+Watch = Callable[[ScenePlan, UnitMetrics], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,57 +30,101 @@ class Outcome:
     error: str | None = None
     """Why it failed."""
     resumable: bool = True
-    """False if what was done for it is of no use: the scene itself is at fault."""
+    """False if its finished blocks are of no use: the scene itself is at fault."""
     blocks: int = 0
     """Blocks of the scene."""
     resumed: int = 0
-    """Those that an earlier run had finished."""
+    """Blocks that an earlier run had finished."""
     retries: int = 0
-    """Units of work that were lost and tried again."""
+    """Units of work that were lost and done again."""
 
 
 @dataclass(slots=True)
 class SceneState:
-    """One scene on its way; `geoseg.engine.scene_flow` moves it on."""
+    """One scene during a run; `geoseg.engine.scene_flow` says how it moves on."""
 
     number: int
-    """Its place among the scenes of the run."""
+    """Its position among the scenes of the run."""
     plan: ScenePlan
-    spill: NeighbourBarrier
-    """Opens for a block when those that spill into it are finished."""
-    finished: NeighbourBarrier
-    """Opens for a block when it and all around it are finished."""
-    merged: NeighbourBarrier
+    watch: Watch
+    """Called with the metrics of every unit as it ends."""
+    spilled: NeighbourBarrier
+    """Opens for a block when the west, north and north-west neighbours, which spill into it, are finished."""
+    surrounded: NeighbourBarrier
+    """Opens for a block when it and its eight neighbours are finished."""
+    relabelled: NeighbourBarrier
     """The same after the minimum area."""
+    finished: Countdown
+    """Opens when all blocks are finished."""
+    graphed: Countdown
+    """Opens when the graph of components of every block is there."""
+    absorbed: Countdown
+    """Opens when it is decided which components are too small."""
+    traced: Countdown
+    """Opens when all blocks are traced."""
+    published: Countdown
+    """Opens when all files are staged."""
     records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
     """Units that an earlier run has done, by kind and name."""
-    scored: dict[Place, tuple[Ref, int]] = field(default_factory=dict)
-    """Predicted blocks that wait to be finished, and the attempt they are."""
+    staged: list[Staged] = field(default_factory=list)
+    """Published files that await the commit."""
     under_way: int = 0
     """Blocks from the start of their reading until they are finished."""
-    decided: int = 0
-    """Blocks that are finished."""
-    passed: int = 0
-    """Blocks that are through the present pass over the scene."""
-    staged: list[Staged] = field(default_factory=list)
-    """Parts of the results that await the others."""
     valid_pixels: int = 0
     """In finished blocks."""
     losses: Counter[str] = field(default_factory=Counter)
-    """Why the others are not valid, as far as it was counted; see `geoseg.raster.losses`."""
+    """Why the other pixels are not valid, as far as it was counted; see `geoseg.raster.losses`."""
     components: int = 0
     resumed: int = 0
     retries: int = 0
     over: bool = False
     """Committed or failed."""
 
-    @property
-    def is_decided(self) -> bool:
-        """Tell whether all blocks are finished, and the rest is to publish them."""
-        return self.decided == self.plan.tiling.count
+    @classmethod
+    def of(cls, number: int, plan: ScenePlan, watch: Watch) -> "SceneState":
+        """Create the state of a scene of which nothing is done."""
+        tiling, around = plan.tiling, ((0, 0), *AROUND)
+        return cls(
+            number,
+            plan,
+            watch,
+            spilled=NeighbourBarrier(tiling, BEFORE),
+            surrounded=NeighbourBarrier(tiling, around),
+            relabelled=NeighbourBarrier(tiling, around),
+            finished=Countdown(tiling.count),
+            graphed=Countdown(tiling.count),
+            absorbed=Countdown(1),
+            traced=Countdown(tiling.count),
+            published=Countdown(3 if plan.has_polygons else 2),
+        )
 
-    def check_validity(self) -> str:
-        """Judge how many pixels of a scene whose blocks are all finished are valid.
+    def is_recorded(self, kind: str, block: Block | None = None) -> bool:
+        """Tell whether an earlier run has done a unit of a kind, on a block or on the whole scene."""
+        return (SCENE if block is None else block.name) in self.records[kind]
+
+    def add(self, metrics: UnitMetrics) -> None:
+        """Report a unit that has ended."""
+        self.watch(self.plan, metrics)
+
+    def finish(self, block: Block, metrics: UnitMetrics) -> None:
+        """Take note of a finished block.
+
+        Raises:
+            SceneError: If the scene has too many components, or no valid pixel.
+        """
+        self.valid_pixels += metrics.valid_pixels
+        self.losses.update(metrics.losses)
+        self.components += metrics.components
+        self.plan.polygons.check_count(self.components, self.plan.scene.path)
+        if self.finished.left == 1 and (warning := self._check_validity()):
+            metrics = replace(metrics, notes=(*metrics.notes, warning))
+        self.add(metrics)
+        for barrier in (self.spilled, self.surrounded):
+            barrier.arrive(block)
+        self.finished.arrive()
+
+    def _check_validity(self) -> str:
+        """Check how many pixels of a scene whose blocks are all finished are valid.
 
         Returns:
             A warning, or nothing.
@@ -98,38 +142,10 @@ class SceneState:
             raise SceneError(f"{text} Set {remedies(selection, self.losses)}.")
         return f"{text} Its class map is empty."
 
-    @classmethod
-    def of(cls, number: int, plan: ScenePlan) -> "SceneState":
-        """A scene of which nothing is done."""
-        around = ((0, 0), *AROUND)
-        return cls(
-            number,
-            plan,
-            NeighbourBarrier(plan.tiling, BEFORE),
-            NeighbourBarrier(plan.tiling, around),
-            NeighbourBarrier(plan.tiling, around),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A unit of work and what follows it."""
-
-    scene: SceneState
-    stage: Callable[..., Any]
-    args: tuple[Any, ...]
-    """The block, unless it is work on the whole scene, and other small values."""
-    then: Then
-    """Takes the unit's value, and the references to its others."""
-    inputs: tuple[Ref, ...] = ()
-    """What earlier steps of the block have left."""
-    returns: int = 1
-    attempt: int = 1
-    restart: Callable[[int], None] | None = None
-    """What to do, as the attempt of this number, if it was lost; None: the same step again."""
-
-    @property
-    def rank(self) -> tuple[int, bool, int, int]:
-        """What goes first: scene by scene, each in raster order, and last what works on the whole of it."""
-        block = next((arg for arg in self.args if isinstance(arg, Block)), None)
-        return self.scene.number, block is None, *((0, 0) if block is None else (block.row, block.col))
+    def close(self) -> None:
+        """End the scene: what waits is forgotten, with the pixels that it holds."""
+        self.over = True
+        for barrier in (self.spilled, self.surrounded, self.relabelled):
+            barrier.clear()
+        for countdown in (self.finished, self.graphed, self.absorbed, self.traced, self.published):
+            countdown.clear()

@@ -35,6 +35,11 @@ class PolygonPlan:
     max_count: int
     """More regions than this are noise, not land use."""
 
+    @property
+    def has_min_area(self) -> bool:
+        """Tell whether small components take the class of a neighbour."""
+        return self.min_area_px > 1
+
     def check_count(self, regions: int, path: str, *, block: bool = False) -> None:
         """Refuse a class map that is noise.
 
@@ -56,7 +61,7 @@ class PolygonPlan:
             return
         remedy = (
             "Cut the scene into smaller ones"
-            if self.min_area_px > 1
+            if self.has_min_area
             else "Set polygons.min_area_px (such as 9): the specks then join their neighbours"
         )
         raise SceneError(

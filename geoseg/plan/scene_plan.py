@@ -34,3 +34,8 @@ class ScenePlan:
     """Seconds a unit of work on a block may take."""
     allow_empty: bool
     """Publish the scene if none of its pixels is valid, too."""
+
+    @property
+    def has_polygons(self) -> bool:
+        """Tell whether polygons are published: without a CRS they have no place."""
+        return bool(self.scene.grid.crs)

@@ -1,8 +1,8 @@
 """Polygons of any raster of integers, block by block in this process.
 
-The raster is read once for the borders of its blocks and once for the polygons: labelling a block twice is cheap, keeping
-all labels is not. A minimum area takes two more passes. In memory are one row of blocks, all borders, and the polygons of
-a block or of a batch of those that touch block borders; all else waits in files.
+The raster is read once for the borders of its blocks and once for the polygons: labelling a block twice is cheap,
+keeping all labels is not. A minimum area takes two more passes. In memory are one row of blocks, all borders, and the
+polygons of a block or of a batch of those that touch block borders; all else waits in files.
 """
 
 from collections.abc import Iterator

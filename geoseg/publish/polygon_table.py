@@ -41,8 +41,8 @@ POLYGON_SCHEMA = pa.schema(
 )
 """Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS.
 
-``area_m2`` is the area of a polygon's pixels on the ground, see `geoseg.publish.geodesy.pixel_area`; ``perimeter_m`` the length
-of its lines, in the scene's own CRS.
+``area_m2`` is the area of a polygon's pixels on the ground, see `geoseg.publish.geodesy.pixel_area`; ``perimeter_m``
+the length of its lines, in the scene's own CRS.
 """
 
 MAX_VERTICES = 1 << 26

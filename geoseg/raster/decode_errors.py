@@ -34,8 +34,8 @@ def read_around_holes(
     """Read a window; what cannot be decoded fails the scene or, with ``on_read_error="nodata"``, is a hole.
 
     Holes follow the file's internal tiles, or for a VRT, which shows none of its sources', the cells of
-    `geoseg.raster.source.cells`: they do not depend on the window. Losses are counted ``within`` a part of the window, by
-    default all of it.
+    `geoseg.raster.source.cells`: they do not depend on the window. Losses are counted ``within`` a part of the window,
+    by default all of it.
 
     Raises:
         SceneError: If the file cannot be opened, or not be decoded and the selection wants that to be an error.

@@ -1,4 +1,4 @@
-"""One run from settings to report: survey, lock, executor, plan, pipeline."""
+"""One run from settings to report: survey, lock, executor, plan, scheduler."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -103,16 +103,16 @@ def _run(
             totals.add(scene, metrics)
             display.update(scene)
 
-        pipeline = Scheduler(executor, watch, check, order)
+        scheduler = Scheduler(executor, watch, check, order)
         try:
-            pipeline.run(plan.scenes)
+            scheduler.run(plan.scenes)
         except LockLostError:
             raise  # another run writes there now
         except GeosegError as error:
             stopped = error
     report = make_report(
         plan,
-        pipeline.outcomes,
+        scheduler.outcomes,
         totals,
         started_at=started_at,
         executor=executor.description,
@@ -121,11 +121,11 @@ def _run(
         batch_size=predictors.batch_size,
         precision=choose_precision(plan.settings.run.precision, plan.bundle, executor.hardware),
         hardware=executor.hardware.name,
-        warnings=(*predictors.warnings, *pipeline.warnings, *executor.warnings),
+        warnings=(*predictors.warnings, *scheduler.warnings, *executor.warnings),
         stopped=stopped,
     )
     # Now that no unit writes any more.
-    for scene_id in [outcome.scene_id for outcome in pipeline.outcomes if not outcome.resumable]:
+    for scene_id in [outcome.scene_id for outcome in scheduler.outcomes if not outcome.resumable]:
         require_lock(storage, lock_token)
         storage.delete_all(f"{WORK}/{scene_id}")
     report = write_report(report, plan)

@@ -114,12 +114,6 @@ def commit_scene(plan: ScenePlan) -> tuple[UnitMetrics, dict[str, Any]]:
     return timer.metrics(), dict(manifest.results)
 
 
-RASTERS = (publish_classes, publish_confidence)
-"""Units that need finished blocks alone."""
-LAST_STAGES = (*RASTERS, publish_polygons, seal_scene, commit_scene)
-"""Units of a scene of which nothing else is left to do."""
-
-
 def _publish_raster(
     plan: ScenePlan, name: str, read: Callable[[Block], NDArray[np.uint8]], write: Callable[[Path, Pieces], None]
 ) -> Staged:

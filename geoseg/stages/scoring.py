@@ -118,7 +118,7 @@ def finish_block(plan: ScenePlan, block: Block, own: Scored) -> UnitMetrics:
     class_map = finish(
         own.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, BEFORE)), len(plan.legend)
     )
-    labels = find_labels(plan, class_map) if plan.scene.grid.crs else None
+    labels = find_labels(plan, class_map) if plan.has_polygons else None
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
     facts: dict[str, Any] = {

@@ -82,7 +82,7 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
     """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the remainder."""
     faults.hit("trace", "start", block.name)
     timer = UnitTimer("trace")
-    neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.min_area_px > 1
+    neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.has_min_area
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_nothing(TRACED, block))
     labels, around = plan.store.labels(block, merged=merged), plan.store.borders(neighbours, merged=merged)

@@ -1,7 +1,7 @@
 """The stages from class map to polygons, block by block; the result is that of the whole raster, whatever the blocks.
 
-`label_block` needs a block alone, `trace_block` its neighbours' borders, `geoseg.vector.joining.join_blocks` what reaches
-over block borders.
+`label_block` needs a block alone, `trace_block` its neighbours' borders, `geoseg.vector.joining.join_blocks` what
+reaches over block borders.
 """
 
 from collections.abc import Iterable, Mapping

@@ -27,7 +27,8 @@ class Components:
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
     area_units: NDArray[np.int64] | None = None
-    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are alike."""
+    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are
+    alike."""
 
     def __len__(self) -> int:
         return len(self.first_pixel)

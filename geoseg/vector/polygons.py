@@ -23,7 +23,8 @@ class PixelPolygons:
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
     area_units: NDArray[np.int64] | None = None
-    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are alike."""
+    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are
+    alike."""
 
     def __post_init__(self) -> None:
         columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum, self.area_units)

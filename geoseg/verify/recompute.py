@@ -1,8 +1,8 @@
 """Do the work of a scene's polygons again, from its class map and its confidence.
 
-Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the borders
-of all, and a batch of the polygons that touch block borders; all else waits in a folder. With a minimum area the class
-map is passed twice more.
+Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the
+borders of all, and a batch of the polygons that touch block borders; all else waits in a folder. With a minimum area
+the class map is passed twice more.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,12 @@
+"""Barriers against the definition: a block is let through once, when all that it waits for has arrived."""
+
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine.barrier import NeighbourBarrier
+from geoseg.engine.barrier import Countdown, NeighbourBarrier
 from geoseg.grid.neighbours import AROUND, BEFORE, blocks_at, steps_inside
 from geoseg.grid.tiling import Lattice, Tiling
 
@@ -15,19 +18,41 @@ def test_a_block_is_let_through_once_when_all_it_waits_for_are_there(
     rows: int, cols: int, steps: tuple[tuple[int, int], ...], order: random.Random
 ) -> None:
     tiling = Tiling(Lattice.of((rows * 8, cols * 8), 10, 2), 8)
-    gate, places = NeighbourBarrier(tiling, steps), [(row, col) for row in range(rows) for col in range(cols)]
+    barrier, places = NeighbourBarrier(tiling, steps), [(row, col) for row in range(rows) for col in range(cols)]
     needs = {p: {(p[0] + down, p[1] + right) for down, right in steps} & set(places) for p in places}
-    free = [place for place in places if not needs[place]]
-    assert all(gate.is_open(place) for place in free)
+    passed: list[tuple[int, int]] = []
+    for place in places:
+        barrier.when_open(lambda place=place: passed.append(place), tiling.block(*place))
+    assert passed == [place for place in places if not needs[place]]
     order.shuffle(places)
-    arrived, gone = set(), []
+    arrived = set()
     for place in places:
         arrived.add(place)
-        for through in gate.arrive(place):
-            assert needs[through] <= arrived
-            gone.append(through)
-        assert all(gate.is_open(p) == (needs[p] <= arrived) for p in places)
-    assert sorted(gone) == sorted(set(places) - set(free))
+        barrier.arrive(tiling.block(*place))
+        assert sorted(passed) == sorted(p for p in places if needs[p] <= arrived)
+        assert all(barrier.is_open(tiling.block(*p)) == (needs[p] <= arrived) for p in places)
+    barrier.when_open(lambda: passed.append((-1, -1)), tiling.block(0, 0))
+    assert passed[-1] == (-1, -1), "an open barrier lets through at once"
+
+
+def test_a_countdown_opens_once_all_have_arrived() -> None:
+    countdown, passed = Countdown(2), list[str]()
+    countdown.when_open(lambda: passed.append("early"))
+    countdown.arrive()
+    assert not countdown.is_open
+    countdown.arrive()
+    countdown.when_open(lambda: passed.append("late"))
+    assert passed == ["early", "late"]
+
+
+def test_what_waits_is_forgotten_when_a_scene_ends() -> None:
+    tiling = Tiling(Lattice.of((16, 16), 10, 2), 8)
+    barrier, countdown = NeighbourBarrier(tiling, [(0, 0)]), Countdown(1)
+    for held in (barrier, countdown):
+        held.when_open(lambda: pytest.fail("it was forgotten"), tiling.block(0, 0))
+        held.clear()
+    barrier.arrive(tiling.block(0, 0))
+    countdown.arrive()
 
 
 def test_neighbours_end_where_the_scene_does() -> None:

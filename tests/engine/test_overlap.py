@@ -18,7 +18,7 @@ from geoseg.plan.resume import begin_scene
 from geoseg.plan.run_plan import make_plan
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.survey import survey
-from geoseg.stages.outputs import RASTERS, commit_scene, publish_polygons, seal_scene
+from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
 from geoseg.stages.scoring import Scored, finish_block, predict_block, read_block
 from geoseg.stages.tracing import trace_polygons
 from geoseg.store.scene_store import BLOCKS, TRACED
@@ -26,6 +26,7 @@ from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
 TILING = {"block_px": 48}
+PUBLISH = (publish_classes, publish_confidence, publish_polygons)
 
 
 class Scene:
@@ -92,7 +93,7 @@ def test_two_attempts_at_every_unit_give_one_result(scene: Scene, tmp_path: Path
         at_once(lambda block=block: trace_polygons(twice, block))
         trace_polygons(once, block)
     assert files(twice, TRACED) == files(once, TRACED)
-    parts = [at_once(lambda unit=unit: unit(twice)) for unit in (*RASTERS, publish_polygons)]
+    parts = [at_once(lambda unit=unit: unit(twice)) for unit in PUBLISH]
     for one, other in parts:
         assert (one.files, one.results) == (other.files, other.results)
     at_once(lambda: seal_scene(twice, [one for one, _ in parts]))
@@ -121,7 +122,7 @@ def test_a_commit_that_nobody_heard_of_counts(scene: Scene, tmp_path: Path) -> N
         finish_block(plan, block, own)
     for block in plan.tiling.blocks():
         trace_polygons(plan, block)
-    seal_scene(plan, [unit(plan) for unit in (*RASTERS, publish_polygons)])
+    seal_scene(plan, [unit(plan) for unit in PUBLISH])
     first = commit_scene(plan)[1]
     (tmp_path / plan.store.work / "left").mkdir(parents=True)  # its process died while it removed the work
     assert commit_scene(plan)[1] == first

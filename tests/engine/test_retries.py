@@ -16,8 +16,7 @@ from geoseg.model.hardware import find_hardware
 from geoseg.plan.run_plan import make_plan
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.survey import survey
-from geoseg.stages.outputs import LAST_STAGES
-from geoseg.stages.scoring import finish_block, predict_block, read_block
+from geoseg.stages.stage import STAGES, Stage
 from tests.support.bundles import identity_bundle
 from tests.support.scenes import write_scene
 
@@ -107,6 +106,6 @@ def test_no_message_holds_a_secret(plan: ScenePlan) -> None:
     assert "abcdef0123456789" not in describe_failure(replace(plan, scene=scene), LostError("it died"))
 
 
-@pytest.mark.parametrize("stage", [read_block, predict_block, finish_block, *LAST_STAGES])
-def test_a_unit_of_a_small_scene_has_the_deadline_of_the_settings(plan: ScenePlan, stage: object) -> None:
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_unit_of_a_small_scene_has_the_deadline_of_the_settings(plan: ScenePlan, stage: Stage) -> None:
     assert deadline_s(plan, stage) == plan.unit_timeout_s

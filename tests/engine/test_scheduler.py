@@ -1,6 +1,5 @@
 """The order of the work, on an executor that has no room at times."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from geoseg.model.hardware import find_hardware
 from geoseg.model.inference import Inference, choose_precision
 from geoseg.plan.run_plan import make_plan
 from geoseg.plan.survey import survey
-from geoseg.stages.scoring import predict_block, read_block
+from geoseg.stages.stage import PREDICT, READ, Stage
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
@@ -25,7 +24,7 @@ TILING = {"block_px": 48}
 class Replacing(InlineExecutor):
     """As if all processes of a kind were dead and being replaced every few units, until the next wait."""
 
-    def __init__(self, stages: set[Callable[..., Any]], settings: Settings) -> None:
+    def __init__(self, stages: set[Stage], settings: Settings) -> None:
         super().__init__(settings.run)
         self._stages, self._units, self._down = stages, 0, False
         self.most_read, self._read = 0, 0
@@ -35,7 +34,7 @@ class Replacing(InlineExecutor):
             return None
         self._units += 1
         self._down |= self._units % 3 == 0
-        self._read += {read_block: 1, predict_block: -1}.get(unit.stage, 0)
+        self._read += {READ: 1, PREDICT: -1}.get(unit.stage, 0)
         self.most_read = max(self.most_read, self._read)
         return super().submit(unit)
 
@@ -45,8 +44,8 @@ class Replacing(InlineExecutor):
         return ended
 
 
-@pytest.mark.parametrize("stages", [{predict_block}, {read_block}, {read_block, predict_block}])
-def test_a_run_waits_while_processes_are_replaced(stages: set[Callable[..., Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("stages", [{PREDICT}, {READ}, {READ, PREDICT}])
+def test_a_run_waits_while_processes_are_replaced(stages: set[Stage], tmp_path: Path) -> None:
     scene, bundle = write_scene(tmp_path / "s.tif", textured(130, 180), nodata=0), unet_bundle(tmp_path / "b")
     run(scene, bundle, tmp_path / "whole", tiling=TILING)
     where = {"scenes": [str(scene)], "model": str(bundle), "output": str(tmp_path / "out")}

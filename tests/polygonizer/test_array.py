@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio import features
 
 import geoseg
+from geoseg.vector import polygonize as pixel_polygons
 from tests.vector.class_maps import canonical, landscape_like
 
 DTYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", ">i2", ">i8")
@@ -181,7 +182,7 @@ def test_masks_inside_other_arrays_count():
 def test_more_pixels_than_a_block_may_hold(monkeypatch):
     array = landscape_like(0, (700, 1400))
     expected = geoseg.polygonize(array, nodata=255, simplify_px=1)
-    monkeypatch.setattr(engine, "MAX_BLOCK_PIXELS", 512 * 1024 - 1)
+    monkeypatch.setattr(pixel_polygons, "MAX_BLOCK_PIXELS", 512 * 1024 - 1)
     found = geoseg.polygonize(array, nodata=255, simplify_px=1)
     assert found.equals(expected)
 

@@ -1,7 +1,6 @@
 """What a process of a cluster does with the units of work it is given."""
 
 import os
-from pkgutil import resolve_name
 from threading import Condition
 from typing import Any
 
@@ -13,7 +12,7 @@ from geoseg.grid.tiling import Block
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.inference import Inference, Started
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.stages.scoring import predict_block
+from geoseg.stages.stage import STAGES
 
 Words = list[Any]
 LEARN_TIMEOUT_S = 60.0
@@ -55,10 +54,10 @@ class Process:
         with self._learning:
             # It was told before; where units overlap, a thread may still be at it.
             self._learning.wait_for(lambda: scene_id in self._plans, LEARN_TIMEOUT_S)
-            stage, plan = resolve_name(name), self._plans[scene_id]
+            stage, plan = STAGES[name], self._plans[scene_id]
         args = [plan, *([] if place is None else [plan.tiling.block(*place)]), *args, *inputs]
         with faults.attempt(attempt):
-            return stage(self._predictor, *args) if stage is predict_block else stage(*args)
+            return stage.function(*([self._predictor] if stage.needs_model else []), *args)
 
 
 def in_words(unit: Unit) -> Words:
@@ -67,5 +66,4 @@ def in_words(unit: Unit) -> Words:
     if args and isinstance(args[0], Block):
         block = args.pop(0)
         place = [block.row, block.col]
-    name = f"{unit.stage.__module__}:{unit.stage.__qualname__}"
-    return [name, unit.attempt, unit.plan.scene.scene_id, place, args]
+    return [unit.stage.name, unit.attempt, unit.plan.scene.scene_id, place, args]

@@ -1,16 +1,17 @@
 """Which processes run on which nodes, and which nodes and GPUs are trusted. Decides; starts nothing itself."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from geoseg.engine.executor import Ref
 from geoseg.engine.ray_cluster.nodes import Node, describe_nodes
+from geoseg.stages.stage import Stage
 
-PREDICTOR, CPU_WORKER = "model", "hand"
+PREDICTOR, CPU_WORKER = "predictor", "cpu worker"
 """Kinds of processes: one holds the model on a device, one reads, finishes, traces and publishes."""
-MODEL_CPU_SHARE = 0.9
+PREDICTOR_CPU_SHARE = 0.9
 """Predictors reserve nine tenths of their CPUs: a node full of them keeps room to read and finish their blocks."""
 CPU_WORKER_CPUS = 0.1
 """More than zero, so that nodes that offer no CPU (the head of a KubeRay cluster) get no work."""
@@ -27,7 +28,7 @@ class Job:
     """A unit of work that a process was given."""
 
     ref: Ref
-    stage: Callable[..., Any]
+    stage: Stage
     deadline_s: float
     started: float
     """When it became the next in its process's line."""
@@ -78,7 +79,7 @@ class WorkerPool:
         """What a process of a kind reserves, in Ray's words."""
         if kind == CPU_WORKER:
             return {"num_cpus": CPU_WORKER_CPUS}
-        return {"num_cpus": MODEL_CPU_SHARE * self._threads, "num_gpus": int(self._device == "cuda")}
+        return {"num_cpus": PREDICTOR_CPU_SHARE * self._threads, "num_gpus": int(self._device == "cuda")}
 
     def at_a_time(self, kind: str) -> int:
         """Units that a process of a kind works on: a GPU computes one block while another is copied."""
@@ -136,16 +137,18 @@ class WorkerPool:
 
     def describe_late(self, late: int, processes: int, waited_s: float) -> str:
         """Processes did not start in time: what they need, and what there is."""
+        needs, others = self.needs(PREDICTOR), self.needs(CPU_WORKER)
         return (
-            f"{late} of {processes} processes did not start within {waited_s:g} s; a predictor needs "
-            f"{self.needs(PREDICTOR)}, the others {self.needs(CPU_WORKER)}. {describe_nodes(list(self._nodes.values()))} Set "
-            "run.workers lower, free the cluster or raise run.start_timeout_s."
+            f"{late} of {processes} processes did not start within {waited_s:g} s; a predictor needs {needs}, the "
+            f"others {others}. {describe_nodes(list(self._nodes.values()))} "
+            "Set run.workers lower, free the cluster or raise run.start_timeout_s."
         )
 
     def describe_end(self, kind: str, reason: str) -> str:
         """No place is left for a process of this kind; ``reason``: why the last one was given up."""
+        work = "predict" if kind == PREDICTOR else "read and finish blocks"
         return (
-            f"No node is left that could {'predict' if kind == PREDICTOR else 'read and finish blocks'}; the last process "
-            f"for it was given up because {reason}. Before: {describe_nodes(list(self._nodes.values()))} What is done "
-            "is kept: fix the cluster, then run the same command again."
+            f"No node is left that could {work}; the last process for it was given up because {reason}. Before: "
+            f"{describe_nodes(list(self._nodes.values()))} What is done is kept: repair the cluster, then run the same "
+            "command again."
         )

@@ -67,7 +67,8 @@ class Scene:
     block_shape: tuple[int, int]
     """Height and width of the internal tiles or strips, or of the cells."""
     in_cells: bool
-    """GDAL computes its pixels anew for each window, so it is read by the whole cells of `geoseg.raster.source.cells`."""
+    """GDAL computes its pixels anew for each window, so it is read by the whole cells of
+    `geoseg.raster.source.cells`."""
     absent_blocks: int
     """Internal tiles that are not stored and therefore read as 0; only counted where no nodata value is declared.
     An estimate where there are more than `MAX_LOOKED_AT`."""

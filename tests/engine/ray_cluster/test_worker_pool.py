@@ -16,34 +16,34 @@ from geoseg.engine.ray_cluster.worker_pool import (
 )
 
 
-def roster(*offers: tuple[float, float], device: str = "cpu", threads: int = 1) -> WorkerPool:
+def pool(*offers: tuple[float, float], device: str = "cpu", threads: int = 1) -> WorkerPool:
     """Nodes n0, n1 ... by their CPUs and GPUs."""
     nodes = [Node(f"n{i}", f"host{i}", cpus, gpus) for i, (cpus, gpus) in enumerate(offers)]
     return WorkerPool(nodes, device, threads)
 
 
-def fill(roster: WorkerPool, kind: str) -> list[str]:
+def fill(pool: WorkerPool, kind: str) -> list[str]:
     """Choose until no place is left."""
     used: Counter[str] = Counter()
-    while (node := roster.choose(kind, used)) is not None:
+    while (node := pool.choose(kind, used)) is not None:
         used[node] += 1
     return sorted(used.elements())
 
 
-def test_models_take_whole_threads_of_cpus() -> None:
-    assert fill(roster((5, 0), (1, 0), (2, 0), threads=2), PREDICTOR) == ["n0", "n0", "n2"]
+def test_predictors_take_whole_threads_of_cpus() -> None:
+    assert fill(pool((5, 0), (1, 0), (2, 0), threads=2), PREDICTOR) == ["n0", "n0", "n2"]
 
 
-def test_models_take_gpus_where_there_are_some() -> None:
-    assert fill(roster((8, 1), (8, 0), (2, 2), device="cuda"), PREDICTOR) == ["n0", "n2", "n2"]
+def test_predictors_take_gpus_where_there_are_some() -> None:
+    assert fill(pool((8, 1), (8, 0), (2, 2), device="cuda"), PREDICTOR) == ["n0", "n2", "n2"]
 
 
-def test_hands_go_to_every_node_but_not_without_end() -> None:
-    assert fill(roster((0.5, 0), (64, 0)), CPU_WORKER) == ["n0", *["n1"] * CPU_WORKERS_PER_NODE]
+def test_cpu_workers_go_to_every_node_but_not_without_end() -> None:
+    assert fill(pool((0.5, 0), (64, 0)), CPU_WORKER) == ["n0", *["n1"] * CPU_WORKERS_PER_NODE]
 
 
 def test_processes_are_spread() -> None:
-    spread = roster((4, 0), (4, 0), (4, 0))
+    spread = pool((4, 0), (4, 0), (4, 0))
     used: Counter[str] = Counter()
     for _ in range(6):
         used[spread.choose(PREDICTOR, used) or ""] += 1
@@ -51,21 +51,21 @@ def test_processes_are_spread() -> None:
 
 
 def test_a_node_is_put_aside_after_failures_in_turn() -> None:
-    nodes = roster((1, 0), (1, 0))
+    nodes = pool((1, 0), (1, 0))
     assert [nodes.fail(PREDICTOR, "n0") for _ in range(NODE_FAILURES)] == [False] * (NODE_FAILURES - 1) + [True]
     assert fill(nodes, PREDICTOR) == fill(nodes, CPU_WORKER) == ["n1"]
     assert not nodes.fail(PREDICTOR, "n0"), "it is put aside once"
 
 
 def test_a_success_makes_good_for_failures() -> None:
-    nodes = roster((1, 0), (1, 0))
+    nodes = pool((1, 0), (1, 0))
     for _ in range(3 * NODE_FAILURES):
         assert not nodes.fail(PREDICTOR, "n0")
         nodes.succeed(PREDICTOR, "n0")
 
 
-def test_failures_of_hands_and_models_are_counted_apart() -> None:
-    nodes = roster((1, 0), (1, 0))
+def test_failures_of_cpu_workers_and_predictors_are_counted_apart() -> None:
+    nodes = pool((1, 0), (1, 0))
     for _ in range(NODE_FAILURES - 1):
         assert not nodes.fail(PREDICTOR, "n0")
         assert not nodes.fail(CPU_WORKER, "n0")
@@ -73,7 +73,7 @@ def test_failures_of_hands_and_models_are_counted_apart() -> None:
 
 
 def test_the_last_node_gets_more_chances() -> None:
-    nodes = roster((1, 0), (1, 0))
+    nodes = pool((1, 0), (1, 0))
     assert nodes.lose("n1")
     answers = [nodes.fail(PREDICTOR, "n0") for _ in range(LAST_NODE_FAILURES)]
     assert answers == [False] * (LAST_NODE_FAILURES - 1) + [True]
@@ -81,7 +81,7 @@ def test_the_last_node_gets_more_chances() -> None:
 
 
 def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
-    nodes = roster((1, 0), (1, 0))
+    nodes = pool((1, 0), (1, 0))
     assert nodes.lose("n1")
     assert not nodes.lose("n1")
     assert nodes.name("n1") == "host1"
@@ -90,7 +90,7 @@ def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
 
 @pytest.mark.parametrize(("gpu", "bad"), [("0", True), ("1", False), ("", False)])
 def test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not(gpu: str, bad: bool) -> None:
-    nodes = roster((8, 2), (8, 2), device="cuda")
+    nodes = pool((8, 2), (8, 2), device="cuda")
     for _ in range(GPU_FAILURES):
         nodes.fail(PREDICTOR, "n0", "0")
     assert nodes.is_bad("n0", gpu) == bad
@@ -98,7 +98,7 @@ def test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not(gpu: str, bad: bool) -
 
 
 def test_a_gpu_that_is_parked_leaves_the_others_of_its_node_in_use() -> None:
-    nodes = roster((8, 2), (8, 1), device="cuda")
+    nodes = pool((8, 2), (8, 1), device="cuda")
     for _ in range(GPU_FAILURES):
         assert not nodes.fail(PREDICTOR, "n0", "0")
     nodes.park("n0")

@@ -1,0 +1,49 @@
+"""The stages of a run as values: what each does, on what, and where it has to run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
+from geoseg.stages.scoring import finish_block, predict_block, read_block
+from geoseg.stages.tracing import absorb_small, find_graph, relabel_block, trace_polygons
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kind of unit of work."""
+
+    name: str
+    function: Callable[..., Any]
+    """A plain function ``function(plan, *args, *inputs)``; the predictor comes first if it needs the model."""
+    scope: Literal["block", "scene"]
+    """What one unit works on. A unit on a scene may take longer, in proportion to the scene's pixels."""
+    needs_model: bool = False
+    """Whether it must run where a predictor is."""
+    in_memory: bool = False
+    """Whether its input or output exists in memory only: after a loss the block is read again."""
+    outputs: int = 1
+    """2 if it returns a pair: a small value for the driver, and a large one that only travels to the next unit."""
+
+
+READ = Stage("read", read_block, "block", in_memory=True, outputs=2)
+PREDICT = Stage("predict", predict_block, "block", needs_model=True, in_memory=True, outputs=2)
+FINISH = Stage("finish", finish_block, "block", in_memory=True)
+GRAPH = Stage("graph", find_graph, "block")
+ABSORB = Stage("absorb", absorb_small, "scene")
+RELABEL = Stage("relabel", relabel_block, "block")
+TRACE = Stage("trace", trace_polygons, "block")
+PUBLISH_CLASSES = Stage("publish_classes", publish_classes, "scene")
+PUBLISH_CONFIDENCE = Stage("publish_confidence", publish_confidence, "scene")
+PUBLISH_POLYGONS = Stage("publish_polygons", publish_polygons, "scene")
+SEAL = Stage("seal", seal_scene, "scene")
+COMMIT = Stage("commit", commit_scene, "scene")
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        *(READ, PREDICT, FINISH, GRAPH, ABSORB, RELABEL, TRACE),
+        *(PUBLISH_CLASSES, PUBLISH_CONFIDENCE, PUBLISH_POLYGONS, SEAL, COMMIT),
+    )
+}
+"""All stages by name, which is how a unit of work names its stage to another process."""

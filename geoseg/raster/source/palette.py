@@ -1,31 +1,38 @@
 """A band of palette indices as the colours it stands for."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # a scene is described with the help of this module
-    from geoseg.raster.source.scene import Scene
-
 Colour = tuple[int, int, int, int]
 
 
-def as_colours(scene: "Scene", colormap: Mapping[int, Colour]) -> "Scene":
+def colour_fields(
+    dtypes: tuple[str, ...], nodata: tuple[float | None, ...], colormap: Mapping[int, Colour]
+) -> dict[str, Any]:
     """Describe a scene of one paletted band as one of red, green and blue; its nodata value stays an index.
 
     Args:
-        scene: As the file describes it.
+        dtypes: Type of the one band.
+        nodata: Its nodata value.
         colormap: Red, green, blue, alpha (0..255) of each index.
+
+    Returns:
+        The fields of `geoseg.raster.source.scene.Scene` that differ from those of the file.
     """
-    colours = tuple(colormap.get(index, (0, 0, 0, 0)) for index in range(max(colormap) + 1))
     names = ("red", "green", "blue")
-    return replace(
-        scene, bands=3, dtypes=scene.dtypes * 3, nodata=scene.nodata * 3, descriptions=names, roles=names,
-        scales=(1.0,) * 3, offsets=(0.0,) * 3, palette=colours,
-    )  # fmt: skip
+    return {
+        "bands": 3,
+        "dtypes": dtypes * 3,
+        "nodata": nodata * 3,
+        "descriptions": names,
+        "roles": names,
+        "scales": (1.0,) * 3,
+        "offsets": (0.0,) * 3,
+        "palette": tuple(colormap.get(index, (0, 0, 0, 0)) for index in range(max(colormap) + 1)),
+    }
 
 
 def paint(indices: NDArray[np.number], palette: tuple[Colour, ...]) -> tuple[NDArray[np.number], NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rasterio.crs import CRS
@@ -17,7 +17,7 @@ from geoseg.raster.source.address import locate
 from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.env import gdal_env, open_raster
 from geoseg.raster.source.identity import identify_all
-from geoseg.raster.source.palette import as_colours
+from geoseg.raster.source.palette import colour_fields
 from geoseg.raster.source.unreadable import check_readable, why_refused, why_unreadable
 from geoseg.raster.source.version import Version
 from geoseg.raster.source.vrt import VrtSources, check_vrt, is_vrt
@@ -131,7 +131,7 @@ def describe(
         with open_raster(address.name, driver=driver, remote=sources.remote) as dataset:
             scene = _scene(dataset, address.name, name, sources, assume_crs, allow_ungeoreferenced, nodata)
             if expand_palette and scene.roles == ("palette",):
-                return as_colours(scene, dataset.colormap(1))
+                return replace(scene, **colour_fields(scene.dtypes, scene.nodata, dataset.colormap(1)))
             return scene
     except RasterioIOError as error:
         raise SceneError(why_unreadable(address, error)) from error

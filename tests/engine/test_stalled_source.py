@@ -49,6 +49,6 @@ def test_a_silent_source_fails_alone_and_is_gone_on_with(web: Web, tmp_path: Pat
     silent.unlink()
     again = segment(*command, **PATIENCE).end()
     assert again.code == 0, again.text
-    assert ("blocks were done by an earlier run" in again.text) == (where == "in the middle")
+    assert ("blocks done by an earlier run" in again.text) == (where == "in the middle")
     assert digests(output) == reference
     assert not (output / ".work").exists()

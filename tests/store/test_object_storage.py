@@ -231,7 +231,7 @@ def test_a_server_that_dies_ends_the_run_in_time_and_is_gone_on_with(
     proxy.gone = False
     again = segment(*inputs, s3_url).end()
     assert again.code == 0, again.text
-    assert "blocks were done by an earlier run" in again.text
+    assert "blocks done by an earlier run" in again.text
     assert published(s3_url) == reference
     assert unfinished(s3_url) == []
 

@@ -80,11 +80,11 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         patch, overlap = _patch_and_overlap(settings, survey.bundle)
         held = read_held(storage, scene.scene_id)
         try:
-            scene, warnings = settle_versions(scene, held.fingerprints)  # noqa: PLW2901  the same, with more known of it
+            scene, changes = settle_versions(scene, held.fingerprints)  # noqa: PLW2901  the same, with more known of it
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue
-        warnings += warnings
+        warnings += changes
         fingerprint = take_fingerprint(
             settings,
             survey.bundle,

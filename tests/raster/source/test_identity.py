@@ -78,7 +78,7 @@ def test_credentials_are_those_of_gdal(site: str, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "pattern"),
     [
         (60, r"modified \d\d:31, was \d\d:30"),
         (5, r"modified \d\d:30:05, was \d\d:30:00"),
@@ -86,10 +86,10 @@ def test_credentials_are_those_of_gdal(site: str, tmp_path: Path, monkeypatch: p
         (5e5, r"modified 2026-\d\d-\d\d \d\d:\d\d, was 2026-"),
     ],
 )
-def test_a_change_of_time_is_as_short_as_it_can_be(seconds: float, warnings: str) -> None:
+def test_a_change_of_time_is_as_short_as_it_can_be(seconds: float, pattern: str) -> None:
     before = Version("a.tif", 10, "sha256:0", 1_782_048_600 * SECOND)  # 2026-06-21 13:30 UTC
     now = replace(before, content="sha256:1", modified=(before.modified or 0) + int(seconds * SECOND))
     words = describe_change(before, now)
     assert words.startswith("size same, modified ")
-    assert re.search(warnings, words), words
+    assert re.search(pattern, words), words
     assert describe_change(before, replace(now, size=11)).startswith("size 11, was 10, modified ")

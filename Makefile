@@ -1,4 +1,4 @@
-# Every target sets up .venv by itself when it is missing or older than what it is made from.
+# Every target creates .venv if it is missing or older than pyproject.toml or constraints.txt.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ help:
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make audit     known vulnerabilities of the versions in constraints.txt; asks pypi.org"
-	@echo "make bench     the benchmarks, one table; figures puts what they must keep into README.md"
+	@echo "make bench     the benchmarks, as one table; make figures puts it into README.md"
 	@echo "make clean     remove .venv and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,7 +41,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A package that the service does not know is skipped with exit code 0; --strict makes that a failure.
+# By default pip-audit skips packages that the service does not list, with exit code 0; --strict fails.
 audit: $(STAMP)
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 

@@ -2,8 +2,8 @@
 
     ray job submit --address http://HEAD:8265 -- python /opt/geoseg/jobs/segment.py SCENE... --model BUNDLE --output DIR
 
-All paths are absolute: they are those of the nodes, and a job does not start in the folder that it is submitted from.
-`ray job submit` itself exits with 1 whatever went wrong; the real code and the reasons stand in
+All paths are absolute paths on the nodes: a job does not start in the folder from which it is submitted.
+`ray job submit` exits with 1 for every error; the real exit code and the errors are in
 ``<output>/runs/<run_id>/report.json`` and in the job's log.
 """
 

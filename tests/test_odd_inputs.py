@@ -1,7 +1,7 @@
-"""The table of bad and odd inputs is whole: each of its 71 rows has a test, or a reason why it has none.
+"""A table of bad and odd inputs. Each of its 71 rows has a test, or a reason why it has none.
 
-A test that bears the number of a row (``test_row14_...``, ``id="row43-south-up"``, ``Refused(22, ...)``) holds that
-row. The others are named in `NAMED`; `WITHOUT` gives the reasons.
+A test with the number of a row in its name or id (``test_row14_...``, ``id="row43-south-up"``, ``Refused(22, ...)``)
+tests that row. `NAMED` lists tests without a number; `WITHOUT` gives the reasons for rows without a test.
 """
 
 import ast
@@ -9,7 +9,81 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-ROWS = range(1, 72)
+INPUTS: dict[int, str] = {
+    1: "no CRS and no transform",
+    2: "rotated or sheared transform",
+    3: "ground control points or RPCs instead of a transform",
+    4: "no nodata value: all pixels are valid",
+    5: "nodata NaN",
+    6: "nodata that differs between bands, or in some bands only",
+    7: "nodata outside the range of the data type",
+    8: "alpha band, declared or not",
+    9: "mask inside the file or in a .msk file beside it",
+    10: ".msk file lost in transfer, while other scenes have one",
+    11: "bands of one bit",
+    12: "int8, int16, uint16 and float64; integers that float32 cannot hold",
+    13: "complex numbers",
+    14: "palette",
+    15: "BigTIFF, and outputs above 4 GiB",
+    16: "sparse file: internal tiles that are not stored",
+    17: "damaged tile index that looks like a sparse file",
+    18: "layout in strips, one giant strip, very wide rows",
+    19: "raster smaller than a patch, down to 1 x 1",
+    20: "size that is no multiple of the stride",
+    21: "no valid pixel",
+    22: "empty file, HTML named .tif, directory, missing file",
+    23: "truncated file, internal tile that cannot be decoded",
+    24: "damaged bits that still decode",
+    25: "VRT with a missing source",
+    26: "VRT with holes and without nodata",
+    27: "VRT with Python functions, warping, remote, nested or recursive sources",
+    28: "other number of bands than the model takes",
+    29: "other names of bands than the model's",
+    30: "other pixel size than the model's",
+    31: "NaN or infinite pixels that are not declared nodata",
+    32: "constant, saturated or wrongly scaled bands",
+    33: "scale and offset tags",
+    34: "logits that are NaN or infinite",
+    35: "model with another number of classes than its list",
+    36: "model with a smaller output, several outputs or one channel",
+    37: "model that takes only multiples of 32 pixels",
+    38: "more classes than a class map can hold",
+    39: "scene across the antimeridian, longitudes 0 to 360",
+    40: "polar projections",
+    41: "geographic CRS: areas in square metres",
+    42: "CRS in feet, Web Mercator",
+    43: "south-up raster",
+    44: "pixels that are points (AREA_OR_POINT)",
+    45: "vertical, compound or engineering CRS, missing PROJ grid",
+    46: "overviews older than the raster",
+    47: ".aux.xml or .tfw file that contradicts the raster",
+    48: "file with several rasters, or with overviews only",
+    49: "two scenes with one name, also where case is ignored",
+    50: "one scene given twice, also through a link",
+    51: "odd file names: Unicode, spaces, %, #, newline, very long",
+    52: "output inside the input folder, or equal to an input",
+    53: "output without write access, missing bucket, expired credentials",
+    54: "full disk",
+    55: "two runs with one output",
+    56: "unfinished work of other settings",
+    57: "output that is complete already",
+    58: "input replaced during the run",
+    59: "node that does not see the files",
+    60: "node with other software",
+    61: "scene that is mostly nodata",
+    62: "200,000 x 200,000 pixels: counts and ids above 32 bits",
+    63: "class map that is noise: too many polygons",
+    64: "polygons across blocks, holes, corners that touch",
+    65: "invalid rings and areas of zero",
+    66: "batch that does not fit into GPU memory",
+    67: "GPU that fails permanently",
+    68: "read or forward pass that hangs",
+    69: "SIGTERM or SIGINT during a run",
+    70: "dataset opened before a fork or shared between threads",
+    71: "archives and URLs in file names",
+}
+"""What each row is about."""
+
 TESTS = Path(__file__).parent
 NUMBER = re.compile(r'def test_rows?_?(\d+)(?:_and_(\d+))?|id="row(\d+)|(?:Refused|Handled)\((\d+),')
 
@@ -106,34 +180,35 @@ NAMED: dict[int, tuple[str, ...]] = {
         "raster/source/test_address.py::test_hosts_that_are_not_public_need_a_second_permission",
     ),
 }
-"""Tests that hold a row without bearing its number."""
+"""Tests of a row that do not have its number in their name."""
 
 WITHOUT: dict[int, str] = {
-    24: "A flipped bit that still decodes is a valid pixel; only a checksum from where the file was made could tell.",
+    24: "A changed bit that still decodes is a valid pixel; only a checksum of the file's author could show it.",
 }
-"""Why a row has no test that bears its number or is named above."""
+"""Why a row has no test."""
 
 
-def numbered() -> dict[int, set[str]]:
-    """The tests that bear the number of a row, by row."""
-    found: dict[int, set[str]] = defaultdict(set)
+def numbered_tests() -> dict[int, set[str]]:
+    """Files with tests that have the number of a row in their name or id, by row."""
+    files: dict[int, set[str]] = defaultdict(set)
     for path in sorted(TESTS.rglob("test_*.py")):
         if path != Path(__file__):
             for line in path.read_text().splitlines():
                 for numbers in NUMBER.findall(line):
                     for number in filter(None, numbers):
-                        found[int(number)].add(str(path.relative_to(TESTS)))
-    return found
+                        files[int(number)].add(str(path.relative_to(TESTS)))
+    return files
 
 
 def test_every_row_has_a_test_or_a_reason() -> None:
-    held = {*numbered(), *NAMED}
-    assert sorted({*ROWS} - held - {*WITHOUT}) == []
-    assert sorted(held - {*ROWS}) == [], "no such row"
+    assert list(INPUTS) == list(range(1, 72))
+    tested = {*numbered_tests(), *NAMED}
+    assert {row: text for row, text in INPUTS.items() if row not in tested and row not in WITHOUT} == {}
+    assert sorted(tested - {*INPUTS}) == [], "no such row"
 
 
-def test_no_row_with_a_test_is_excused() -> None:
-    assert sorted({*numbered(), *NAMED} & {*WITHOUT}) == []
+def test_a_row_has_either_a_test_or_a_reason() -> None:
+    assert sorted({*numbered_tests(), *NAMED} & {*WITHOUT}) == []
 
 
 def test_the_named_tests_exist() -> None:
@@ -145,8 +220,8 @@ def test_the_named_tests_exist() -> None:
         assert name in defined, test
 
 
-def test_numbers_are_found_where_they_stand() -> None:
+def test_numbers_in_names_and_ids_are_found() -> None:
     lines = ["def test_row14_a_palette", 'id="row43-south-up"', "Refused(22, lambda", "def test_rows_11_and_14_are"]
-    assert [[n for n in found if n] for line in lines for found in NUMBER.findall(line)] == [
+    assert [[n for n in numbers if n] for line in lines for numbers in NUMBER.findall(line)] == [
         ["14"], ["43"], ["22"], ["11", "14"],
     ]  # fmt: skip

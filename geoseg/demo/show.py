@@ -1,19 +1,18 @@
-"""What `geoseg demo` does: make a landscape, segment it, compare with the truth, draw it, say what to type next."""
+"""`geoseg demo`: make a landscape, segment it, compare it with the truth, draw it, and print the next commands."""
 
 import sys
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from geoseg.config import RunSettings, Settings
+from geoseg.demo.accuracy import confusion_matrix, intersection_over_union, overall_accuracy
 from geoseg.demo.landscape import BANDS, LEGEND, write_landscape
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.publish.geoparquet import read_polygons
 from geoseg.publish.preview import write_preview
 from geoseg.raster.source.scene import describe
@@ -26,11 +25,11 @@ _RGB_BANDS = (BANDS.index("red") + 1, BANDS.index("green") + 1, BANDS.index("blu
 
 
 def run_demo(*, size: int, seed: int, output: Path, address: str, console: Console) -> int:
-    """Run the demo and print what it found; the exit code of the run.
+    """Run the demo, print its results, and return the exit code of the run.
 
     Args:
         size: Side of the landscape in pixels.
-        seed: Which landscape; the bundle has seen none below 1000.
+        seed: Seed of the landscape; the model was trained on seeds from 1000 on.
         output: Directory for the landscape, the results and the picture.
         address: As `run.address` of the settings.
         console: Where to print.
@@ -56,42 +55,17 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
     return report.exit_code
 
 
-def confusion_matrix(truth: Path, classes: Path, count: int) -> NDArray[np.int64]:
-    """Count pixels by true class (rows) and predicted class (columns), where both rasters hold one.
-
-    Args:
-        truth: Class map, uint8, 255 where unknown.
-        classes: Class map of the same size.
-        count: Number of classes.
-    """
-    confusion = np.zeros((count, count), np.int64)
-    with rasterio.open(truth) as a, rasterio.open(classes, OVERVIEW_LEVEL="NONE") as b:
-        for _, window in a.block_windows(1):
-            true, found = a.read(1, window=window), b.read(1, window=window)
-            known = (true != NODATA_CLASS) & (found != NODATA_CLASS)
-            pairs = true[known].astype(np.int64) * count + found[known]
-            confusion += np.bincount(pairs, minlength=count * count).reshape(count, count)
-    return confusion
-
-
-def intersection_over_union(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU of every class, shape (classes,); NaN for a class that neither raster holds."""
-    hit = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(0) + confusion.sum(1) - hit
-    return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
-
-
 def _print_result(report: Report, confusion: NDArray[np.int64], console: Console) -> None:
     scene, iou = report.done[0], intersection_over_union(confusion)
     table = Table("class", "km2", "IoU with the truth", box=None)
     for entry in LEGEND.classes:
         area_km2 = scene["area_m2_by_class"][entry.name] / 1e6
-        table.add_row(entry.name, f"{area_km2:,.1f}", f"{iou[entry.id]:.3f}")
+        table.add_row(entry.name, f"{area_km2:,.1f}", "-" if np.isnan(iou[entry.id]) else f"{iou[entry.id]:.3f}")
     console.print(table)
     console.print(
         f"{report.patches:,} patches, {report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.0f} s; "
         f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2; "
-        f"mIoU {np.nanmean(iou):.3f}, accuracy {np.trace(confusion) / confusion.sum():.3f}"
+        f"mIoU {np.nanmean(iou):.3f}, accuracy {overall_accuracy(confusion):.3f}"
     )
 
 
@@ -110,5 +84,5 @@ def _print_what_next(output: Path, classes: Path, picture: Path, console: Consol
 
 
 def _shorten(path: Path) -> Path:
-    """The path from here, if it lies below."""
+    """Make a path relative to the current folder, if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

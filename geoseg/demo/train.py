@@ -1,7 +1,7 @@
-"""Train the model of `geoseg demo` from nothing: ``python -m geoseg.demo.train --out FOLDER``.
+"""Train the model of `geoseg demo` from scratch: ``python -m geoseg.demo.train --out FOLDER``.
 
 The landscapes of training, of validation and of the demo have different seeds. The same command gives the same bytes on
-the same kind of CPU; another one may round differently.
+the same kind of CPU; other kinds may round differently.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from geoseg.demo.accuracy import count_pairs, intersection_over_union, overall_accuracy
 from geoseg.demo.landscape import BANDS, LEGEND, landscape
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
@@ -33,11 +34,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Make landscapes, train, validate, write the bundle."""
+    """Generate landscapes, train, validate, and write the bundle."""
     parser = argparse.ArgumentParser(description="Train the model of `geoseg demo` on synthetic landscapes.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--steps", type=int, default=1500, help=f"batches of {_BATCH} patches")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order of patches")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the choice of patches")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -62,14 +63,14 @@ def train(
     steps: int,
     seed: int,
 ) -> UNet:
-    """Fit a fresh network to turned and mirrored patches of the scenes.
+    """Train a new network on rotated and mirrored patches of the scenes.
 
     Args:
         scenes: Pixels of shape (4, H, W) and class ids of shape (H, W), 255 where there is no data.
-        mean: Of each band.
-        stddev: Of each band.
+        mean: Mean of each band, shape (4,).
+        stddev: Standard deviation of each band, shape (4,).
         steps: Number of batches.
-        seed: Of the weights and of the order of patches.
+        seed: Seed of the weights and of the choice of patches.
     """
     torch.manual_seed(seed)
     choice = np.random.default_rng(seed)
@@ -98,7 +99,7 @@ def train(
 def normalise(
     pixels: NDArray[np.uint16], truth: NDArray[np.uint8], mean: NDArray[np.float64], stddev: NDArray[np.float64]
 ) -> Tensor:
-    """Scale to mean 0 and deviation 1, float32 of shape (4, H, W), with 0 where there is no data."""
+    """Scale to mean 0 and standard deviation 1, float32 of shape (4, H, W); 0 where there is no data."""
     scaled = (pixels - mean[:, None, None]) / stddev[:, None, None]
     return torch.from_numpy(np.where(truth == NODATA_CLASS, 0.0, scaled).astype(np.float32))
 
@@ -110,23 +111,15 @@ def evaluate(
     mean: NDArray[np.float64],
     stddev: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the share of valid pixels that are right and the intersection over union of each class.
-
-    The latter is NaN for a class that neither the truth nor the model has.
-    """
+    """Overall accuracy, and IoU of each class (NaN for a class in neither truth nor prediction)."""
     with torch.inference_mode():
-        found = model(normalise(pixels, truth, mean, stddev)[None])[0].argmax(0).numpy()
-    valid = truth != NODATA_CLASS
-    counts = np.zeros((len(LEGEND), len(LEGEND)), np.int64)
-    np.add.at(counts, (truth[valid], found[valid]), 1)
-    right = counts.diagonal()
-    union = counts.sum(axis=0) + counts.sum(axis=1) - right
-    iou = np.divide(right, union, out=np.full(len(LEGEND), np.nan), where=union > 0)
-    return float(right.sum() / counts.sum()), iou
+        predicted = model(normalise(pixels, truth, mean, stddev)[None])[0].argmax(0).numpy()
+    confusion = count_pairs(truth, predicted, len(LEGEND))
+    return overall_accuracy(confusion), intersection_over_union(confusion)
 
 
 def write_bundle(model: UNet, out: Path, mean: NDArray[np.float64], stddev: NDArray[np.float64]) -> None:
-    """Write ``model.json`` and ``weights.safetensors`` into the folder ``out``, made if need be."""
+    """Write ``model.json`` and ``weights.safetensors`` into the folder ``out``, and create it if it does not exist."""
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     (out / "weights.safetensors").write_bytes(save(weights))
@@ -143,7 +136,7 @@ def _scene(seed: int, size_px: int) -> tuple[NDArray[np.uint16], NDArray[np.uint
 def _patch(
     scene: tuple[NDArray[np.uint16], NDArray[np.uint8]], choice: np.random.Generator
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Cut a patch anywhere, turn it by a multiple of 90 degrees and mirror every second one."""
+    """Cut a random patch, rotate it by a multiple of 90 degrees and mirror half of the patches."""
     pixels, truth = scene
     row, col = choice.integers(_SCENE_PX - PATCH_PX + 1, size=2)
     turns, mirrored = int(choice.integers(4)), choice.integers(2)

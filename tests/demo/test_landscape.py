@@ -40,7 +40,7 @@ def test_a_window_is_that_window_of_the_whole(window, seed):
     np.testing.assert_array_equal(truth, all_truth[at])
 
 
-def test_distant_windows_of_a_large_scene_meet(scene):
+def test_windows_of_a_large_scene_are_those_of_the_whole(scene):
     pixels, truth = scene
     for window in (Window(1003, 517, 61, 83), Window(1800, 700, 40, 300), Window(0, 0, 300, 300)):
         again = landscape(window, shape=(2048, 2048), seed=DEMO_SEED)
@@ -60,13 +60,13 @@ def test_a_negative_seed_is_refused():
         landscape(Window(0, 0, 2, 2), shape=SHAPE, seed=-1)
 
 
-def test_no_data_is_zero_in_all_bands_and_a_valid_pixel_in_none(scene):
+def test_nodata_is_zero_in_all_bands_and_valid_pixels_are_zero_in_none(scene):
     pixels, truth = scene
     np.testing.assert_array_equal((pixels == 0).all(axis=0), truth == NODATA_CLASS)
     np.testing.assert_array_equal((pixels == 0).any(axis=0), truth == NODATA_CLASS)
 
 
-def test_every_class_is_there_and_a_collar(scene):
+def test_all_classes_and_nodata_occur(scene):
     share = np.bincount(scene[1].ravel(), minlength=256) / scene[1].size
     assert 0.1 < share[NODATA_CLASS] < 0.3
     assert (share[: len(LEGEND)] > 0.01).all()
@@ -81,7 +81,7 @@ def test_the_collar_follows_the_shape(shape):
     np.testing.assert_array_equal(truth == NODATA_CLASS, np.rot90(truth == NODATA_CLASS, 2))
 
 
-def test_the_landscape_is_no_patchwork_of_specks(scene):
+def test_few_pixels_differ_from_all_their_neighbours(scene):
     truth = scene[1]
     core = truth[1:-1, 1:-1]
     alone = (
@@ -90,7 +90,7 @@ def test_the_landscape_is_no_patchwork_of_specks(scene):
     assert alone.mean() < 2e-4
 
 
-def test_written_files_say_what_they_hold(tmp_path):
+def test_written_files_hold_pixels_and_metadata(tmp_path):
     write_landscape(tmp_path / "scene.tif", tmp_path / "truth.tif", size=(600, 530), seed=11)
     pixels, classes = landscape(Window(0, 0, 600, 530), shape=(600, 530), seed=11)
     with rasterio.open(tmp_path / "scene.tif") as scene, rasterio.open(tmp_path / "truth.tif") as truth:
@@ -106,7 +106,7 @@ def test_written_files_say_what_they_hold(tmp_path):
         np.testing.assert_array_equal(truth.read(1), classes)
 
 
-def test_the_shipped_model_is_small_and_knows_an_unseen_landscape():
+def test_the_bundled_model_is_small_and_accurate_on_an_unseen_landscape():
     files = [BUNDLE / "model.json", BUNDLE / "weights.safetensors"]
     assert sum(file.stat().st_size for file in files) < 1_000_000
     description = json.loads(files[0].read_text())

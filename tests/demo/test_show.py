@@ -9,14 +9,15 @@ from rich.console import Console
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
+from geoseg.demo.accuracy import confusion_matrix, intersection_over_union
 from geoseg.demo.landscape import LEGEND, write_landscape
-from geoseg.demo.show import BUNDLE, confusion_matrix, intersection_over_union, run_demo
+from geoseg.demo.show import BUNDLE, run_demo
 from geoseg.model.bundle.bundle import read_bundle
 from tests.support.bundles import trained_network
 from tests.support.scenes import TRANSFORM, read_band, run, write_scene
 
 
-def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
+def test_the_demo_prints_and_writes_its_results(tmp_path: Path) -> None:
     console = Console(record=True, width=120)
     code = run_demo(size=512, seed=7, output=tmp_path, address="inline", console=console)
     printed = console.export_text()
@@ -29,7 +30,7 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     assert accuracy > 0.9
 
 
-def test_scores_of_the_real_model_are_a_float64_references(tmp_path: Path) -> None:
+def test_results_match_a_float64_reference(tmp_path: Path) -> None:
     """The shipped bundle on a landscape it has not seen: float64 network, float64 sums, one division by the weights."""
     write_landscape(tmp_path / "scene.tif", tmp_path / "truth.tif", size=640, seed=11)
     exact = {"address": "inline", "precision": "fp32"}
@@ -45,7 +46,7 @@ def test_scores_of_the_real_model_are_a_float64_references(tmp_path: Path) -> No
     total, weight = np.zeros((6, 640, 640)), np.zeros((640, 640))
     ramp = np.sin(np.pi / 2 * (np.arange(64) + 0.5) / 64) ** 2
     taper = np.concatenate([ramp, np.ones(128), ramp[::-1]])
-    for r in (0, 192, 384):  # 640 = 2 * 192 + 256: no patch reaches beyond the rim
+    for r in (0, 192, 384):  # 640 = 2 * 192 + 256: no patch reaches beyond the scene
         for c in (0, 192, 384):
             cut = torch.from_numpy(scaled[None, :, r : r + 256, c : c + 256].copy())
             with torch.no_grad():
@@ -62,12 +63,12 @@ def test_scores_of_the_real_model_are_a_float64_references(tmp_path: Path) -> No
 @pytest.mark.parametrize("seed", range(3))
 def test_confusion_and_iou_are_scikit_learns(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    truth, found = rng.choice([0, 1, 2, 255], (2, 1, 300, 280)).astype(np.uint8)
+    truth, predicted = rng.choice([0, 1, 2, 255], (2, 1, 300, 280)).astype(np.uint8)
     a = write_scene(tmp_path / "truth.tif", truth, nodata=255, transform=TRANSFORM)
-    b = write_scene(tmp_path / "found.tif", found, nodata=255, transform=TRANSFORM)
-    known = (truth != 255) & (found != 255)
+    b = write_scene(tmp_path / "predicted.tif", predicted, nodata=255, transform=TRANSFORM)
+    known = (truth != 255) & (predicted != 255)
     confusion = confusion_matrix(a, b, 4)
-    np.testing.assert_array_equal(confusion, sklearn_confusion(truth[known], found[known], labels=range(4)))
+    np.testing.assert_array_equal(confusion, sklearn_confusion(truth[known], predicted[known], labels=range(4)))
     iou = intersection_over_union(confusion)
-    np.testing.assert_allclose(iou[:3], jaccard_score(truth[known], found[known], average=None))
-    assert np.isnan(iou[3]), "a class that neither holds"
+    np.testing.assert_allclose(iou[:3], jaccard_score(truth[known], predicted[known], average=None))
+    assert np.isnan(iou[3]), "a class in neither map"

@@ -64,6 +64,7 @@ def imported(path: Path) -> set[str]:
         ("geoseg.vector.polygons", ["ray", "torch", "rasterio"]),
         ("geoseg.raster.read", ["ray", "torch"]),
         ("geoseg.model.predictor", ["ray", "rasterio"]),
+        ("geoseg.stages.reading", ["ray", "torch", "pyproj", "geopandas"]),
         ("geoseg.stages.scoring", ["ray", "torch"]),
         ("geoseg.stages.outputs", ["ray", "torch"]),
         ("geoseg.run.segment", ["ray"]),

@@ -13,8 +13,8 @@ from geoseg.engine.barrier import Barrier, Countdown
 from geoseg.engine.executor import Ref
 from geoseg.engine.scene_state import SceneState
 from geoseg.grid.tiling import Block
-from geoseg.stages.metrics import UnitMetrics
-from geoseg.stages.scoring import BLANK, TODO, resumed_metrics
+from geoseg.stages.metrics import UnitMetrics, resumed_metrics
+from geoseg.stages.reading import BLANK, TODO
 from geoseg.stages.stage import (
     ABSORB,
     COMMIT,

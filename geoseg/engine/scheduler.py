@@ -80,15 +80,15 @@ class Scheduler:
         for number, plan in enumerate(scenes):
             scene = self._active[number] = SceneState.of(number, plan, self._watch)
             try:
-                found = begin_scene(plan.store, plan.tiling, plan.fingerprint)
+                earlier = begin_scene(plan.store, plan.tiling, plan.fingerprint)
             except (SceneError, OSError) as error:
                 self._fail(scene, error)
                 continue
-            if found.staged:
+            if earlier.staged:
                 yield RunningFlow(scene, partial(commit, scene))
                 continue
-            scene.records = found.records
-            self.warnings += found.warnings
+            scene.records = earlier.records
+            self.warnings += earlier.warnings
             for begin in scene_flows(scene):
                 self._advance(RunningFlow(scene, begin))
             for block in self._order(plan.tiling.blocks()):

@@ -10,7 +10,7 @@ from geoseg.config import Settings
 from geoseg.grid.window import Grid
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
-from geoseg.model.inference import Precision
+from geoseg.model.inference import Inference
 from geoseg.plan.polygon_plan import PolygonPlan
 from geoseg.plan.software import software
 from geoseg.raster.bands import BandSelection
@@ -20,10 +20,12 @@ from geoseg.raster.source.version import Version, describe_change
 from geoseg.store.manifest import EXPLAINING, MODEL_NAME, MODEL_PARTS, MODIFIED, Fingerprint, digest
 
 MOST_FILES = 3
-"""Files that are named when they have changed."""
+"""Number of changed files that a message names."""
 
 ALGORITHM = 3
-"""Raised with every change of geoseg that changes a byte of its results."""
+"""Incremented when a change of geoseg changes a byte of its results."""
+RECORDS = 2
+"""Incremented when the records of unfinished work change their format, see `geoseg.store.scene_store`."""
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -31,11 +33,11 @@ WITHOUT_EFFECT = frozenset(
         *("remote", "allow_private_hosts", "nodata", "allow_empty"),
     }
 )
-"""Settings of scenes that decide whether a scene is taken, and show in what the scene is then."""
+"""Settings that only decide whether a scene is accepted, or whose effect is part of the scene's description."""
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:
-    """What a scene is, by name: its files, and how they are to be understood."""
+    """The part of a fingerprint that describes a scene: its files and how their pixels are interpreted."""
     cells = {"scene.cells_px": CELL_PX} if scene.in_cells else {}
     return {
         **cells,
@@ -50,7 +52,7 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def scene_grid(facts: Fingerprint) -> Grid:
-    """Where a scene lies, from its fingerprint."""
+    """The grid of a scene, from its fingerprint."""
     height, width = facts["scene.size"]
     return Grid(height, width, tuple(facts["scene.transform"]), facts["scene.crs"])
 
@@ -61,13 +63,11 @@ def take_fingerprint(
     scene: Scene,
     selection: BandSelection,
     polygons: PolygonPlan,
+    inference: Inference,
     *,
-    patch_px: int,
     overlap_px: int,
-    device: str,
-    precision: Precision,
 ) -> dict[str, Any]:
-    """All that can change a byte of a scene's results. Not in it: workers, blocks, addresses, paths.
+    """All that can change a byte of a scene's results; without workers, blocks, addresses and paths.
 
     Args:
         settings: Those of the run.
@@ -75,10 +75,8 @@ def take_fingerprint(
         scene: The scene.
         selection: Its bands.
         polygons: What is published of it.
-        patch_px: Side of a patch.
-        overlap_px: Pixels that patches share.
-        device: ``cpu`` or ``cuda``.
-        precision: What convolutions compute in.
+        inference: How the forward pass runs.
+        overlap_px: Pixels that neighbouring patches share on an axis.
     """
     chosen = {key: value for key, value in settings.scene.model_dump(mode="json").items() if key not in WITHOUT_EFFECT}
     return {
@@ -90,13 +88,13 @@ def take_fingerprint(
         MODEL_PARTS: _model_parts(bundle),
         "scene.bands": list(selection.bands),
         "scene.mask_band": selection.mask_band,
-        "tiling.patch_px": patch_px,
+        "tiling.patch_px": inference.patch_px,
         "tiling.overlap_px": overlap_px,
-        "run.device": device,
-        "run.precision": precision,
-        "run.threads": settings.run.threads,
+        "run.device": inference.device,
+        "run.precision": inference.precision,
+        "run.threads": inference.threads,
         "run.batch_size": settings.run.batch_size,
-        "run.on_nonfinite": settings.run.on_nonfinite,
+        "run.on_nonfinite": inference.on_nonfinite,
         "polygons.crs": polygons.crs,
         "polygons.simplify_px": polygons.simplify_px,
         "polygons.min_area_px": max(1, polygons.min_area_px),
@@ -106,35 +104,35 @@ def take_fingerprint(
 
 
 def versions_of(facts: Fingerprint) -> list[Version]:
-    """Files of a scene, as `describe_scene` has put them down; none if an earlier version of geoseg has."""
-    found = zip(facts["scene.files"], facts[MODIFIED], strict=True) if MODIFIED in facts else ()
-    return [Version(name, size, content, modified) for (name, size, content), modified in found]
+    """Versions of a scene's files, from its fingerprint; none if an earlier version of geoseg made it."""
+    files = zip(facts["scene.files"], facts[MODIFIED], strict=True) if MODIFIED in facts else ()
+    return [Version(name, size, content, modified) for (name, size, content), modified in files]
 
 
 def layout_name(block_px: int, hardware: Hardware) -> str:
-    """Folder of the records of one size of blocks, made by one set of packages on one kind of device.
+    """Folder of the records of one block size, one record format, one set of packages and one kind of device.
 
-    Both stand here and not in the fingerprint: after an upgrade finished scenes stay valid, but half a scene made with
+    These are not part of the fingerprint: after an upgrade finished scenes stay valid, but a scene that was begun with
     one version, or on one kind of CPU, is not completed with another.
     """
-    return f"{block_px}px-{digest({**software(), **asdict(hardware)})[:8]}"
+    return f"{block_px}px-{digest({'records': RECORDS, **software(), **asdict(hardware)})[:8]}"
 
 
 def layout_block_px(layout: str, hardware: Hardware) -> int | None:
-    """Side of the blocks of a layout; None if it was made by other packages than those here, or on other hardware."""
+    """Block size of a layout; None if other packages or other hardware made it."""
     block_px = layout.partition("px-")[0]
     return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px), hardware) else None
 
 
 def explain_changes(before: Fingerprint, now: Fingerprint) -> str:
-    """In what two fingerprints differ, in words: files with their sizes and times, models by name, keys with values."""
+    """Describe how two fingerprints differ: files with size and time, models by name, other keys with values."""
     keys = [key for key in sorted({*before, *now} - EXPLAINING) if before.get(key) != now.get(key)]
-    warnings = {key: f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys}
-    if "scene.files" in warnings and (files := _explain_files(versions_of(before), versions_of(now))):
-        warnings["scene.files"] = files
-    if "model.sha256" in warnings and before.get(MODEL_NAME):
-        warnings["model.sha256"] = _explain_model(before, now)
-    return "; ".join(warnings.values())
+    changes = {key: f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys}
+    if "scene.files" in changes and (files := _explain_files(versions_of(before), versions_of(now))):
+        changes["scene.files"] = files
+    if "model.sha256" in changes and before.get(MODEL_NAME):
+        changes["model.sha256"] = _explain_model(before, now)
+    return "; ".join(changes.values())
 
 
 def _explain_files(before: Sequence[Version], now: Sequence[Version]) -> str:
@@ -159,7 +157,7 @@ def _explain_model(before: Fingerprint, now: Fingerprint) -> str:
 
 
 def _model_parts(bundle: Bundle) -> dict[str, str]:
-    """Short digests of the weights and of each key of ``model.json``, to tell in what two models differ."""
+    """Short digests of the weights and of each key of ``model.json``; they show how two models differ."""
     described = bundle.file.model_dump(mode="json", by_alias=True)
     parts = {key: json.dumps(value, sort_keys=True, default=str) for key, value in described.items()}
     digests = {key: hashlib.sha256(text.encode()).hexdigest()[:8] for key, text in parts.items() if key != "mlm:name"}

@@ -1,4 +1,4 @@
-"""What a run would do: `geoseg segment --dry-run`."""
+"""Forecast of a run without starting it: `geoseg segment --dry-run`."""
 
 import os
 from contextlib import suppress
@@ -14,7 +14,7 @@ from geoseg.plan.survey import check_output, survey
 from geoseg.store.scratch_space import THIS_MACHINE, check_room, find_room
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
-"""Pixels of patches that one worker takes through a common U-Net in a second: right within a factor of a few."""
+"""Patch pixels that one worker predicts per second with a common U-Net; a rough figure."""
 OUTPUT_BYTES_PER_PIXEL = 4.0
 """Finished blocks (2), the temporary raster (1) and the COGs with their overviews before compression (1)."""
 
@@ -23,7 +23,7 @@ COMMON_GPU = Hardware("cuda", "a common GPU", bf16=True, memory_bytes=16 << 30)
 
 @dataclass(frozen=True, slots=True)
 class SceneForecast:
-    """One scene of a run that has not started."""
+    """Forecast of one scene."""
 
     scene_id: str
     height: int
@@ -32,51 +32,51 @@ class SceneForecast:
     block_px: int
     blocks: int
     patches: int
-    """Patches of the lattice; those without a valid pixel are skipped when their block is read."""
+    """Patches of the lattice; those without a valid pixel will be skipped."""
     block_bytes: int
-    """Memory of a block in flight."""
+    """Memory of one block in work."""
     disk_bytes: int
-    """Most that the output takes while the scene is worked on."""
+    """Largest size of the output while the scene is processed."""
     seconds: float
-    """A guess for a common U-Net."""
+    """Estimate for a common U-Net."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A run that has not started."""
+    """Forecast of a run."""
 
     device: str
     workers: int
     scenes: tuple[SceneForecast, ...]
     failed: tuple[tuple[str, str], ...]
-    """Scenes that could not be processed: (path, message)."""
+    """Scenes that cannot be processed: (path, message)."""
     warnings: tuple[str, ...]
 
 
 def forecast(settings: Settings) -> Forecast:
     """Survey and plan a run without a cluster; nothing is written.
 
-    Workers and device that are ``auto`` are those of this machine's CPUs.
+    If workers and device are ``auto``, the CPUs of this machine are assumed.
 
     Raises:
-        SettingsError: If the run could not start as asked.
+        SettingsError: If the run could not start with these settings.
     """
     device = "cpu" if settings.run.device == "auto" else settings.run.device
-    own_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
-    workers = own_workers if settings.run.workers == "auto" else settings.run.workers
+    auto_workers = 1 if settings.run.address == "inline" else max(1, (os.cpu_count() or 1) // settings.run.threads)
+    workers = auto_workers if settings.run.workers == "auto" else settings.run.workers
     if settings.run.address == "inline":
         require_cpu(device, workers)
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
-    found = check_output(survey(settings, bundle))
-    plan = make_plan(found, "", _guess_hardware(device), workers)
-    if settings.run.address == "inline":  # the nodes of a cluster are not asked
+    checked = check_output(survey(settings, bundle))
+    plan = make_plan(checked, "", _guess_hardware(device), workers)
+    if settings.run.address == "inline":  # the nodes of a cluster are unknown
         pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
         check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
     return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
 
 
 def _guess_hardware(device: str) -> Hardware:
-    """This machine's, or a common GPU where it has none: the cluster is not asked."""
+    """The hardware of this machine, or a common GPU if it has none; the cluster is not contacted."""
     with suppress(SettingsError):
         return find_hardware(device)
     return COMMON_GPU

@@ -1,7 +1,7 @@
-"""The files of a scene: whether they are those that earlier results were made of, and whether they stay what they are.
+"""Detect changes of a scene's files: since earlier results were made, and during a run.
 
-A fingerprint names each file by its name, its size and what changes with its content. The time of a local file decides
-nothing: it only tells when the content must be looked at again.
+A fingerprint identifies each file by its name, its size and a value that changes with its content (digest or ETag). The
+time of a local file is only a hint: if it has changed, the content is read again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,16 +21,16 @@ READERS = 16
 
 
 def settle_versions(scene: Scene, recorded: Iterable[Fingerprint]) -> tuple[Scene, list[str]]:
-    """Find out what stands for the content of each file of a scene, which it was described without.
+    """Complete the versions of a scene's files with a digest of their content.
 
-    The digest of a local file is taken over from what is recorded, if its size and time are still the same.
+    The digest of a local file is taken from a recorded fingerprint if size and time are still the same.
 
     Args:
         scene: The scene.
-        recorded: Fingerprints of what the output holds of it.
+        recorded: Fingerprints of the scene in the output.
 
     Returns:
-        The scene with all that is known of its files, and warnings.
+        The scene with complete versions, and warnings.
 
     Raises:
         SceneError: If a file cannot be read.
@@ -57,7 +57,7 @@ def settle_versions(scene: Scene, recorded: Iterable[Fingerprint]) -> tuple[Scen
 
 
 def check_unchanged(scene: Scene) -> list[str]:
-    """Refuse to publish a mixture of two versions of a scene.
+    """Check that no file of a scene has changed since it was planned, so that no mixture is published.
 
     Args:
         scene: The scene as it was when it was planned.
@@ -66,17 +66,17 @@ def check_unchanged(scene: Scene) -> list[str]:
         Warnings.
 
     Raises:
-        SceneError: If a file has changed since then.
-        UnreachableError: If a file is out of reach.
+        SceneError: If a file has changed.
+        UnreachableError: If a file cannot be reached.
     """
     pieces, seen = pieces_of(len(scene.files)), []
-    for file, before, found in zip(scene.files, scene.versions, identify_all(scene.files), strict=True):
-        if before.is_known and not found.is_known:
+    for file, before, after in zip(scene.files, scene.versions, identify_all(scene.files), strict=True):
+        if before.is_known and not after.is_known:
             raise UnreachableError(
                 f"{file} is gone or out of reach, or may no longer be read. What is done is kept: run the same command "
                 "again when it is back."
             )
-        now = _settle(file, found, [before], pieces)
+        now = _settle(file, after, [before], pieces)
         if _key(now) != _key(before):
             raise SceneError(
                 f"{file} has changed since the run began ({describe_change(before, now)}). Run the same command again: "
@@ -99,7 +99,7 @@ def _settle(file: str, version: Version, before: Sequence[Version], pieces: int)
 
 
 def _touched(files: Sequence[str], before: Sequence[Version], now: Sequence[Version]) -> list[str]:
-    """Warn of large files with another time, of which pieces alone were compared."""
+    """Warn of large files with another time whose content was compared in samples only."""
     pieces = pieces_of(len(files))
     return [
         f"{file} has another time and no other content, as far as was looked ({describe_change(old, new)}): {pieces} "

@@ -1,4 +1,4 @@
-"""Ground that several scenes of an output cover: its polygons are published once for each."""
+"""Find scenes of an output that overlap: polygons of the common area are published once for each scene."""
 
 import heapq
 import math
@@ -17,13 +17,13 @@ from geoseg.publish.geodesy.measure import geodetic_way, horizontal
 
 LONGITUDE_LATITUDE = "EPSG:4326"
 NAMED = 3
-"""Pairs that a warning names."""
+"""Number of pairs that a warning names."""
 MOST_PAIRS = 100_000
-"""No more are counted."""
+"""Counting stops here."""
 AT_A_TIME = 8
-"""Outlines that are compared with all others together: each may meet each."""
+"""Number of outlines compared with all others in one query; bounds the pairs in memory."""
 POINTS_A_SIDE = 16
-"""Of an outline in another CRS, where its sides bend."""
+"""Points on each side of an outline that is transformed, because straight sides become curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Footprint:
     name: str
     """For messages."""
     grid: Grid
-    """Where it lies; it has a CRS."""
+    """Its grid, with a CRS."""
     new: bool
-    """It belongs to this run."""
+    """Whether it belongs to this run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """The common ground of two scenes."""
+    """The common area of two scenes."""
 
     first: str
     second: str
@@ -48,26 +48,26 @@ class Overlap:
 
 
 def overlap_warnings(footprints: Sequence[Footprint], *, one_crs: bool) -> list[str]:
-    """Say which scenes of a run overlap each other or what the output holds, in a sentence or none.
+    """Warn, in at most one sentence, if scenes of a run overlap each other or scenes of the output.
 
     The outlines of scenes are compared, nodata included.
 
     Args:
         footprints: All scenes of the output.
-        one_crs: They share a CRS; otherwise they are compared in longitude and latitude.
+        one_crs: Whether they share a CRS; otherwise they are compared in longitude and latitude.
     """
     count, largest = find_overlaps(footprints, one_crs=one_crs)
     if not count:
         return []
     if count == 1:
-        warnings = f"{largest[0].first} and {largest[0].second} overlap by {_km2(largest[0].area_m2)}"
+        warning = f"{largest[0].first} and {largest[0].second} overlap by {_km2(largest[0].area_m2)}"
     else:
         pairs = f"{'more than ' if count > MOST_PAIRS else ''}{min(count, MOST_PAIRS):,} pairs of scenes"
         named = (f"{pair.first} and {pair.second} by {_km2(pair.area_m2)}" for pair in largest)
-        warnings = f"{pairs} overlap, most of all {'; '.join(named)}"
+        warning = f"{pairs} overlap, most of all {'; '.join(named)}"
     remedy = "give them as one scene (gdalbuildvrt ALL.vrt FILES), or cut them (gdal_translate -projwin)"
-    warnings += " (outlines, nodata included). Polygons there are published once for each scene"
-    return [f"{warnings}. If once is enough, {remedy}."]
+    warning += " (outlines, nodata included). Polygons there are published once for each scene"
+    return [f"{warning}. If once is enough, {remedy}."]
 
 
 def find_overlaps(footprints: Sequence[Footprint], *, one_crs: bool) -> tuple[int, list[Overlap]]:
@@ -93,11 +93,11 @@ def find_overlaps(footprints: Sequence[Footprint], *, one_crs: bool) -> tuple[in
         pairs = (first < second) & (new[first] | new[second])
         first, second = first[pairs], second[pairs]
         area = shapely.area(shapely.intersection(outlines[first], outlines[second]))
-        # Neighbours on one grid share a side, which rounding may turn into a sliver.
+        # Adjacent scenes on one grid share a side, which rounding may turn into a sliver.
         shared = area > np.maximum(pixel[first], pixel[second])
         count += int(shared.sum())
-        found = zip(area[shared].tolist(), first[shared].tolist(), second[shared].tolist(), strict=True)
-        largest = heapq.nlargest(NAMED, [*largest, *found])
+        candidates = zip(area[shared].tolist(), first[shared].tolist(), second[shared].tolist(), strict=True)
+        largest = heapq.nlargest(NAMED, [*largest, *candidates])
         if count > MOST_PAIRS:
             break
     crs = CRS.from_user_input(footprints[0].grid.crs if one_crs else LONGITUDE_LATITUDE)
@@ -108,11 +108,11 @@ def find_overlaps(footprints: Sequence[Footprint], *, one_crs: bool) -> tuple[in
 def _outline(grid: Grid, *, one_crs: bool) -> NDArray[np.float64]:
     """Corners of a scene in its CRS, shape (4, 2), or points along its sides in longitude and latitude."""
     a, b, c, d, e, f = grid.transform
-    rim = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+    outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
     if not one_crs:
         steps = np.linspace(0, 1, POINTS_A_SIDE, endpoint=False)[:, None]
-        rim = np.concatenate([p + steps * (q - p) for p, q in zip(rim, np.roll(rim, -1, 0), strict=True)])
-    col, row = (rim * (grid.width, grid.height)).T
+        outline = np.concatenate([p + steps * (q - p) for p, q in zip(outline, np.roll(outline, -1, 0), strict=True)])
+    col, row = (outline * (grid.width, grid.height)).T
     x, y = a * col + b * row + c, d * col + e * row + f
     if not one_crs:
         x, y = transformer(CRS.from_wkt(grid.crs), CRS.from_user_input(LONGITUDE_LATITUDE)).transform(x, y)
@@ -121,7 +121,7 @@ def _outline(grid: Grid, *, one_crs: bool) -> NDArray[np.float64]:
 
 
 def _ground_m2(shape: Any, crs: CRS) -> float:
-    """Area on the ellipsoid; that on the map where there is none."""
+    """Area on the ellipsoid; on the map if the CRS has no ellipsoid."""
     geodetic = horizontal(crs).geodetic_crs
     geod = geodetic.get_geod() if geodetic is not None else None
     if geod is None:

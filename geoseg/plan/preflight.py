@@ -1,4 +1,4 @@
-"""What a look at the scenes, the model and the settings together tells before any work."""
+"""Checks of scenes, model and settings together, before any work."""
 
 import math
 import os
@@ -22,20 +22,20 @@ from geoseg.raster.source.layout import check_layout
 from geoseg.raster.source.scene import Scene
 
 MAX_PIXEL_RATIO = 2.0
-"""A model made for pixels this many times larger or smaller sees other textures; below that most still work."""
+"""Beyond this ratio of pixel sizes the model sees other textures than in training; below it most models still work."""
 
 
 def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Leave out files that were given before, also under another name such as a link.
+    """Remove files that are listed twice, also under another name such as a link.
 
     Returns:
-        The paths that stay, in their order, and a warning for each that does not.
+        The remaining paths in their order, and a warning for each removed one.
     """
     first: dict[object, str] = {}
     warnings = []
     for path in paths:
         try:
-            status = os.stat(path)  # noqa: PTH116  (a path may be one of GDAL's own, which pathlib would change)
+            status = os.stat(path)  # noqa: PTH116  (pathlib would change GDAL's virtual paths)
             key: object = (status.st_dev, status.st_ino)
         except (OSError, ValueError):
             key = path
@@ -48,13 +48,13 @@ def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 
 def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bundle: Bundle) -> list[str]:
-    """Judge one scene: its bands, layout, values and place.
+    """Check one scene: its bands, layout, values and location.
 
     Returns:
-        Warnings, in plain sentences.
+        Warnings, as sentences.
 
     Raises:
-        SceneError: If it cannot be processed, or would not give what was asked for.
+        SceneError: If the scene cannot be processed as the settings require.
     """
     wanted = settings.scene
     warnings = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
@@ -73,9 +73,9 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
 
 
 def lost_masks(scenes: Sequence[Scene]) -> list[str]:
-    """Warn of scenes that say nothing about validity while others of the run have a mask: theirs may be lost."""
+    """Warn of scenes without mask and nodata value if others of the run have a mask file: theirs may be lost."""
     masked = [scene for scene in scenes if any(file.endswith(".msk") for file in scene.files)]
-    silent = [
+    without_mask = [
         scene
         for scene in scenes
         if not scene.has_mask and scene.alpha_band is None and all(value is None for value in scene.nodata)
@@ -85,12 +85,12 @@ def lost_masks(scenes: Sequence[Scene]) -> list[str]:
     return [
         f"{scene.path}: it has no mask and no nodata value, while {masked[0].path} comes with a .msk file. If its own "
         "was lost on the way, copy it beside the scene; otherwise every pixel counts as valid."
-        for scene in silent
+        for scene in without_mask
     ]
 
 
 def _place_warnings(scene: Scene, bundle: Bundle, crs: str) -> list[str]:
-    """Judge what becomes of places, areas and the size of pixels."""
+    """Check pixel size, antimeridian and transformation to the CRS of the polygons."""
     warnings, native = [], CRS.from_wkt(scene.grid.crs)
     trained_m = bundle.file.pixel_m
     pixel_m = math.sqrt(pixel_area(scene.grid).mean_m2)

@@ -1,4 +1,4 @@
-"""What the output holds of a scene when a run begins, and what is left to do."""
+"""What earlier runs have done of a scene: published results, staged results and finished units."""
 
 import json
 from collections.abc import Mapping
@@ -16,74 +16,76 @@ from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRA
 from geoseg.store.storages.base import Storage
 
 PLAN = "plan.json"
-"""Beside the records: the fingerprint in the open."""
+"""File beside the records with the whole fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What is there already of a scene."""
+class EarlierWork:
+    """What earlier runs have done of a scene."""
 
     published: Mapping[str, Any] | None = None
     """Results of an earlier run that are up to date."""
     staged: bool = False
-    """All that is left is to commit."""
+    """All results are staged; only the commit is missing."""
     records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
-    """Units that are done, by kind and name."""
+    """Records of finished units, by kind and name."""
     warnings: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
-    """Folders of unfinished work that nobody will go on with."""
+    """Folders of unfinished work that no run will continue."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the output says of a scene."""
+class StoredScene:
+    """Manifest and unfinished work of a scene in the output."""
 
     scene_id: str
     manifest: Manifest | None
-    """What is published of it."""
+    """Of the published results; None if nothing is published."""
     begun: Mapping[str, Fingerprint]
-    """Fingerprints of unfinished work, by the folder."""
+    """Fingerprints of unfinished work, by folder."""
 
     @property
     def fingerprints(self) -> list[Fingerprint]:
-        """All of them."""
+        """Fingerprints of published results and of unfinished work."""
         return [*([] if self.manifest is None else [self.manifest.fingerprint]), *self.begun.values()]
 
 
-def read_held(storage: Storage, scene_id: str) -> Held:
-    """Read what the output says of a scene."""
+def read_stored(storage: Storage, scene_id: str) -> StoredScene:
+    """Read the manifest and the fingerprints of unfinished work of a scene."""
     folder = f"{WORK}/{scene_id}"
     begun = {name: facts for name in storage.folders(folder) if (facts := _plan_of(storage, f"{folder}/{name}"))}
-    return Held(scene_id, read_manifest(storage, scene_id), begun)
+    return StoredScene(scene_id, read_manifest(storage, scene_id), begun)
 
 
-def look_up(
-    storage: Storage, held: Held, fingerprint: Fingerprint, key: str, *, overwrite: bool, verify: bool = False
-) -> Found:
-    """Compare what the output holds of a scene with what is asked for.
+def find_earlier_work(
+    storage: Storage, stored: StoredScene, fingerprint: Fingerprint, key: str, *, overwrite: bool, verify: bool = False
+) -> EarlierWork:
+    """Compare the stored state of a scene with the fingerprint of this run.
 
     Args:
         storage: The output.
-        held: What it says of the scene.
-        fingerprint: Of the results that are asked for.
-        key: Its digest.
-        overwrite: Results of another fingerprint may be replaced.
-        verify: Read all files of a published scene, see `geoseg.store.integrity`.
+        stored: State of the scene in the output.
+        fingerprint: Of the results of this run.
+        key: Digest of the fingerprint.
+        overwrite: Whether results of another fingerprint may be replaced.
+        verify: Whether to read all files of a published scene, see `geoseg.store.integrity`.
 
     Raises:
-        SceneError: If the output holds, or has begun, other results of the scene; lists what has changed.
+        SceneError: If the output holds finished or unfinished results of another fingerprint; lists the differences.
     """
-    scene_id, manifest, folder = held.scene_id, held.manifest, f"{WORK}/{held.scene_id}"
-    others = {name: facts for name, facts in held.begun.items() if name != key}
+    scene_id, manifest, folder = stored.scene_id, stored.manifest, f"{WORK}/{stored.scene_id}"
+    others = {name: facts for name, facts in stored.begun.items() if name != key}
     remedy = "Give --overwrite to replace it, or another --output."
     if manifest is not None and deciding(manifest.fingerprint) == deciding(fingerprint):
         lost = find_losses(storage, scene_id, manifest, verify=verify)
         if not lost:
-            # A process that was frozen while the scene was finished may have written there after its commit.
-            return Found(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())
-        return Found(warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",))
+            # A frozen process may have written there after the scene was committed.
+            return EarlierWork(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())
+        return EarlierWork(
+            warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",)
+        )
     if overwrite:
-        return Found(stale=tuple(f"{folder}/{name}" for name in others))
+        return EarlierWork(stale=tuple(f"{folder}/{name}" for name in others))
     if manifest is not None:
         changes = explain_changes(manifest.fingerprint, fingerprint)
         raise SceneError(f"The output {storage.url} holds scene {scene_id} made otherwise: {changes}. {remedy}")
@@ -92,18 +94,18 @@ def look_up(
             f"The output {storage.url} holds unfinished work on scene {scene_id} made otherwise: "
             f"{explain_changes(facts, fingerprint)}. {remedy}"
         )
-    if key not in held.begun and find_strays(storage, scene_id):
+    if key not in stored.begun and find_strays(storage, scene_id):
         raise SceneError(
             f"The output {storage.url} holds scene {scene_id}, but scenes/{scene_id}.json, which tells how it was "
             f"made, is missing. {remedy}"
         )
-    return Found()
+    return EarlierWork()
 
 
-def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Fingerprint) -> Found:
-    """Find the units that are done, and put down the fingerprint for the next run."""
+def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Fingerprint) -> EarlierWork:
+    """Find the finished units of a scene, and store the fingerprint for the next run."""
     if is_staged(store):
-        return Found(staged=True)
+        return EarlierWork(staged=True)
     others = [layout for layout in store.storage.folders(store.work) if layout not in {store.layout, STAGED}]
     store.storage.put(
         f"{store.work}/{PLAN}", json.dumps(dict(fingerprint), indent=1, sort_keys=True, ensure_ascii=False).encode()
@@ -112,13 +114,13 @@ def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Fingerprint) -> 
     records = {kind: store.find(kind, names) for kind in (BLOCKS, GRAPHS, MERGED, TRACED)}
     records[CHANGES] = store.find(CHANGES, [SCENE])
     if records[BLOCKS]:
-        return Found(records=records)
+        return EarlierWork(records=records)
     warnings = (
         f"Scene {store.scene_id}: an earlier run began with other blocks or versions of packages ({layout}); what it "
         "has done cannot be used, and the scene is done from the start."
         for layout in others
     )
-    return Found(records=records, warnings=tuple(warnings))
+    return EarlierWork(records=records, warnings=tuple(warnings))
 
 
 def _plan_of(storage: Storage, folder: str) -> Fingerprint | None:

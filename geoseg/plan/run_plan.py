@@ -1,4 +1,4 @@
-"""Everything a run decides before it starts: patches, blocks, bytes, and what is left to do of each scene."""
+"""All decisions before a run starts: patches, blocks, memory, and what is left to do in each scene."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
-from geoseg.model.inference import Started, choose_precision
+from geoseg.model.inference import Inference, Started, choose_precision
 from geoseg.plan.fingerprint import layout_block_px, layout_name, take_fingerprint
 from geoseg.plan.inputs import settle_versions
-from geoseg.plan.polygon_plan import plan_polygons
-from geoseg.plan.resume import look_up, read_held
+from geoseg.plan.polygon_settings import plan_polygons
+from geoseg.plan.resume import find_earlier_work, read_stored
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.sizing import (
     BLOCK_PIXELS,
@@ -39,18 +39,20 @@ class Plan:
 
     settings: Settings
     bundle: Bundle
+    inference: Inference
+    """How the forward pass runs."""
     run_id: str
     scenes: tuple[ScenePlan, ...]
     """Scenes with work left."""
     up_to_date: tuple[tuple[str, str, Mapping[str, Any]], ...]
-    """Scenes that the output holds already: (path, scene id, results)."""
+    """Scenes that are already published: (path, scene id, results)."""
     failed: tuple[tuple[str, str], ...]
     """Scenes that cannot be processed: (path, message)."""
     warnings: tuple[str, ...]
     stale: tuple[str, ...]
-    """Folders of the output with work that nobody will go on with."""
+    """Folders of the output with unfinished work that no run will continue."""
     order: tuple[str, ...]
-    """Paths of all scenes, in the order in which they were given."""
+    """Paths of all scenes, in the order of the settings."""
 
     @property
     def block_count(self) -> int:
@@ -59,53 +61,47 @@ class Plan:
 
     @property
     def block_bytes(self) -> int:
-        """Bytes of the largest block in flight."""
+        """Bytes of the largest block in work."""
         return max((scene.block_bytes for scene in self.scenes), default=0)
 
 
 def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, lock_token: str | None = None) -> Plan:
-    """Cut the scenes for a kind of device and a number of workers, and see what the output holds of them.
+    """Plan the blocks of each scene for a kind of device and a number of workers, and find out what is left to do.
 
     Raises:
-        SettingsError: If patch, overlap and block do not go together or a block does not fit into memory.
+        SettingsError: If patch, overlap and block do not fit together, or a block does not fit into memory.
     """
     settings = survey.settings
     storage = open_storage(settings.output, settings.run.scratch_dir)
     _check_batch(settings, survey.bundle)
-    precision = choose_precision(settings.run.precision, survey.bundle, hardware)
+    inference = _plan_inference(settings, survey.bundle, hardware)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
     stale: list[str] = []
     for scene, selection in survey.scenes:
         polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
-        patch, overlap = _patch_and_overlap(settings, survey.bundle)
-        held = read_held(storage, scene.scene_id)
+        overlap_px = _overlap_px(settings, survey.bundle)
+        stored = read_stored(storage, scene.scene_id)
         try:
-            scene, changes = settle_versions(scene, held.fingerprints)  # noqa: PLW2901  the same, with more known of it
+            scene, file_warnings = settle_versions(scene, stored.fingerprints)  # noqa: PLW2901  adds the versions
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue
-        warnings += changes
+        warnings += file_warnings
         fingerprint = take_fingerprint(
-            settings,
-            survey.bundle,
-            scene,
-            selection,
-            polygons,
-            patch_px=patch,
-            overlap_px=overlap,
-            device=hardware.device,
-            precision=precision,
+            settings, survey.bundle, scene, selection, polygons, inference, overlap_px=overlap_px
         )
         key = digest(fingerprint)
         try:
-            found = look_up(storage, held, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify)
+            earlier = find_earlier_work(
+                storage, stored, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
+            )
         except SceneError as error:
             failed.append((scene.path, str(error)))
             continue
-        warnings += found.warnings
-        stale += found.stale
-        if found.published is not None:
-            up_to_date.append((scene.path, scene.scene_id, found.published))
+        warnings += earlier.warnings
+        stale += earlier.stale
+        if earlier.published is not None:
+            up_to_date.append((scene.path, scene.scene_id, earlier.published))
             continue
         tiling = _tile(survey, scene, selection, hardware, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
         scenes.append(
@@ -134,6 +130,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     return Plan(
         settings,
         survey.bundle,
+        inference,
         run_id,
         tuple(scenes),
         tuple(up_to_date),
@@ -144,16 +141,28 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     )
 
 
-def patch_px(settings: Settings, bundle: Bundle) -> int:
-    """Side of a patch: the setting, or what the bundle says."""
+def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> Inference:
+    """Raises SettingsError if the bundle cannot compute in the precision of the settings."""
+    run = settings.run
+    return Inference(
+        device=hardware.device,
+        patch_px=_patch_px(settings, bundle),
+        batch_size=None if run.batch_size == "auto" else run.batch_size,
+        threads=run.threads,
+        on_nonfinite=run.on_nonfinite,
+        precision=choose_precision(run.precision, bundle, hardware),
+    )
+
+
+def _patch_px(settings: Settings, bundle: Bundle) -> int:
     return bundle.patch_px if settings.tiling.patch_px == "auto" else settings.tiling.patch_px
 
 
 def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> None:
-    """Make sure that the blocks of every scene fit on the GPU beside the network, now that its needs are known.
+    """Check that the blocks of every scene fit on the GPU beside the network, whose memory was measured at start.
 
     Raises:
-        SettingsError: If not; names the largest block that does.
+        SettingsError: If not; names the largest block size that fits.
     """
     classes = len(plan.bundle.legend)
     for scene in plan.scenes:
@@ -170,11 +179,11 @@ def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> Non
 
 
 def _check_batch(settings: Settings, bundle: Bundle) -> None:
-    """Refuse a batch that this machine has no memory for, where it is this machine that works."""
+    """Refuse a batch that does not fit into this machine's memory, if the run computes on this machine."""
     batch = settings.run.batch_size
     if batch == "auto" or settings.run.address not in ("inline", "local"):
         return
-    patch = patch_px(settings, bundle)
+    patch = _patch_px(settings, bundle)
     one_bytes = project_batch_bytes(1, patch, len(bundle.bands), len(bundle.legend))
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if batch * one_bytes > memory_bytes:
@@ -185,8 +194,9 @@ def _check_batch(settings: Settings, bundle: Bundle) -> None:
         )
 
 
-def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
-    patch, multiple = patch_px(settings, bundle), bundle.file.size_multiple
+def _overlap_px(settings: Settings, bundle: Bundle) -> int:
+    """The overlap of patches; raises SettingsError if the model cannot take patches of this size."""
+    patch, multiple = _patch_px(settings, bundle), bundle.file.size_multiple
     if patch % multiple:
         below = max(multiple, patch // multiple * multiple)
         raise SettingsError(
@@ -196,18 +206,20 @@ def _patch_and_overlap(settings: Settings, bundle: Bundle) -> tuple[int, int]:
     overlap = settings.tiling.overlap_px
     if overlap == "auto":
         overlap = bundle.overlap_px if patch == bundle.patch_px else patch // 4
-    return patch, overlap
+    return overlap
 
 
 def _tile(
     survey: Survey, scene: Scene, selection: BandSelection, hardware: Hardware, workers: int, layouts: Sequence[str]
 ) -> Tiling:
-    """Cut a scene into blocks, the same as an unfinished run did if its blocks fit."""
+    """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory."""
     settings, bundle = survey.settings, survey.bundle
     memory = settings.run.memory_gib
     memory_bytes = default_block_bytes(hardware) if memory == "auto" else int(memory * 2**30)
     try:
-        lattice = Lattice.of((scene.grid.height, scene.grid.width), *_patch_and_overlap(settings, bundle))
+        lattice = Lattice.of(
+            (scene.grid.height, scene.grid.width), _patch_px(settings, bundle), _overlap_px(settings, bundle)
+        )
         block = settings.tiling.block_px
         if block == "auto":
             block = choose_block_px(
@@ -223,7 +235,7 @@ def _tile(
             block = max(fitting, default=block)
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
-        raise SettingsError(f"tiling.{error}") from error  # which begins with the name of a side
+        raise SettingsError(f"tiling.{error}") from error  # its message begins with the name of the setting
     needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
     if needed > memory_bytes:
         largest = largest_block_px(lattice, len(bundle.legend), _pixel_bytes(scene, selection), memory_bytes)

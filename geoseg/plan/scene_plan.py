@@ -1,4 +1,4 @@
-"""The frozen plan of one scene: all that its units of work need to know."""
+"""The frozen plan of one scene: the common input of all its units of work."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from geoseg.store.scene_store import SceneStore
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """What every unit of work on a scene needs to know."""
+    """The plan of one scene, passed to every unit of work on it."""
 
     scene: Scene
     selection: BandSelection
@@ -27,15 +27,15 @@ class ScenePlan:
     observed_at: datetime | None
     polygons: PolygonPlan
     block_bytes: int
-    """Bytes of one block in flight, see `project_block_bytes`."""
+    """Bytes of one block in work, see `geoseg.plan.sizing.project_block_bytes`."""
     fingerprint: Fingerprint
     """All that can change a byte of the results."""
     unit_timeout_s: float
     """Seconds a unit of work on a block may take."""
     allow_empty: bool
-    """Publish the scene if none of its pixels is valid, too."""
+    """Whether a scene without a valid pixel is published."""
 
     @property
     def has_polygons(self) -> bool:
-        """Tell whether polygons are published: without a CRS they have no place."""
+        """Whether polygons are published: a scene without a CRS gets none."""
         return bool(self.scene.grid.crs)

@@ -6,28 +6,29 @@ from geoseg.model.hardware import Hardware
 
 SCORE_BYTES = 4
 BLOCKS_PER_WORKER = 8
-"""A scene is cut into at least this many blocks for each worker where the stride allows, so that all have work."""
+"""Least number of blocks for each worker, where the stride allows, so that all workers are busy."""
 CPU_BLOCK_BYTES = 1 << 30
-"""What one block may take by default in a machine's memory."""
+"""Default limit of memory for one block on a CPU."""
 GPU_BLOCK_SHARE, MOST_GPU_BLOCK_BYTES = 0.25, 16 << 30
-"""What one block may take by default of a GPU's memory."""
+"""Default limit of memory for one block on a GPU: a share of it, and an absolute limit."""
 GPU_USABLE_SHARE = 0.9
-"""Of a GPU's memory: the rest is CUDA's own, and what the allocator cannot give away."""
+"""Usable share of a GPU's memory; CUDA and fragmentation take the rest."""
 BLOCKS_ON_GPU = 1.5
-"""One at work and the pixels of the next, which are less than half of it."""
+"""The block that is predicted, and the pixels of the next, which take less than half of a block."""
 BLOCK_PIXELS = {"cpu": 1 << 22, "cuda": 1 << 26}
-"""Pixels a common U-Net does in about a minute: a unit of work that is cheap to lose and expensive to schedule."""
+"""Pixels that a common U-Net predicts in about a minute: a unit that is cheap to repeat, and large beside the overhead
+of scheduling."""
 
 
 def default_block_bytes(hardware: Hardware) -> int:
-    """What one block may take where nothing is said."""
+    """Default limit of memory for one block."""
     if hardware.device == "cpu":
         return CPU_BLOCK_BYTES
     return min(MOST_GPU_BLOCK_BYTES, int(GPU_BLOCK_SHARE * hardware.memory_bytes))
 
 
 def strip_bytes(block_px: int, lattice: Lattice, classes: int) -> int:
-    """Bytes of the scores that a block leaves to its neighbours; kept with it until the scene is committed."""
+    """Bytes of the strips that a block stores for its neighbours; kept until the scene is committed."""
     overlap = lattice.rows.overlap_px
     return overlap * (2 * block_px + overlap) * SCORE_BYTES * classes
 
@@ -41,7 +42,7 @@ def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_byt
         classes: Number of classes.
         pixel_bytes: Bytes of a pixel's raw bands.
     """
-    # A scene is padded to whole patches at its rim, and a small scene to one.
+    # A scene is padded to whole patches at its border, and a small scene to one patch.
     padded = [(axis.count - 1) * axis.stride_px + axis.patch_px for axis in (lattice.rows, lattice.cols)]
     overlap = lattice.rows.overlap_px
     rows, cols = min(block_px, padded[0]), min(block_px, padded[1])
@@ -52,7 +53,7 @@ def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_byt
 
 
 def project_batch_bytes(batch_size: int, patch_px: int, bands: int, classes: int) -> int:
-    """Bytes of a batch beside what the network itself takes: raw and scaled values, logits, probabilities, scores.
+    """Bytes of a batch without those inside the network: raw and scaled values, logits, probabilities, scores.
 
     Args:
         batch_size: Patches of a forward pass.
@@ -60,25 +61,25 @@ def project_batch_bytes(batch_size: int, patch_px: int, bands: int, classes: int
         bands: Bands of the input.
         classes: Number of classes.
     """
-    # Raw, a step of the scaling and its result; and of the output as it comes, in float32, activated and quantised.
+    # Input: raw, scaling in two steps, result. Output: as computed, in float32, activated, quantised.
     return batch_size * patch_px**2 * 4 * (4 * bands + 4 * classes)
 
 
 def require_device_memory(
     block_px: int, lattice: Lattice, classes: int, pixel_bytes: int, *, rest_bytes: int, hardware: Hardware
 ) -> None:
-    """Refuse blocks that cannot fit on the GPU beside the network; on a CPU everything passes.
+    """Refuse blocks that do not fit on the GPU beside the network. On a CPU nothing is refused.
 
     Args:
         block_px: Side of the blocks.
         lattice: The scene's patches.
         classes: Number of classes.
         pixel_bytes: Bytes of a pixel's raw bands.
-        rest_bytes: What a batch and the network take.
+        rest_bytes: Bytes of a batch and of the network.
         hardware: The GPU.
 
     Raises:
-        SettingsError: Names the largest block that would fit.
+        SettingsError: If they do not fit; names the largest block size that does.
     """
     room_bytes = int((GPU_USABLE_SHARE * hardware.memory_bytes - rest_bytes) / BLOCKS_ON_GPU)
     needed_bytes = project_block_bytes(block_px, lattice, classes, pixel_bytes)
@@ -94,7 +95,7 @@ def require_device_memory(
 
 
 def largest_block_px(lattice: Lattice, classes: int, pixel_bytes: int, memory_bytes: int) -> int | None:
-    """The largest block that a memory holds, a multiple of the stride; None if not even one of a stride fits."""
+    """The largest block size that fits into memory, a multiple of the stride; None if not even one stride fits."""
     stride = lattice.rows.stride_px
     strides = -(-max(lattice.rows.size_px, lattice.cols.size_px) // stride)
     sides = (count * stride for count in range(strides, 0, -1))
@@ -106,14 +107,14 @@ def largest_block_px(lattice: Lattice, classes: int, pixel_bytes: int, memory_by
 def choose_block_px(
     lattice: Lattice, classes: int, pixel_bytes: int, *, memory_bytes: int, block_pixels: int, workers: int
 ) -> int:
-    """The largest block that memory, a unit of work of about a minute and a share for every worker allow.
+    """The largest block size within three limits: memory, about a minute of work, and blocks for every worker.
 
     Args:
         lattice: The scene's patches.
         classes: Number of classes.
         pixel_bytes: Bytes of a pixel's raw bands.
-        memory_bytes: What one block may take, as `project_block_bytes` counts.
-        block_pixels: Pixels that a predictor does in about a minute.
+        memory_bytes: Limit for one block, as `project_block_bytes` counts.
+        block_pixels: Pixels that a predictor predicts in about a minute.
         workers: Number of predictors.
 
     Returns:
@@ -129,14 +130,14 @@ def choose_block_px(
 
 
 MAX_THREADS = 256
-"""Workers of a process at most: hardly a machine has as many CPUs, and the system refuses thousands of threads."""
+"""Most worker threads of a process: few machines have more CPUs, and the system refuses thousands of threads."""
 
 
 def require_cpu(device: str, workers: int) -> None:
-    """Refuse several threads that would share a GPU, and more than a process can have.
+    """Refuse worker threads that would share a GPU, and more than `MAX_THREADS`.
 
     Raises:
-        SettingsError: If they would, or are.
+        SettingsError: In both cases.
     """
     if workers > MAX_THREADS:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""A look at every scene before anything is asked of a cluster."""
+"""Inspect every scene before a cluster is started."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from geoseg.store.storages.opening import open_storage
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found before a cluster is asked for."""
+    """Scenes, bands and warnings of a run before it is planned."""
 
     settings: Settings
     bundle: Bundle
@@ -34,12 +34,12 @@ class Survey:
 
 
 def survey(settings: Settings, bundle: Bundle) -> Survey:
-    """Look at every scene; those that cannot be processed are set aside with the reason.
+    """Inspect every scene; those that cannot be processed go to ``failed`` with the reason.
 
     Raises:
         SettingsError: If two scenes would be published under one name.
     """
-    found, failed, order = [], [], []
+    accepted, failed, order = [], [], []
     paths, warnings = drop_repeated(settings.scenes)
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)
     for path in paths:
@@ -68,12 +68,12 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             failed.append((path, _why(path, error)))
             order.append(path)
             continue
-        found.append((scene, selection))
+        accepted.append((scene, selection))
         order.append(scene.path)
-    scenes = [scene for scene, _ in found]
+    scenes = [scene for scene, _ in accepted]
     warnings = merge_alpha_warnings(warnings) + lost_masks(scenes)
     _check_names(scenes)
-    return Survey(settings, bundle, tuple(found), tuple(failed), tuple(map(redact, warnings)), tuple(order))
+    return Survey(settings, bundle, tuple(accepted), tuple(failed), tuple(map(redact, warnings)), tuple(order))
 
 
 def _why(path: str, error: SceneError | OSError) -> str:
@@ -84,33 +84,33 @@ def _why(path: str, error: SceneError | OSError) -> str:
 
 
 def check_output(survey: Survey) -> Survey:
-    """Look at the scenes beside what the output holds; to be called by the run that holds its lock.
+    """Compare the scenes with those in the output. Call it with the lock of the output held.
 
-    Scenes whose polygons would lie in another CRS than the output's are set aside. Those that overlap are named.
+    Scenes whose polygons would have another CRS than those of the output go to ``failed``. Overlaps become warnings.
 
     Raises:
-        SettingsError: If the run would replace one of its inputs, or no polygons can be added as the settings say.
+        SettingsError: If the run would replace one of its inputs, or the output cannot take polygons of these settings.
     """
     settings, scenes = survey.settings, [scene for scene, _ in survey.scenes]
     _check_inputs(settings.output, scenes)
-    held = published_scenes(open_storage(settings.output), {scene.scene_id for scene in scenes})
-    crss = {scene_id: manifest.results["crs"] for scene_id, manifest in held.items() if "crs" in manifest.results}
+    published = published_scenes(open_storage(settings.output), {scene.scene_id for scene in scenes})
+    crss = {scene_id: manifest.results["crs"] for scene_id, manifest in published.items() if "crs" in manifest.results}
     odd = find_odd_scenes(crss, scenes, settings.polygons.crs)
     kept = tuple(entry for entry in survey.scenes if entry[0].path not in odd)
     warnings = overlap_warnings(
-        _footprints([scene for scene, _ in kept], held), one_crs=settings.polygons.crs == NATIVE
+        _footprints([scene for scene, _ in kept], published), one_crs=settings.polygons.crs == NATIVE
     )
     return replace(survey, scenes=kept, failed=(*survey.failed, *odd.items()), warnings=(*survey.warnings, *warnings))
 
 
-def _footprints(scenes: Sequence[Scene], held: Mapping[str, Manifest]) -> list[Footprint]:
+def _footprints(scenes: Sequence[Scene], published: Mapping[str, Manifest]) -> list[Footprint]:
     new = [Footprint(scene.path, scene.grid, new=True) for scene in scenes if scene.grid.crs]
-    grids = {scene_id: scene_grid(manifest.fingerprint) for scene_id, manifest in held.items()}
+    grids = {scene_id: scene_grid(manifest.fingerprint) for scene_id, manifest in published.items()}
     return new + [Footprint(f"scene {scene_id}", grid, new=False) for scene_id, grid in grids.items() if grid.crs]
 
 
 def _check_names(scenes: Sequence[Scene]) -> None:
-    """Two scenes must not write to one place, also where a disk ignores case."""
+    """Refuse two scenes with the same name, ignoring case: some file systems do."""
     seen: dict[str, Scene] = {}
     for scene in scenes:
         other = seen.setdefault(scene.scene_id.casefold(), scene)
@@ -123,14 +123,13 @@ def _check_names(scenes: Sequence[Scene]) -> None:
 
 
 def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
-    """A run must not replace what it reads."""
+    """Refuse an output that would replace an input of the run."""
     if "://" in output:
         return
     for scene in scenes:
         for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
-            folder = os.path.realpath(
-                Path(output) / prefix
-            )  # not Path.resolve, which raises where links go in a circle
+            # Not Path.resolve, which raises for circular links.
+            folder = os.path.realpath(Path(output) / prefix)
             if any(Path(os.path.realpath(file)).is_relative_to(folder) for file in scene.files):
                 raise SettingsError(
                     f"The output {output} would replace its own input {scene.path}. Give --output another directory."

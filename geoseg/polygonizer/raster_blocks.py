@@ -17,8 +17,8 @@ from geoseg.grid.window import Window
 from geoseg.polygonizer.census import Census, count_block
 from geoseg.polygonizer.class_raster import IntegerMap
 from geoseg.polygonizer.value_table import build_value_table
+from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
-from geoseg.publish.sorting import save_table
 from geoseg.store.serialization import PackedFiles, pack, unpack
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_block, relabel, trace_block

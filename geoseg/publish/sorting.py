@@ -20,24 +20,6 @@ ARRAY_BYTES = 1 << 30
 """About what the geometries of one array of a part take: Arrow's end at 2 GiB."""
 
 
-def write_table(table: pa.Table) -> bytes:
-    """A table as the content of an Arrow file, for `sorted_parts`."""
-    buffer = pa.BufferOutputStream()
-    _write(buffer, table)
-    return bytes(buffer.getvalue())
-
-
-def save_table(path: Path, table: pa.Table) -> None:
-    """Write a table as an Arrow file, for `sorted_parts`, without a copy in memory."""
-    with pa.OSFile(str(path), "wb") as sink:
-        _write(sink, table)
-
-
-def _write(sink: pa.NativeFile, table: pa.Table) -> None:
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
 def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[pa.Table]:
     """Cut all rows of the files, in the order of publication, into parts of a fixed count.
 

@@ -20,6 +20,21 @@ from geoseg.store.storages.opening import open_storage
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """Where and how the units of a run were computed; the defaults stand for a run without work."""
+
+    executor: str = "none"
+    device: str = "none"
+    workers: int = 0
+    batch_size: int = 0
+    """Patches of a forward pass."""
+    precision: str = "none"
+    """What convolutions computed in: fp32 or bf16."""
+    hardware: str = "none"
+    """Of the predictors."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of a run, as it stands in ``report.json``."""
 
@@ -98,12 +113,7 @@ def make_report(
     totals: Totals,
     *,
     started_at: datetime,
-    executor: str = "none",
-    device: str = "none",
-    workers: int = 0,
-    batch_size: int = 0,
-    precision: str = "none",
-    hardware: str = "none",
+    execution: Execution = Execution(),
     warnings: Sequence[str] = (),
     stopped: GeosegError | None = None,
 ) -> Report:
@@ -124,12 +134,7 @@ def make_report(
         exit_code=int(stopped.exit_code if stopped else _exit_code(scenes)),
         started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
         seconds=round(totals.seconds, 3),
-        executor=executor,
-        device=device,
-        workers=workers,
-        batch_size=batch_size,
-        precision=precision,
-        hardware=hardware,
+        **asdict(execution),
         model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
         software=software(),
         scenes=scenes,

@@ -15,14 +15,14 @@ from geoseg.engine.scheduler import Order, Scheduler
 from geoseg.engine.threads import ThreadsExecutor
 from geoseg.errors import GeosegError, LockLostError, OutputError
 from geoseg.model.bundle.trust import read_trusted_bundle
-from geoseg.model.hardware import Hardware, find_hardware
-from geoseg.model.inference import Inference, Started, choose_precision
-from geoseg.plan.run_plan import Plan, check_device_memory, make_plan, patch_px
+from geoseg.model.hardware import find_hardware
+from geoseg.model.inference import Started
+from geoseg.plan.run_plan import check_device_memory, make_plan
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.survey import Survey, check_output, survey
 from geoseg.redact import redact
 from geoseg.run.progress import Display
-from geoseg.run.report import Report, make_report, write_report
+from geoseg.run.report import Execution, Report, make_report, write_report
 from geoseg.run.totals import Totals
 from geoseg.signals import Stop, stop_on_signals
 from geoseg.stages.metrics import UnitMetrics
@@ -91,7 +91,7 @@ def _run(
         if plan.scenes:
             pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
             check_room(storage.url, pixels, executor.rooms)
-            predictors = executor.start(plan.bundle, _inference(plan, executor.hardware), plan.block_bytes)
+            predictors = executor.start(plan.bundle, plan.inference, plan.block_bytes)
             check_device_memory(plan, executor.hardware, predictors)
             _warn(console, predictors.warnings)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
@@ -115,12 +115,14 @@ def _run(
         scheduler.outcomes,
         totals,
         started_at=started_at,
-        executor=executor.description,
-        device=executor.device,
-        workers=executor.workers,
-        batch_size=predictors.batch_size,
-        precision=choose_precision(plan.settings.run.precision, plan.bundle, executor.hardware),
-        hardware=executor.hardware.name,
+        execution=Execution(
+            executor=executor.description,
+            device=executor.device,
+            workers=executor.workers,
+            batch_size=predictors.batch_size,
+            precision=plan.inference.precision,
+            hardware=executor.hardware.name,
+        ),
         warnings=(*predictors.warnings, *scheduler.warnings, *executor.warnings),
         stopped=stopped,
     )
@@ -153,18 +155,6 @@ def _open_executor(found: Survey) -> Executor:
 
     files = [*(file for scene, _ in found.scenes for file in scene.files), str(found.bundle.artifact)]
     return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(found.settings.output).url)
-
-
-def _inference(plan: Plan, hardware: Hardware) -> Inference:
-    run = plan.settings.run
-    return Inference(
-        device=hardware.device,
-        patch_px=patch_px(plan.settings, plan.bundle),
-        batch_size=None if run.batch_size == "auto" else run.batch_size,
-        threads=run.threads,
-        on_nonfinite=run.on_nonfinite,
-        precision=choose_precision(run.precision, plan.bundle, hardware),
-    )
 
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:

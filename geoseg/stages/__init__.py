@@ -1,1 +1,1 @@
-"""The plain functions that do the work of a block and of a scene. They know nothing of Ray."""
+"""The plain functions that do the work of a block and of a scene. None of them imports Ray."""

@@ -1,5 +1,6 @@
-"""What a unit of work took: time, bytes and counts."""
+"""Metrics of a unit of work: time, bytes and counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 from time import perf_counter, process_time, thread_time
@@ -10,7 +11,7 @@ from geoseg.raster.losses import Losses
 
 @dataclass(frozen=True, slots=True)
 class UnitMetrics:
-    """What one unit of work took."""
+    """Metrics of one unit of work."""
 
     stage: str
     """read, predict, finish, trace, rasters, polygons or commit; resumed for a block that an earlier run finished."""
@@ -19,10 +20,10 @@ class UnitMetrics:
     bytes: int = 0
     """Pixels read or files written."""
     cpu_seconds: float = 0.0
-    """CPU time of its process meanwhile, all threads, or of its thread alone where units run side by side in a process.
-    In an inline run the driver's threads, for lock and progress, are in it too."""
+    """CPU time: of all threads of the process, or of the unit's thread alone where several units run in one process.
+    In an inline run it includes the driver's threads for lock and progress."""
     patches: int = 0
-    """Patches that went through the model."""
+    """Patches that the model predicted."""
     forward_s: float = 0.0
     """Seconds in the network."""
     valid_pixels: int = 0
@@ -30,20 +31,25 @@ class UnitMetrics:
     components: int = 0
     """Regions of one class in a finished block."""
     notes: tuple[str, ...] = ()
-    """What the report should tell of it: pixels that could not be decoded, logits that are not finite."""
+    """Sentences for the report: pixels that could not be decoded, logits that are not finite."""
     losses: Losses = field(default_factory=dict)
-    """Why pixels of a finished block are not valid, if hardly any is."""
+    """Why pixels of a finished block are not valid; counted only where hardly any is valid."""
 
 
 class UnitTimer:
-    """Tells what a unit took since the timer was created."""
+    """Measures a unit from the creation of the timer."""
 
     def __init__(self, stage: str) -> None:
-        # A process does one unit at a time, and that in its main thread, or several in others.
+        # A process runs one unit at a time in its main thread, or several units in other threads.
         self._cpu_clock = process_time if current_thread() is main_thread() else thread_time
         self._stage, self._wall_s, self._cpu_s = stage, perf_counter(), self._cpu_clock()
 
     def metrics(self, **more: Any) -> UnitMetrics:
-        """What the unit took until now; with the values of other fields of `UnitMetrics`."""
+        """Metrics of the unit until now. ``more`` sets other fields of `UnitMetrics`."""
         seconds, cpu_seconds = perf_counter() - self._wall_s, self._cpu_clock() - self._cpu_s
         return UnitMetrics(self._stage, seconds, cpu_seconds=cpu_seconds, **more)
+
+
+def resumed_metrics(facts: Mapping[str, Any]) -> UnitMetrics:
+    """Metrics of a block that an earlier run finished: no time, and the facts of its record."""
+    return UnitMetrics("resumed", **{**facts, "notes": tuple(facts["notes"])})

@@ -1,7 +1,7 @@
 """The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit.
 
-Class map, confidence and polygons are units of their own, which run side by side. Each stages its files and says what
-they are; `seal_scene` writes all of it down once all three are there.
+Class map, confidence and polygons are separate units that run in parallel. Each stages its files and returns their
+sizes and digests; `seal_scene` writes the journal once all three are staged.
 """
 
 from collections import Counter, deque
@@ -19,11 +19,12 @@ from geoseg.grid.tiling import Block
 from geoseg.grid.window import Window
 from geoseg.plan.inputs import check_unchanged
 from geoseg.plan.scene_plan import ScenePlan
+from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygon_table import published_crs
 from geoseg.publish.provenance import stamp
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
-from geoseg.publish.sorting import save_table, sorted_parts
+from geoseg.publish.sorting import sorted_parts
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.tracing import polygon_table
 from geoseg.store.commit import commit, seal, stage
@@ -32,15 +33,15 @@ from geoseg.vector.joining import join_blocks
 from geoseg.vector.seams import concatenate_seams
 
 READ_AHEAD = 1
-"""Blocks that are read before they are needed."""
+"""Number of blocks that are read in advance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A part of a scene's results that lies beside its place."""
+    """A part of a scene's results that is staged: in the storage, but not yet published."""
 
     metrics: UnitMetrics
-    """What it took."""
+    """Metrics of the unit."""
     files: Mapping[str, Mapping[str, Any]]
     """As in `Manifest`."""
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ def publish_confidence(plan: ScenePlan) -> Staged:
 
 
 def publish_polygons(plan: ScenePlan) -> Staged:
-    """Join the polygons that span blocks, bring all of the scene into their order, and stage them.
+    """Join the polygons that span blocks, sort all polygons of the scene, and stage them.
 
     Raises:
         OSError: If a file cannot be written.
@@ -86,14 +87,14 @@ def publish_polygons(plan: ScenePlan) -> Staged:
 
 
 def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> tuple[str, ...]:
-    """Write down all that is staged of a scene, for `commit_scene`.
+    """Write the journal of all that is staged of a scene, for `commit_scene`.
 
     Returns:
-        What the report should tell.
+        Sentences for the report.
 
     Raises:
-        SceneError: If the input is no longer the one that was read.
-        UnreachableError: If the input is out of reach.
+        SceneError: If a file of the scene has changed since it was read.
+        UnreachableError: If a file of the scene cannot be reached.
     """
     faults.hit("seal", "start", plan.scene.scene_id)
     plan.store.require_lock()
@@ -108,7 +109,7 @@ def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> tuple[str, ...]:
 
 
 def commit_scene(plan: ScenePlan) -> tuple[UnitMetrics, dict[str, Any]]:
-    """Put what is staged into its place; what it took, and the results."""
+    """Publish what is staged; the metrics and the results of the scene."""
     timer = UnitTimer("commit")
     manifest = commit(plan.store)
     return timer.metrics(), dict(manifest.results)
@@ -129,27 +130,27 @@ def _publish_raster(
 
 
 def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iterator[Piece]:
-    """The finished blocks, each read while the one before it is written."""
+    """The finished blocks; each is read while the one before it is written."""
     with ThreadPoolExecutor(1) as pool:
-        coming: deque[tuple[Window, Future[NDArray[np.uint8]]]] = deque()
+        pending: deque[tuple[Window, Future[NDArray[np.uint8]]]] = deque()
         for block in plan.tiling.blocks():
             if not plan.store.is_blank(block):
-                coming.append((block.core, pool.submit(read, block)))
-            if len(coming) > READ_AHEAD:
-                window, pixels = coming.popleft()
+                pending.append((block.core, pool.submit(read, block)))
+            if len(pending) > READ_AHEAD:
+                window, pixels = pending.popleft()
                 yield window, pixels.result()
-        yield from ((window, pixels.result()) for window, pixels in coming)
+        yield from ((window, pixels.result()) for window, pixels in pending)
 
 
 def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Write the parts into a folder; the files, and the counts and areas of what they hold."""
+    """Write the parts into a folder; the files, and the counts and areas of their polygons."""
     faults.hit("seams", "start", plan.scene.scene_id)
     traced, parts = folder / "traced", folder / "parts"
     traced.mkdir()
     parts.mkdir()
-    unfinished, seams = plan.store.remainders(plan.tiling.blocks(), traced)
+    open_polygons, seams = plan.store.open_blocks(plan.tiling.blocks(), traced)
     sources = plan.store.polygon_files(plan.tiling.blocks(), traced)
-    for number, spanning in enumerate(join_blocks(unfinished, concatenate_seams(seams), plan.scene.grid.transform)):
+    for number, spanning in enumerate(join_blocks(open_polygons, concatenate_seams(seams), plan.scene.grid.transform)):
         sources.append(folder / f"spanning-{number:05d}.arrow")
         save_table(sources[-1], polygon_table(plan, spanning))
     crs_wkt, stride_px = published_crs(plan.scene.grid, plan.polygons.crs), plan.tiling.lattice.rows.stride_px

@@ -1,11 +1,12 @@
-"""The stages of a run as values: what each does, on what, and where it has to run."""
+"""The stages of a run as values: the function, what it works on, and which process can run it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
-from geoseg.stages.scoring import finish_block, predict_block, read_block
+from geoseg.stages.reading import read_block
+from geoseg.stages.scoring import finish_block, predict_block
 from geoseg.stages.tracing import absorb_small, find_graph, relabel_block, trace_polygons
 
 
@@ -15,15 +16,15 @@ class Stage:
 
     name: str
     function: Callable[..., Any]
-    """A plain function ``function(plan, *args, *inputs)``; the predictor comes first if it needs the model."""
+    """A plain function ``function(plan, *args, *inputs)``; the predictor comes first if the model is needed."""
     scope: Literal["block", "scene"]
-    """What one unit works on. A unit on a scene may take longer, in proportion to the scene's pixels."""
+    """What one unit works on. The deadline of a unit on a scene grows with the scene's pixels."""
     needs_model: bool = False
-    """Whether it must run where a predictor is."""
+    """Whether it must run in a process with a predictor."""
     in_memory: bool = False
-    """Whether its input or output exists in memory only: after a loss the block is read again."""
+    """Whether its input or output exists in memory only; if that is lost, the block is read again."""
     outputs: int = 1
-    """2 if it returns a pair: a small value for the driver, and a large one that only travels to the next unit."""
+    """2 if it returns a pair: a small value for the driver, and a large value that goes to the next unit only."""
 
 
 READ = Stage("read", read_block, "block", in_memory=True, outputs=2)
@@ -46,4 +47,4 @@ STAGES = {
         *(PUBLISH_CLASSES, PUBLISH_CONFIDENCE, PUBLISH_POLYGONS, SEAL, COMMIT),
     )
 }
-"""All stages by name, which is how a unit of work names its stage to another process."""
+"""All stages by name; units are sent to other processes with the name of their stage."""

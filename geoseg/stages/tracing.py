@@ -1,7 +1,7 @@
 """The stages from finished blocks to polygons, as plain functions around `geoseg.vector`, from store to store.
 
 Without a minimum area each block is traced once its neighbours are finished. With one, the blocks are passed twice:
-first for the graph of components, which decides who takes whose class, then for the polygons.
+first for the graph of components, which decides which components take the class of a neighbour, then for the polygons.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from geoseg.publish.polygon_table import build_table
 from geoseg.publish.wkb import to_wkb
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.scoring import find_labels
-from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, TracedRemainder
+from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, relabel, trace_block
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
@@ -30,26 +30,26 @@ from geoseg.vector.undissolved import without_aliases
 
 
 def load_kernels() -> None:
-    """Let the compiled loops of finishing and tracing be there before the first block."""
+    """Compile the loops of finishing and tracing before the first block."""
     to_wkb(polygonize(np.eye(8, dtype=np.uint8), simplify_px=1.0, cut_px=4, block_px=4).geometry)
 
 
 def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
-    """Find a block's components, their common boundaries and what goes on beyond its borders."""
+    """Find a block's components, their common boundaries and the seams to its neighbours."""
     faults.hit("graph", "start", block.name)
     timer = UnitTimer("trace")
     neighbours = blocks_at(plan.tiling, block, AROUND)
     if plan.store.is_blank(block, *neighbours.values()):
-        return timer.metrics(bytes=plan.store.put_nothing(GRAPHS, block))
+        return timer.metrics(bytes=plan.store.put_empty(GRAPHS, block))
     labels, around = plan.store.labels(block), plan.store.borders(neighbours)
     boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
-    kept_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
+    stored_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     faults.hit("graph", "end", block.name)
-    return timer.metrics(bytes=kept_bytes)
+    return timer.metrics(bytes=stored_bytes)
 
 
 def absorb_small(plan: ScenePlan) -> UnitMetrics:
-    """Decide on the whole scene's graph which components are too small and whose class they take."""
+    """Find the components below the minimum area on the graph of the whole scene, and the class that each takes."""
     faults.hit("absorb", "start", plan.scene.scene_id)
     timer = UnitTimer("trace")
     graphs = plan.store.graphs(plan.tiling.blocks())
@@ -59,34 +59,34 @@ def absorb_small(plan: ScenePlan) -> UnitMetrics:
         concatenate_boundaries([graph.boundaries for graph in graphs]),
         plan.polygons.min_area_px,
     )
-    kept_bytes = plan.store.put_changes(changes)
+    stored_bytes = plan.store.put_changes(changes)
     faults.hit("absorb", "end", plan.scene.scene_id)
-    return timer.metrics(bytes=kept_bytes)
+    return timer.metrics(bytes=stored_bytes)
 
 
 def relabel_block(plan: ScenePlan, block: Block) -> UnitMetrics:
-    """Give small components of a block their new class; keep the components that come of it."""
+    """Give small components of a block their new class, and store the components that result."""
     faults.hit("relabel", "start", block.name)
     timer = UnitTimer("trace")
     if plan.store.is_blank(block):
-        return timer.metrics(bytes=plan.store.put_nothing(MERGED, block))
+        return timer.metrics(bytes=plan.store.put_empty(MERGED, block))
     changed = relabel(plan.store.labels(block), plan.store.changes())
     classes = without_aliases(changed, plan.polygons.undissolved)
     merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
-    kept_bytes = plan.store.put_merged(block, merged)
+    stored_bytes = plan.store.put_merged(block, merged)
     faults.hit("relabel", "end", block.name)
-    return timer.metrics(bytes=kept_bytes)
+    return timer.metrics(bytes=stored_bytes)
 
 
 def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
-    """Trace a block all of whose neighbours are finished; keep the polygons that lie inside it, and the remainder."""
+    """Trace a block whose neighbours are finished; store its closed polygons, open polygons and seams."""
     faults.hit("trace", "start", block.name)
     timer = UnitTimer("trace")
     neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.has_min_area
     if plan.store.is_blank(block, *neighbours.values()):
-        return timer.metrics(bytes=plan.store.put_nothing(TRACED, block))
+        return timer.metrics(bytes=plan.store.put_empty(TRACED, block))
     labels, around = plan.store.labels(block, merged=merged), plan.store.borders(neighbours, merged=merged)
-    polygons, unfinished = trace_block(
+    closed, open_polygons = trace_block(
         labels,
         around,
         _shape(plan),
@@ -94,15 +94,15 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
         simplify_px=plan.polygons.simplify_px,
         transform=plan.scene.grid.transform,
     )
-    kept_bytes = plan.store.put_traced(
-        block, polygon_table(plan, polygons), TracedRemainder(unfinished, _seams(labels, around))
+    stored_bytes = plan.store.put_traced(
+        block, polygon_table(plan, closed), OpenBlock(open_polygons, _seams(labels, around))
     )
     faults.hit("trace", "end", block.name)
-    return timer.metrics(bytes=kept_bytes)
+    return timer.metrics(bytes=stored_bytes)
 
 
 def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
-    """Give the polygons that are to be published their attributes."""
+    """Build the table of the polygons that are published, with their attributes."""
     polygons = replace(polygons, class_id=without_aliases(polygons.class_id, plan.polygons.undissolved))
     if plan.polygons.classes is not None:
         polygons = polygons.take(np.isin(polygons.class_id, plan.polygons.classes))

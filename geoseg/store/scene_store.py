@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Block
-from geoseg.publish.sorting import write_table
+from geoseg.publish.arrow_files import write_table
 from geoseg.store.lock import require_lock
 from geoseg.store.records import Record, Records
 from geoseg.store.serialization import PackedFiles, pack, unpack
@@ -51,10 +51,10 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class TracedRemainder:
-    """What a traced block leaves for the scene."""
+class OpenBlock:
+    """What joining needs of a traced block."""
 
-    unfinished: OpenPolygons
+    polygons: OpenPolygons
     seams: np.ndarray
     """As in `Graph`."""
 
@@ -120,7 +120,7 @@ class SceneStore:
         found = (self.records.find(BLOCKS, block.name) for block in blocks)
         return all(record is not None and not record.facts["valid_pixels"] for record in found)
 
-    def put_nothing(self, kind: str, block: Block) -> int:
+    def put_empty(self, kind: str, block: Block) -> int:
         """Keep that there was nothing to do for a block; the bytes it takes."""
         return self.records.put(kind, block.name, {})
 
@@ -170,21 +170,21 @@ class SceneStore:
         """The scene's changes of class."""
         return unpack(Changes, self.records.get(CHANGES, SCENE, "changes") or b"")
 
-    def put_traced(self, block: Block, polygons: pa.Table, remainder: TracedRemainder) -> int:
-        """Keep the polygons inside a block, and what goes on in others; the bytes they take."""
-        parts: dict[str, Buffer] = {"remainder": pack(remainder)}
+    def put_traced(self, block: Block, polygons: pa.Table, open_block: OpenBlock) -> int:
+        """Store the closed polygons of a block and its open ones; returns the bytes written."""
+        parts: dict[str, Buffer] = {"open": pack(open_block)}
         if len(polygons):
             parts["polygons"] = write_table(polygons)
         return self.records.put(TRACED, block.name, {"polygons": len(polygons)}, **parts)
 
-    def remainders(
+    def open_blocks(
         self, blocks: Iterable[Block], folder: Path
     ) -> tuple[PackedFiles[OpenPolygons], PackedFiles[np.ndarray]]:
-        """What traced blocks left for the scene, and their seams; the files are brought into ``folder`` if need be."""
-        files = self._files("remainder", blocks, folder)
+        """Open polygons and seams of traced blocks; files that are not local are downloaded into ``folder``."""
+        files = self._files("open", blocks, folder)
         return (
-            PackedFiles(lambda data: unpack(TracedRemainder, data).unfinished, files),
-            PackedFiles(lambda data: unpack(TracedRemainder, data).seams, files),
+            PackedFiles(lambda data: unpack(OpenBlock, data).polygons, files),
+            PackedFiles(lambda data: unpack(OpenBlock, data).seams, files),
         )
 
     def polygon_files(self, blocks: Iterable[Block], folder: Path) -> list[Path]:

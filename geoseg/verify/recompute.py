@@ -17,10 +17,11 @@ import pyarrow as pa
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Grid
+from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.publish.polygon_table import build_table
 from geoseg.publish.provenance import Provenance
-from geoseg.publish.sorting import save_table, sorted_parts
+from geoseg.publish.sorting import sorted_parts
 from geoseg.raster.class_map import ReadBand, open_band
 from geoseg.store.serialization import PackedFiles, pack, unpack
 from geoseg.vector.attributes import concatenate

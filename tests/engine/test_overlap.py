@@ -19,7 +19,8 @@ from geoseg.plan.run_plan import make_plan
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.survey import survey
 from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
-from geoseg.stages.scoring import Scored, finish_block, predict_block, read_block
+from geoseg.stages.reading import Scored, read_block
+from geoseg.stages.scoring import finish_block, predict_block
 from geoseg.stages.tracing import trace_polygons
 from geoseg.store.scene_store import BLOCKS, TRACED
 from tests.support.bundles import unet_bundle

@@ -11,7 +11,6 @@ from geoseg.engine.inline import InlineExecutor
 from geoseg.engine.scheduler import Scheduler
 from geoseg.model.bundle.trust import read_trusted_bundle
 from geoseg.model.hardware import find_hardware
-from geoseg.model.inference import Inference, choose_precision
 from geoseg.plan.run_plan import make_plan
 from geoseg.plan.survey import survey
 from geoseg.stages.stage import PREDICT, READ, Stage
@@ -52,8 +51,7 @@ def test_a_run_waits_while_processes_are_replaced(stages: set[Stage], tmp_path: 
     settings = Settings.model_validate({**where, "tiling": TILING, "run": {"address": "inline", "device": "cpu"}})
     plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1)
     executor = Replacing(stages, settings)
-    precision = choose_precision("auto", plan.bundle, find_hardware("cpu"))
-    executor.start(plan.bundle, Inference("cpu", 32, precision=precision), 0)
+    executor.start(plan.bundle, plan.inference, 0)
     outcomes = Scheduler(executor, lambda *_: None).run(plan.scenes)
     assert [outcome.error for outcome in outcomes] == [None]
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")

@@ -12,9 +12,10 @@ from pyproj import CRS
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish import sorting
+from geoseg.publish.arrow_files import write_table
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygon_table import build_table
-from geoseg.publish.sorting import sorted_parts, write_table
+from geoseg.publish.sorting import sorted_parts
 from geoseg.vector.polygons import PixelPolygons
 from tests.support.placing import place
 

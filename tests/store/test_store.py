@@ -10,7 +10,7 @@ from geoseg.errors import StoreError
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
-from geoseg.store.scene_store import BLOCKS, Graph, SceneStore, TracedRemainder
+from geoseg.store.scene_store import BLOCKS, Graph, OpenBlock, SceneStore
 from geoseg.store.serialization import pack, unpack
 from geoseg.vector.blocks import BlockLabels, blank_labels, bound_block, label_block, trace_block
 from geoseg.vector.minimum_area import Changes
@@ -25,15 +25,15 @@ def same(one: object, other: object) -> bool:
     return pack(one) == pack(other)
 
 
-def labelled(seed: int = 0) -> tuple[ClassMap, BlockLabels, Graph, TracedRemainder]:
+def labelled(seed: int = 0) -> tuple[ClassMap, BlockLabels, Graph, OpenBlock]:
     classes = np.random.default_rng(seed).integers(0, 3, BLOCK.core.shape).astype(np.uint8)
     class_map = ClassMap(BLOCK.core, classes, np.full_like(classes, 200))
     labels = label_block(classes, class_map.confidence, BLOCK.core, 40)
     around = {(0, -1): blank_border((16, 24))}
     boundaries = bound_block(labels, around, (40, 40), cut_px=12)
-    _, unfinished = trace_block(labels, around, (40, 40), cut_px=12, simplify_px=1.0)
+    _, open_polygons = trace_block(labels, around, (40, 40), cut_px=12, simplify_px=1.0)
     seams = np.array([[3, 7], [5, 9]])
-    return class_map, labels, Graph(labels.components, boundaries, seams), TracedRemainder(unfinished, seams)
+    return class_map, labels, Graph(labels.components, boundaries, seams), OpenBlock(open_polygons, seams)
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def strip(value: int, window: Window) -> Strip:
 @given(st.integers(0, 50))
 @settings(deadline=None, max_examples=30)
 def test_packed_values_come_back(seed: int) -> None:
-    _, labels, graph, remainder = labelled(seed)
+    _, labels, graph, open_block = labelled(seed)
     spill = Spill(strip(seed, Window(0, 24, 24, 4)), None, strip(-seed, Window(24, 24, 4, 4)))
     changes = Changes(np.arange(seed), np.full(seed, 7, np.uint8))
-    for value in (labels, labels.rim, graph, remainder, spill, changes):
+    for value in (labels, labels.border, graph, open_block, spill, changes):
         back = unpack(type(value), pack(value))
         assert isinstance(back, type(value))
         assert same(back, value)
@@ -70,7 +70,7 @@ def test_a_finished_block_comes_back(store: SceneStore) -> None:
     store.put_finished(west, class_map, spill, labels, {"valid_pixels": 12})
     assert store.find(BLOCKS, [west.name, BLOCK.name])[west.name].facts == {"valid_pixels": 12}
     assert [s.scores.max() for s in store.take_spill({(0, -1): west})] == [5]
-    assert same(store.rims({(0, -1): west})[0, -1], labels.rim)
+    assert same(store.borders({(0, -1): west})[0, -1], labels.border)
     assert same(store.labels(west), labels)
     kept = Block(1, 0, BLOCK.core, BLOCK.covered, BLOCK.read, range(1), range(1))
     np.testing.assert_array_equal(store.classes(kept), class_map.classes)
@@ -85,21 +85,21 @@ def test_a_blank_block_takes_no_room_and_reads_as_nodata(store: SceneStore) -> N
     assert same(store.labels(BLOCK), label_block(nothing, nothing, BLOCK.core, 40))
     assert same(store.labels(BLOCK), blank_labels(BLOCK.core))
     assert store.take_spill({(0, -1): BLOCK}) == []
-    assert (store.rims({(0, 1): BLOCK})[0, 1].west.names == -1).all()
+    assert (store.borders({(0, 1): BLOCK})[0, 1].west.names == -1).all()
 
 
 def test_traced_blocks_and_graphs_come_back(store: SceneStore, tmp_path: object) -> None:
-    _, _, graph, remainder = labelled()
+    _, _, graph, open_block = labelled()
     store.put_graph(BLOCK, graph)
     assert same(store.graphs([BLOCK])[0], graph)
-    store.put_traced(BLOCK, pa.table({"polygon_id": [1, 2]}), remainder)
-    unfinished, seams = store.remainders([BLOCK], tmp_path)
-    assert same(unfinished[0], remainder.unfinished)
-    assert same(seams[0], remainder.seams)
+    store.put_traced(BLOCK, pa.table({"polygon_id": [1, 2]}), open_block)
+    open_polygons, seams = store.open_blocks([BLOCK], tmp_path)
+    assert same(open_polygons[0], open_block.polygons)
+    assert same(seams[0], open_block.seams)
     (file,) = store.polygon_files([BLOCK], tmp_path)
     assert pa.ipc.open_file(str(file)).read_all()["polygon_id"].to_pylist() == [1, 2]
     empty = TILING.block(0, 0)
-    store.put_traced(empty, pa.table({"polygon_id": []}), remainder)
+    store.put_traced(empty, pa.table({"polygon_id": []}), open_block)
     assert store.polygon_files([empty], tmp_path) == []
 
 

@@ -1,0 +1,23 @@
+"""Write polygon tables as Arrow files; `geoseg.publish.sorting` maps them into memory."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def write_table(table: pa.Table) -> bytes:
+    """Serialize a table as the content of an Arrow file."""
+    buffer = pa.BufferOutputStream()
+    _write(buffer, table)
+    return bytes(buffer.getvalue())
+
+
+def save_table(path: Path, table: pa.Table) -> None:
+    """Write a table to an Arrow file without a copy in memory."""
+    with pa.OSFile(str(path), "wb") as sink:
+        _write(sink, table)
+
+
+def _write(sink: pa.NativeFile, table: pa.Table) -> None:
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)

@@ -1,0 +1,85 @@
+"""The first stage of a block: read its pixels, and decide whether the model has work there."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg import faults
+from geoseg.grid.blend import BlockScores, Spill, unscored
+from geoseg.grid.tiling import Block, valid_patches
+from geoseg.plan.scene_plan import ScenePlan
+from geoseg.raster.decode_errors import describe_holes, read_around_holes
+from geoseg.raster.losses import ABSENT, PIXELS, Losses
+from geoseg.raster.sparse import has_data
+from geoseg.stages.metrics import UnitMetrics, UnitTimer
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPixels:
+    """The pixels of a block and their validity."""
+
+    pixels: NDArray[np.generic]
+    """Raw values in the file's dtype, shape (C, H, W) of ``block.read``."""
+    valid: NDArray[np.bool_]
+    """True where the scene is valid, shape (H, W) of ``block.read``."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the report."""
+    losses: Losses = field(default_factory=dict)
+    """Why pixels of the core are not valid; counted only where hardly any is valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A block with the scores of its own patches, before the neighbours' spill is added."""
+
+    scores: BlockScores
+    spill: Spill
+    notes: tuple[str, ...] = ()
+    """Sentences for the report."""
+    losses: Losses = field(default_factory=dict)
+    """Why pixels of the core are not valid; counted only where hardly any is valid."""
+
+
+TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
+"""State of a block after reading: it has patches for the model; only patches of its neighbours cover its valid pixels;
+or it has no valid pixel."""
+
+
+def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], BlockPixels | Scored | None]:
+    """Read the pixels of a block and decide what comes next.
+
+    Returns:
+        Metrics and state; and the data for the next unit: `BlockPixels` if `TODO`, `Scored` without scores of its own
+        if `UNSCORED`, None if `BLANK`: then the block is finished here.
+
+    Raises:
+        SceneError: If the file cannot be read there.
+    """
+    faults.hit("read", "start", block.name)
+    timer = UnitTimer("read")
+    if not has_data(plan.scene, plan.selection, block.read):
+        losses = {PIXELS: block.core.pixels, ABSENT: block.core.pixels}
+        return (_keep_blank(plan, block, timer, losses), BLANK), None
+    pixels, valid, holes, losses = read_around_holes(plan.scene, plan.selection, block.read, block.core)
+    core_valid = valid[block.core.slices(block.read)]
+    notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
+    state: str
+    data: BlockPixels | Scored
+    if valid_patches(plan.tiling.lattice, block, valid):
+        state, data = TODO, BlockPixels(pixels, valid, notes, losses)
+    elif core_valid.any():
+        state, data = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes, losses)
+    else:
+        return (_keep_blank(plan, block, timer, losses, notes), BLANK), None
+    faults.hit("read", "end", block.name)
+    return (timer.metrics(bytes=pixels.nbytes + valid.nbytes), state), data
+
+
+def _keep_blank(
+    plan: ScenePlan, block: Block, timer: UnitTimer, losses: Losses, notes: tuple[str, ...] = ()
+) -> UnitMetrics:
+    """Store a block without a valid pixel as finished: spill changes valid pixels only."""
+    plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes, "losses": losses})
+    faults.hit("read", "end", block.name)
+    return timer.metrics(notes=notes, losses=losses)

@@ -7,7 +7,7 @@ from typing import Any
 
 from geoseg.engine.barrier import Countdown, NeighbourBarrier
 from geoseg.errors import SceneError
-from geoseg.grid.neighbours import AROUND, BEFORE
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.raster.losses import describe_losses, lost_by_rule, remedies
@@ -83,12 +83,12 @@ class SceneState:
     @classmethod
     def of(cls, number: int, plan: ScenePlan, watch: Watch) -> "SceneState":
         """Create the state of a scene of which nothing is done."""
-        tiling, around = plan.tiling, ((0, 0), *AROUND)
+        tiling, around = plan.tiling, ((0, 0), *NEIGHBOUR_STEPS)
         return cls(
             number,
             plan,
             watch,
-            spilled=NeighbourBarrier(tiling, BEFORE),
+            spilled=NeighbourBarrier(tiling, SPILL_STEPS),
             surrounded=NeighbourBarrier(tiling, around),
             relabelled=NeighbourBarrier(tiling, around),
             finished=Countdown(tiling.count),

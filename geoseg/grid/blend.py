@@ -1,8 +1,8 @@
-"""Blend overlapping patches in integers, so that no order of additions can change a bit.
+"""Blend overlapping patches with integer scores, so that the order of additions cannot change the result.
 
 A pixel's score for a class is the sum over the patches that cover it of ``round(weight * probability * 2**20)``. The
-weights of a pixel add to one, so the sum is its blended probability in fixed point. Integer addition is associative:
-blocks, workers, order of completion and retries all give the same scores.
+weights of a pixel add up to one, so the sum is its blended probability in fixed point. Integer addition is associative,
+so the scores do not depend on blocks, workers, order of completion or retries.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ from geoseg.grid.window import Window
 
 SCORE_BITS = 20
 SCORE_ONE = 1 << SCORE_BITS
-"""The score of probability 1. Four patches of at most this leave eight bits of int32 unused for the confidence."""
+"""Score of probability 1. The sum of four patches leaves eight bits of int32 free, which `decide` needs."""
 NO_SCORE = -(1 << 21)
-"""Score where a patch knows nothing: whatever three others add, the sum stays negative, and fits in int32 times 256."""
+"""Score where a patch has no result. With three other patches added the sum is still negative, and times 256 it fits in
+int32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Scores of a rectangle that belongs to, or awaits, a neighbour."""
+    """Scores of a rectangle: spill for a neighbour, or own scores to which a neighbour's spill will be added."""
 
     window: Window
     """Pixels of the scene."""
@@ -34,7 +35,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class ClassMap:
-    """Decided pixels."""
+    """Final classes and confidence of a window."""
 
     window: Window
     """Pixels of the scene."""
@@ -46,17 +47,17 @@ class ClassMap:
 
 @dataclass(frozen=True, slots=True)
 class BlockScores:
-    """What a block knows before its neighbours' spill has come in."""
+    """Result of a block's own patches, before the spill of its neighbours is added."""
 
     decided: ClassMap
-    """The block's core. In the bands only validity holds: 255 is invalid, anything else awaits the spill."""
+    """The block's core. In the bands only the validity is final: 255 is not valid, any other class is a placeholder."""
     bands: tuple[Strip, ...]
-    """Own scores where neighbours spill: along the north and the west edge, without common pixels."""
+    """Own scores of the bands that neighbours spill into, see `band_windows`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spill:
-    """Scores a block leaves to its neighbours; None where the scene ends."""
+    """Scores that a block computes for its neighbours; None where the scene ends."""
 
     east: Strip | None
     south: Strip | None
@@ -66,8 +67,8 @@ class Spill:
 def axis_weights(axis: Axis, index: int) -> NDArray[np.float64]:
     """Weights of a patch along one axis, shape (patch_px,).
 
-    A raised cosine over each overlap, taken at pixel centres so that it is never zero, and one elsewhere, the scene's
-    rim included: for every pixel of the scene ``sum(weights over the lattice) == 1``.
+    A raised cosine over each overlap, sampled at pixel centres so that it is never zero. Elsewhere the weight is one,
+    also at the edges of the scene. For every pixel of the scene ``sum(weights over the lattice) == 1``.
     """
     weights = np.ones(axis.patch_px)
     ramp = np.sin(np.pi / 2 * (np.arange(axis.overlap_px) + 0.5) / max(1, axis.overlap_px)) ** 2
@@ -79,10 +80,10 @@ def axis_weights(axis: Axis, index: int) -> NDArray[np.float64]:
 
 
 def reflect_indices(size: int, length: int) -> NDArray[np.intp]:
-    """Indices 0..size-1 that continue ``length`` pixels by reflection, as often as it takes: ``0 1 2 1 0 1 2 ...``.
+    """Indices 0..size-1 that extend an axis to ``length`` pixels by repeated reflection: ``0 1 2 1 0 1 2 ...``.
 
-    The edge pixel is not repeated. A patch that reaches beyond the scene's rim is filled from its own pixels alone, so
-    its content does not depend on the block that cut it.
+    The edge pixel is not repeated. A patch that extends beyond the scene is filled from its own pixels only, so its
+    content does not depend on the block.
     """
     if size == 1:
         return np.zeros(length, np.intp)
@@ -92,7 +93,7 @@ def reflect_indices(size: int, length: int) -> NDArray[np.intp]:
 
 
 def band_windows(block: Block, overlap_px: int) -> tuple[Window, ...]:
-    """Parts of the block's core that neighbours spill into: north band, then west band, without common pixels."""
+    """Parts of the block's core that neighbours spill into: north band, then west band. They do not overlap."""
     core, bands = block.core, []
     north = min(overlap_px, core.height) if block.row else 0
     west = min(overlap_px, core.width) if block.col else 0
@@ -115,7 +116,7 @@ def spill_windows(tiling: Tiling, block: Block) -> tuple[Window | None, Window |
 
 
 def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pick the class with the highest score, the lowest id on ties; none where all scores are negative (`NO_SCORE`).
+    """Choose the class with the highest score, the lowest id on ties; nodata where all are negative (`NO_SCORE`).
 
     Args:
         scores: Fixed point, shape (C, H, W).
@@ -136,7 +137,7 @@ def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray
 
 
 def unscored(block: Block, valid: NDArray[np.bool_]) -> BlockScores:
-    """Scores of a block none of whose patches ran: all it will ever know comes from its neighbours.
+    """Scores of a block of which no patch went through the model: all its classes come from the neighbours' spill.
 
     Args:
         block: The block; every valid pixel of its core lies in a band.
@@ -150,13 +151,13 @@ def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip],
     """Decide the bands of a block from its own scores and its neighbours' spill.
 
     Args:
-        own: What the block's own patches gave.
-        bands: The windows that ``own`` left open, see `band_windows`.
-        incoming: Spill of the west, north and north-west blocks; no matter in which order.
+        own: Result of the block's own patches.
+        bands: The windows that are not final in ``own``, see `band_windows`.
+        incoming: Spill of the west, north and north-west blocks, in any order.
         channels: Number of classes C.
 
     Raises:
-        ValueError: If a strip holds pixels that lie in none of the bands.
+        ValueError: If a strip holds pixels outside the bands.
     """
     decided = own.decided
     classes, confidence = decided.classes.copy(), decided.confidence.copy()
@@ -173,7 +174,7 @@ def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip],
 
 
 def _add(scores: NDArray[np.int32], window: Window, strip: Strip) -> None:
-    """Add the strip's scores to those of ``window`` where they meet, in place."""
+    """Add the strip's scores to those of ``window`` where the two overlap, in place."""
     common = strip.window.intersect(window)
     if common is not None:
         scores[(slice(None), *common.slices(window))] += strip.scores[(slice(None), *common.slices(strip.window))]

@@ -1,18 +1,18 @@
-"""Order cells along a Hilbert curve, so that what is close on the map is close in a file."""
+"""Order cells along a Hilbert curve, so that rows that are close on the map are close in a file."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_BITS = 31
-"""Bits of a row or column, so that an index of twice as many fits in int64."""
+"""Most bits of a row or column. The index has twice as many, which fits in int64."""
 
 
 def hilbert_index(rows: NDArray[np.int64], cols: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int64]:
     """Distance of cells from the start of the Hilbert curve over the smallest square of side 2**k that holds them all.
 
     The function `xy2d` of https://en.wikipedia.org/wiki/Hilbert_curve (after Warren, Hacker's Delight, chapter 16),
-    for whole arrays: from the largest quadrant to the smallest, add the cells of the quadrants passed before, then
-    turn the quadrant so that its curve starts and ends where the pattern's does.
+    for whole arrays. From the largest quadrant to the smallest: add the cells of the preceding quadrants, then rotate
+    the quadrant so that its curve has the orientation of the basic pattern.
 
     Args:
         rows: Row of each cell, any shape.

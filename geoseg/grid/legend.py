@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 NODATA_CLASS = 255
-"""Id of "no class here" in every class map; never the id of a class."""
+"""Nodata value of every class map; never the id of a class."""
 
 NODATA_CONFIDENCE = 0
 """Confidence of a pixel without a class. A pixel with a class has at least 1."""
@@ -16,14 +16,14 @@ class LegendClass:
     id: int
     """0..254; also the index of the model's output channel."""
     name: str
-    """What people call it."""
+    """Display name."""
     color: tuple[int, int, int]
     """Red, green, blue, each 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """Class id -> name and colour. Ids are 0, 1, 2, ... without a gap, since they are the model's channels."""
+    """Class id -> name and colour. Ids are 0, 1, 2, ... without a gap, because they are the model's channels."""
 
     classes: tuple[LegendClass, ...]
 

@@ -1,8 +1,8 @@
-"""The patch lattice of a scene and the blocks it is worked in.
+"""The patch lattice of a scene, and the blocks in which the scene is processed.
 
-Patches lie at ``(i * stride, j * stride)`` from the scene's pixel (0, 0), whatever the blocks. A patch belongs to the
-block that holds its origin, so every patch has one owner and goes through the model once. It reaches beyond its block
-only to the south and east, so a block receives scores from its west, north and north-west neighbours alone.
+Patches lie at ``(i * stride, j * stride)`` from the scene's pixel (0, 0), independent of the blocks. A patch belongs to
+the block that contains its origin, so every patch has one owner and goes through the model once. It extends beyond its
+block only to the south and east, so a block receives scores from its west, north and north-west neighbours only.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from geoseg.grid.window import Window
 
 MAX_BLOCK_PIXELS = (1 << 31) - 1
-"""Labels of a block's pixels have 32 bits."""
+"""Component labels of a block are int32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The patch lattice along one side of a scene: at most two patches cover a pixel."""
+    """The patch lattice along one axis of a scene. At most two patches cover a pixel."""
 
     size_px: int
     """Pixels of the scene on this axis."""
     patch_px: int
     """Pixels of a patch."""
     overlap_px: int
-    """Pixels that a patch shares with the next."""
+    """Pixels that two consecutive patches share."""
 
     def __post_init__(self) -> None:
         if self.size_px < 1:
@@ -41,12 +41,12 @@ class Axis:
 
     @property
     def stride_px(self) -> int:
-        """Distance between the origins of two patches."""
+        """Distance between the origins of two consecutive patches."""
         return self.patch_px - self.overlap_px
 
     @property
     def count(self) -> int:
-        """Number of patches: the fewest that cover the axis."""
+        """Number of patches: the smallest number that covers the axis."""
         return max(1, -(-(self.size_px - self.overlap_px) // self.stride_px))
 
     def owned(self, start: int, stop: int) -> range:
@@ -59,13 +59,13 @@ class Lattice:
     """All patches of a scene."""
 
     rows: Axis
-    """Down the scene."""
+    """The vertical axis."""
     cols: Axis
-    """Across the scene."""
+    """The horizontal axis."""
 
     @classmethod
     def of(cls, shape: tuple[int, int], patch_px: int, overlap_px: int) -> "Lattice":
-        """Lay square patches of ``patch_px`` over a scene of ``shape`` (height, width) pixels."""
+        """Build the lattice of square patches of ``patch_px`` for a scene of ``shape`` (height, width) pixels."""
         return cls(Axis(shape[0], patch_px, overlap_px), Axis(shape[1], patch_px, overlap_px))
 
     @property
@@ -79,7 +79,7 @@ class Lattice:
         return Window(0, 0, self.rows.size_px, self.cols.size_px)
 
     def patch(self, i: int, j: int) -> Window:
-        """Window of patch ``(i, j)``; it may reach beyond the scene's south and east rim."""
+        """Window of patch ``(i, j)``; it may extend beyond the south and east edges of the scene."""
         rows, cols = self.rows, self.cols
         return Window(i * rows.stride_px, j * cols.stride_px, rows.patch_px, cols.patch_px)
 
@@ -93,19 +93,19 @@ class Block:
     col: int
     """Column of the block among the blocks."""
     core: Window
-    """Pixels whose classes this block decides. The cores of all blocks tile the scene."""
+    """Pixels whose classes this block computes. The cores of all blocks tile the scene."""
     covered: Window
-    """The core and all its patches, beyond the scene's south and east rim where they reach it."""
+    """The core and all its patches; may extend beyond the south and east edges of the scene."""
     read: Window
     """Pixels the block needs: ``covered`` inside the scene."""
     patch_rows: range
-    """Lattice rows of the patches it owns. May be empty at the south rim."""
+    """Lattice rows of the patches it owns. May be empty at the south edge of the scene."""
     patch_cols: range
-    """Lattice columns of the patches it owns. May be empty at the east rim."""
+    """Lattice columns of the patches it owns. May be empty at the east edge of the scene."""
 
     @property
     def name(self) -> str:
-        """Name in files and logs, such as ``r0003c0012``."""
+        """Name in files and logs, e.g. ``r0003c0012``."""
         return block_name(self.row, self.col)
 
     @property
@@ -120,13 +120,13 @@ class Block:
 
 
 def block_name(row: int, col: int) -> str:
-    """Name the block in row ``row`` and column ``col`` of the blocks."""
+    """Name of the block in row ``row`` and column ``col`` of the blocks."""
     return f"r{row:04d}c{col:04d}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """A scene cut into blocks over its patch lattice."""
+    """Division of a scene into blocks that are aligned to its patch lattice."""
 
     lattice: Lattice
     """The patches; they do not depend on the blocks."""
@@ -187,7 +187,7 @@ class Tiling:
 
 
 def valid_patches(lattice: Lattice, block: Block, valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Lattice indices of the block's patches that hold a valid pixel, in raster order.
+    """Lattice indices of the block's patches that contain a valid pixel, in raster order.
 
     Args:
         lattice: The scene's patches.
@@ -197,13 +197,13 @@ def valid_patches(lattice: Lattice, block: Block, valid: NDArray[np.bool_]) -> l
     if not block.patch_count:
         return []
     lattice_rows, lattice_cols, read = lattice.rows, lattice.cols, block.read
-    # First down, then across: a block of many small patches costs no look at each.
-    rows = np.stack([valid[_inside(lattice_rows, i, read.row, read.row_stop)].any(axis=0) for i in block.patch_rows])
-    found = [rows[:, _inside(lattice_cols, j, read.col, read.col_stop)].any(axis=1) for j in block.patch_cols]
-    return [(block.patch_rows[i], block.patch_cols[j]) for i, j in np.argwhere(np.stack(found, axis=1)).tolist()]
+    # Reduce rows, then columns: the loops run over patch rows and patch columns, not over all patches.
+    row_any = np.stack([valid[_inside(lattice_rows, i, read.row, read.row_stop)].any(axis=0) for i in block.patch_rows])
+    patch_any = [row_any[:, _inside(lattice_cols, j, read.col, read.col_stop)].any(axis=1) for j in block.patch_cols]
+    return [(block.patch_rows[i], block.patch_cols[j]) for i, j in np.argwhere(np.stack(patch_any, axis=1)).tolist()]
 
 
 def _inside(axis: Axis, index: int, start: int, stop: int) -> slice:
-    """Where patch ``index`` lies in an array of the pixels ``[start, stop)``."""
+    """Slice of patch ``index`` in an array of the pixels ``[start, stop)``."""
     first = index * axis.stride_px
     return slice(first - start, min(first + axis.patch_px, stop) - start)

@@ -1,4 +1,4 @@
-"""Rectangles of pixels and the frame they live in."""
+"""Rectangles of pixels, and the grid of a scene."""
 
 import math
 import sys
@@ -35,17 +35,17 @@ class Window:
 
     @property
     def row_stop(self) -> int:
-        """First row behind the window."""
+        """First row after the window."""
         return self.row + self.height
 
     @property
     def col_stop(self) -> int:
-        """First column behind the window."""
+        """First column after the window."""
         return self.col + self.width
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(height, width)``, as numpy wants it."""
+        """``(height, width)``, the shape of a numpy array."""
         return self.height, self.width
 
     @property
@@ -54,7 +54,7 @@ class Window:
         return self.height * self.width
 
     def intersect(self, other: "Window") -> "Window | None":
-        """Return the pixels both windows hold, or None if there are none."""
+        """Return the common pixels of both windows, or None if there are none."""
         row, col = max(self.row, other.row), max(self.col, other.col)
         row_stop, col_stop = min(self.row_stop, other.row_stop), min(self.col_stop, other.col_stop)
         if row_stop <= row or col_stop <= col:
@@ -62,7 +62,7 @@ class Window:
         return Window.from_bounds(row, col, row_stop, col_stop)
 
     def contains(self, other: "Window") -> bool:
-        """Tell whether every pixel of ``other`` is in this window."""
+        """Return whether every pixel of ``other`` is in this window."""
         return (
             self.row <= other.row
             and self.col <= other.col
@@ -74,7 +74,7 @@ class Window:
         """Index this window in an array that covers ``within``: ``array[..., *window.slices(within)]``.
 
         Raises:
-            ValueError: If this window reaches outside ``within``; a slice would silently be shorter.
+            ValueError: If this window reaches outside ``within``, where a slice would silently be shorter.
         """
         if not within.contains(self):
             raise ValueError(f"{self} reaches outside {within}.")
@@ -87,7 +87,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The pixel frame of a scene and where it lies on the earth.
+    """The pixel grid of a scene and its georeference.
 
     ``x = a * col + b * row + c`` and ``y = d * col + e * row + f`` for the corner ``(row, col)`` of a pixel.
     """
@@ -97,9 +97,9 @@ class Grid:
     width: int
     """Columns of the scene."""
     transform: tuple[float, float, float, float, float, float]
-    """``(a, b, c, d, e, f)`` as above, in units of the CRS."""
+    """``(a, b, c, d, e, f)`` as above, in CRS units."""
     crs: str
-    """The coordinate reference system as WKT 2; empty when the scene has none and the run allows that."""
+    """The coordinate reference system as WKT 2; empty if the scene has none and the run allows that."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -108,9 +108,10 @@ class Grid:
             raise ValueError(f"The transform {self.transform} is not finite.")
         if self.pixel_area == 0:
             raise ValueError(f"The transform {self.transform} maps every pixel to an area of zero.")
-        if not self._tells_pixels_apart():
+        if not self._has_distinct_pixels():
             raise ValueError(
-                f"The transform {self.transform} places the scene so far out that its pixels cannot be told apart."
+                f"The transform {self.transform} places the scene so far from the origin that float64 cannot "
+                "distinguish its pixels."
             )
 
     @property
@@ -125,7 +126,7 @@ class Grid:
         return abs(a * e - b * d)
 
     def to_crs(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Place pixel coordinates ``(col, row)`` in the CRS: ``(x, y)``, both of shape (..., 2)."""
+        """Transform pixel coordinates ``(col, row)`` to CRS coordinates ``(x, y)``, both of shape (..., 2)."""
         a, b, c, d, e, f = self.transform
         col, row = pixel[..., 0], pixel[..., 1]
         return np.stack([a * col + b * row + c, d * col + e * row + f], axis=-1)
@@ -136,8 +137,8 @@ class Grid:
         x, y = xy[..., 0] - c, xy[..., 1] - f
         return np.stack([e * x - b * y, a * y - d * x], axis=-1) / (a * e - b * d)
 
-    def _tells_pixels_apart(self) -> bool:
-        """Tell whether float64 coordinates are finer than a hundredth of a pixel everywhere in the scene."""
+    def _has_distinct_pixels(self) -> bool:
+        """Return whether float64 coordinates are finer than a hundredth of a pixel everywhere in the scene."""
         a, b, c, d, e, f = self.transform
         x = abs(c) + abs(a) * self.width + abs(b) * self.height
         y = abs(f) + abs(d) * self.width + abs(e) * self.height

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import Block, Tiling
 from geoseg.grid.window import Window
 from geoseg.polygonizer.census import Census, count_block
@@ -27,7 +28,7 @@ from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries
 from geoseg.vector.polygonize import CUT_PX
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.seams import BlockBorder, Place, find_seams, neighbours
+from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg import faults
 from geoseg.grid.blend import ClassMap, band_windows, finish
-from geoseg.grid.neighbours import BEFORE, blocks_at
+from geoseg.grid.neighbours import SPILL_STEPS, blocks_at
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
@@ -52,7 +52,7 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
     timer = UnitTimer("finish")
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     class_map = finish(
-        scored.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, BEFORE)), len(plan.legend)
+        scored.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, SPILL_STEPS)), len(plan.legend)
     )
     labels = find_labels(plan, class_map) if plan.has_polygons else None
     if labels is not None:

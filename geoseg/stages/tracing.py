@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg import faults
 from geoseg.grid.blend import ClassMap
-from geoseg.grid.neighbours import AROUND, blocks_at
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place, blocks_at
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.polygon_table import build_table
@@ -25,7 +25,7 @@ from geoseg.vector.blocks import BlockLabels, bound_block, relabel, trace_block
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.seams import BlockBorder, Place, concatenate_seams, find_seams
+from geoseg.vector.seams import BlockBorder, concatenate_seams, find_seams
 from geoseg.vector.undissolved import without_aliases
 
 
@@ -38,7 +38,7 @@ def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
     """Find a block's components, their common boundaries and the seams to its neighbours."""
     faults.hit("graph", "start", block.name)
     timer = UnitTimer("trace")
-    neighbours = blocks_at(plan.tiling, block, AROUND)
+    neighbours = blocks_at(plan.tiling, block, NEIGHBOUR_STEPS)
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_empty(GRAPHS, block))
     labels, around = plan.store.labels(block), plan.store.borders(neighbours)
@@ -82,7 +82,7 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
     """Trace a block whose neighbours are finished; store its closed polygons, open polygons and seams."""
     faults.hit("trace", "start", block.name)
     timer = UnitTimer("trace")
-    neighbours, merged = blocks_at(plan.tiling, block, AROUND), plan.polygons.has_min_area
+    neighbours, merged = blocks_at(plan.tiling, block, NEIGHBOUR_STEPS), plan.polygons.has_min_area
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_empty(TRACED, block))
     labels, around = plan.store.labels(block, merged=merged), plan.store.borders(neighbours, merged=merged)

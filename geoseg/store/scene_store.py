@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
+from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import Block
 from geoseg.publish.arrow_files import write_table
 from geoseg.store.lock import require_lock
@@ -26,7 +27,7 @@ from geoseg.store.storages.opening import open_storage
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, blank_labels
 from geoseg.vector.components import Components
 from geoseg.vector.minimum_area import Boundaries, Changes
-from geoseg.vector.seams import BlockBorder, Place, blank_border
+from geoseg.vector.seams import BlockBorder, blank_border
 
 WORK = ".work"
 """Folder of the output that holds what is not committed yet."""

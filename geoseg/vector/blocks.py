@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.neighbours import Place
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
 from geoseg.vector.attributes import concatenate, concatenate_areas
@@ -20,7 +21,7 @@ from geoseg.vector.components import NO_COMPONENT, Components, Runs, find_compon
 from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.seams import BlockBorder, Place, blank_border, find_border, surround
+from geoseg.vector.seams import BlockBorder, blank_border, find_border, surround
 from geoseg.vector.simplify import simplify_arcs
 
 

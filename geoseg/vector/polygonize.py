@@ -6,6 +6,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.vector.attributes import concatenate
@@ -14,7 +15,7 @@ from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine
-from geoseg.vector.seams import BlockBorder, Place, find_seams, neighbours
+from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 
 CUT_PX = 512
 """Default period of the cut lattice of a class map that comes without a patch lattice."""

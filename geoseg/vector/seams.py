@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place
 from geoseg.vector.compiled import compiled
 from geoseg.vector.components import NO_COMPONENT, Components, Runs
 
@@ -35,19 +36,14 @@ class BlockBorder:
     """Last column."""
 
 
-Place = tuple[int, int]
-"""Row and column of a block among the blocks of a scene."""
-
-
 _FAR = {-1: 0, 1: -1}
 """Index of the outermost row or column in a direction."""
 
 
 def neighbours(borders: Mapping[Place, BlockBorder], place: Place) -> dict[Place, BlockBorder]:
-    """Rims of the up to eight neighbours of a block, by their distance in blocks: (-1, 0) is north of it."""
-    around = ((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across)
-    found = {step: borders.get((place[0] + step[0], place[1] + step[1])) for step in around}
-    return {step: border for step, border in found.items() if border is not None}
+    """Borders of the up to eight neighbours of a block, by their step from it: (-1, 0) is north."""
+    places = {step: (place[0] + step[0], place[1] + step[1]) for step in NEIGHBOUR_STEPS}
+    return {step: borders[other] for step, other in places.items() if other in borders}
 
 
 def find_border(labels: Runs, components: Components, width: int) -> BlockBorder:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from geoseg.grid.legend import Legend
+from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Grid
 from geoseg.publish.arrow_files import save_table
@@ -29,7 +30,7 @@ from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_b
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Changes, absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.seams import BlockBorder, Place, find_seams, neighbours
+from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 from geoseg.vector.undissolved import split_at_grid, without_aliases
 
 BLOCK_PX = 2048

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.engine.barrier import Countdown, NeighbourBarrier
-from geoseg.grid.neighbours import AROUND, BEFORE, blocks_at, steps_inside
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS, blocks_at, steps_inside
 from geoseg.grid.tiling import Lattice, Tiling
 
-STEPS = [BEFORE, AROUND, ((0, 0), *AROUND)]
+STEPS = [SPILL_STEPS, NEIGHBOUR_STEPS, ((0, 0), *NEIGHBOUR_STEPS)]
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(STEPS), st.randoms(use_true_random=False))
@@ -57,7 +57,7 @@ def test_what_waits_is_forgotten_when_a_scene_ends() -> None:
 
 def test_neighbours_end_where_the_scene_does() -> None:
     tiling = Tiling(Lattice.of((20, 30), 12, 2), 10)
-    assert steps_inside(tiling, (0, 2), AROUND) == {(0, -1): (0, 1), (1, -1): (1, 1), (1, 0): (1, 2)}
-    assert {step: block.name for step, block in blocks_at(tiling, tiling.block(1, 0), BEFORE).items()} == {
+    assert steps_inside(tiling, (0, 2), NEIGHBOUR_STEPS) == {(0, -1): (0, 1), (1, -1): (1, 1), (1, 0): (1, 2)}
+    assert {step: block.name for step, block in blocks_at(tiling, tiling.block(1, 0), SPILL_STEPS).items()} == {
         (-1, 0): "r0000c0000"
     }

@@ -18,7 +18,7 @@ from geoseg.grid.window import Window
 
 
 @given(st.integers(2, 9), st.integers(1, 60))
-def test_reflection_is_numpys(size: int, length: int) -> None:
+def test_reflection_equals_numpy_pad(size: int, length: int) -> None:
     length = max(length, size)
     expected = np.pad(np.arange(size), (0, length - size), mode="reflect")
     np.testing.assert_array_equal(reflect_indices(size, length), expected)
@@ -39,20 +39,20 @@ def test_the_decision_is_numpys_argmax_with_the_lowest_class_on_ties(classes: in
     np.testing.assert_array_equal(confidence, np.where(valid, expected, 0))
 
 
-def test_confidence_has_room_for_the_rounding_of_four_patches() -> None:
+def test_the_rounding_of_four_patches_does_not_overflow_the_confidence() -> None:
     _, confidence = decide(np.full((1, 1, 1), SCORE_ONE + 4, np.int32), np.ones((1, 1), bool))
     assert confidence == 255
 
 
 def block_scores(open_value: int) -> tuple[BlockScores, tuple[Window, ...]]:
-    """A 6x6 core at (6, 6) whose north and west bands, 2 px wide, are open."""
+    """A 6x6 core at (6, 6) that waits for spill in its north and west bands, 2 px wide."""
     core = Window(6, 6, 6, 6)
     bands = (Window(6, 6, 2, 6), Window(8, 6, 4, 2))
     own = tuple(Strip(band, np.full((2, *band.shape), open_value, np.int32)) for band in bands)
     return BlockScores(ClassMap(core, np.zeros((6, 6), np.uint8), np.full((6, 6), 9, np.uint8)), own), bands
 
 
-def test_spill_is_added_where_it_falls_and_nowhere_else() -> None:
+def test_spill_changes_only_the_pixels_it_covers() -> None:
     own, bands = block_scores(open_value=10)
     spill = np.zeros((2, 2, 2), np.int32)
     spill[1] = SCORE_ONE // 2
@@ -61,10 +61,10 @@ def test_spill_is_added_where_it_falls_and_nowhere_else() -> None:
     expected[:2, :2] = 1
     np.testing.assert_array_equal(done.classes, expected)
     assert done.confidence[0, 0] == 128
-    assert (done.confidence[2:, 2:] == 9).all(), "the interior stays as it was decided"
+    assert (done.confidence[2:, 2:] == 9).all(), "the interior does not change"
 
 
-def test_the_order_of_spill_changes_nothing() -> None:
+def test_the_result_does_not_depend_on_the_order_of_spill() -> None:
     own, bands = block_scores(open_value=3)
     rng = np.random.default_rng(1)
     windows = [Window(6, 6, 2, 6), Window(6, 6, 6, 2), Window(6, 6, 2, 2)]

@@ -16,7 +16,7 @@ def test_the_smallest_curve_by_hand():
 
 
 @pytest.mark.parametrize("bits", range(7))
-def test_a_square_is_visited_once_step_by_step(bits):
+def test_the_curve_visits_each_cell_of_a_square_once_in_unit_steps(bits):
     side = 1 << bits
     rows, cols = all_cells(side, side)
     index = hilbert_index(rows, cols, (side, side))

@@ -20,6 +20,6 @@ def test_names_stand_in_the_order_of_the_ids() -> None:
         (tuple(LegendClass(i, str(i), BLACK) for i in range(256)), "255 means nodata"),
     ],
 )
-def test_a_legend_that_a_class_map_cannot_hold_is_refused(classes: tuple[LegendClass, ...], message: str) -> None:
+def test_an_invalid_legend_is_refused(classes: tuple[LegendClass, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Legend(classes)

@@ -61,8 +61,8 @@ def test_cores_tile_the_scene_and_every_patch_has_one_owner(tiling: Tiling) -> N
 
 
 @given(tilings())
-def test_spill_and_bands_are_where_neighbours_patches_reach(tiling: Tiling) -> None:
-    """Paint who covers each pixel; what a block cannot decide alone must lie in its bands, what it leaves in strips."""
+def test_spill_and_bands_cover_all_patches_that_cross_block_borders(tiling: Tiling) -> None:
+    """Pixels outside its core that a block's patches cover lie in its strips, and in the bands of its neighbours."""
     overlap = tiling.lattice.rows.overlap_px
     foreign = np.zeros(tiling.lattice.scene.shape, bool)
     for block in tiling.blocks():
@@ -83,7 +83,7 @@ def test_spill_and_bands_are_where_neighbours_patches_reach(tiling: Tiling) -> N
     assert not foreign.any(), "all foreign scores fall into bands"
 
 
-def test_only_patches_with_a_valid_pixel_are_to_be_done() -> None:
+def test_patches_without_a_valid_pixel_are_omitted() -> None:
     tiling = Tiling(Lattice.of((10, 10), 4, 1), 6)
     block = tiling.block(0, 0)
     valid = np.zeros(block.read.shape, bool)
@@ -96,7 +96,7 @@ def test_only_patches_with_a_valid_pixel_are_to_be_done() -> None:
 
 @settings(deadline=None)
 @given(tilings(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.5, 1.0]))
-def test_patches_with_a_valid_pixel_are_those_that_hold_one(tiling: Tiling, seed: int, share: float) -> None:
+def test_valid_patches_of_random_masks(tiling: Tiling, seed: int, share: float) -> None:
     valid = np.random.default_rng(seed).random(tiling.lattice.scene.shape) < share
     for block in tiling.blocks():
         patches = {patch: tiling.lattice.patch(*patch).intersect(tiling.lattice.scene) for patch in block.patches}
@@ -118,7 +118,7 @@ def test_a_scene_of_a_billion_patches_is_cut_without_counting_them() -> None:
     assert valid_patches(tiling.lattice, coarse, valid) == [(33_332, 33_332)]
 
 
-def test_a_block_that_is_no_multiple_of_the_stride_names_the_two_that_are() -> None:
+def test_the_message_for_a_wrong_block_size_names_the_nearest_valid_ones() -> None:
     with pytest.raises(ValueError, match=r"block_px=4096 is not a multiple of stride=384\. Use 3840 or 4224"):
         Tiling(Lattice.of((9000, 9000), 512, 128), 4096)
 
@@ -132,7 +132,7 @@ def test_blocks_of_more_pixels_than_labels_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("patch", "overlap"), [(4, 3), (4, -1), (0, 0)])
-def test_a_pixel_may_have_two_patches_on_an_axis_at_most(patch: int, overlap: int) -> None:
+def test_an_overlap_of_more_than_half_a_patch_is_refused(patch: int, overlap: int) -> None:
     with pytest.raises(ValueError, match=f"overlap_px={overlap}"):
         Axis(10, patch, overlap)
 

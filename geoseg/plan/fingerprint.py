@@ -99,7 +99,7 @@ def take_fingerprint(
         "polygons.simplify_px": polygons.simplify_px,
         "polygons.min_area_px": max(1, polygons.min_area_px),
         "polygons.classes": None if polygons.classes is None else list(polygons.classes),
-        "polygons.not_dissolved": list(polygons.undissolved),
+        "polygons.not_dissolved": list(polygons.not_dissolved),
     }
 
 

@@ -20,7 +20,7 @@ class PolygonPlan:
     """Components of fewer pixels take the class of a neighbour."""
     classes: tuple[int, ...] | None
     """Classes that are published; None for all."""
-    undissolved: tuple[int, ...]
+    not_dissolved: tuple[int, ...]
     """Classes whose polygons stay cut at the patch lattice."""
     max_count: int
     """A scene with more regions than this fails: its class map is noise, not land use."""

@@ -31,14 +31,14 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
             f"polygons.simplify_m={settings.simplify_m} is {simplify_px:g} pixels of {scene.path}; at most "
             f"{MAX_TOLERANCE_PX:g} are possible. Set it lower."
         )
-    undissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
-    if len(legend) + len(undissolved) > NODATA_CLASS:
+    not_dissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
+    if len(legend) + len(not_dissolved) > NODATA_CLASS:
         raise SettingsError(
-            f"polygons.not_dissolved needs a free class id for each of its {len(undissolved)} classes, and the legend "
+            f"polygons.not_dissolved needs a free class id for each of its {len(not_dissolved)} classes, and the legend "
             f"holds {len(legend)} of {NODATA_CLASS}."
         )
     published = None if settings.classes == "all" else _class_ids(settings.classes, legend, "polygons.classes")
-    return PolygonPlan(settings.crs, simplify_px, min_area_px, published, undissolved, settings.max_count)
+    return PolygonPlan(settings.crs, simplify_px, min_area_px, published, not_dissolved, settings.max_count)
 
 
 def _pixel_m2(scene: Scene) -> float:

@@ -106,5 +106,5 @@ class RasterBlocks:
     def keep(self, path: Path, polygons: PixelPolygons) -> Path:
         """Give polygons their attributes and write them as an Arrow file."""
         grid, values, names = self.class_map.grid, self.class_map.values, self.class_map.names
-        save_table(path, build_value_table(polygons, grid, values, names, stride_px=CUT_PX))
+        save_table(path, build_value_table(polygons, grid, values, names, cut_px=CUT_PX))
         return path

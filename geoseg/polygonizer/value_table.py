@@ -15,7 +15,7 @@ COLUMNS = ("polygon_id", "value", "class_name", "area_m2", "perimeter_m", "pixel
 
 
 def build_value_table(
-    polygons: PixelPolygons, grid: Grid, values: Values, names: Mapping[int, str], *, stride_px: int
+    polygons: PixelPolygons, grid: Grid, values: Values, names: Mapping[int, str], *, cut_px: int
 ) -> pa.Table:
     """Give polygons their attributes and their place on the earth.
 
@@ -24,7 +24,7 @@ def build_value_table(
         grid: The raster's frame.
         values: What the class ids stand for.
         names: Names of values; a value without one is named by its digits.
-        stride_px: Side of a lattice cell, for the order of the rows; see `geoseg.publish.polygon_table.build_table`.
+        cut_px: Side of a lattice cell, for the order of the rows; see `geoseg.publish.polygon_table.build_table`.
 
     Returns:
         A table of `COLUMNS`, ``value`` in the raster's type, the others as in `POLYGON_SCHEMA`.
@@ -35,7 +35,7 @@ def build_value_table(
     numbers = values.values.tolist()
     # A legend never is empty, and its names differ; those of a raster need not.
     legend = Legend(tuple(LegendClass(i, str(number), (0, 0, 0)) for i, number in enumerate(numbers or [0])))
-    table = build_table(polygons, grid, legend, stride_px=stride_px, model="")
+    table = build_table(polygons, grid, legend, cut_px=cut_px, model="")
     class_id = table["class_id"].to_numpy()
     name = pa.array([names.get(number, str(number)) for number in numbers], pa.string())
     value_type = pa.from_numpy_dtype(values.values.dtype)

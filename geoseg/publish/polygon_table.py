@@ -54,7 +54,7 @@ def build_table(
     grid: Grid,
     legend: Legend,
     *,
-    stride_px: int,
+    cut_px: int,
     crs: str = NATIVE,
     observed_at: datetime | None = None,
     model: str,
@@ -68,7 +68,7 @@ def build_table(
         grid: The scene's frame. Areas are those of the polygons' pixels, lengths those of the lines in the
             scene's own CRS, whatever ``crs`` says.
         legend: Names of the classes.
-        stride_px: Side of a lattice cell, in pixels.
+        cut_px: Side of a lattice cell, in pixels.
         crs: ``native``, or ``EPSG:nnnn`` to publish them there, with more vertices, see `reproject`.
         observed_at: When the scene was taken, with a time zone.
         model: Name of the model, the same in every row.
@@ -90,7 +90,7 @@ def build_table(
             f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
             "Use the legend of the model that made the class map."
         )
-    polygons = _sorted(polygons, grid, stride_px)
+    polygons = _sorted(polygons, grid, cut_px)
     geometry = polygons.geometry
     if crs != NATIVE:
         geometry = shapely.orient_polygons(reproject(geometry, grid, published))
@@ -147,18 +147,18 @@ def published_crs(grid: Grid, crs: str = NATIVE) -> str:
     return str(named_crs(crs).to_wkt())
 
 
-def publication_order(polygon_id: NDArray[np.int64], grid: Grid, stride_px: int) -> NDArray[np.intp]:
+def publication_order(polygon_id: NDArray[np.int64], grid: Grid, cut_px: int) -> NDArray[np.intp]:
     """Indices that sort polygons by the Hilbert index of the lattice cell of their first pixel, then by id.
 
     Args:
         polygon_id: ``row * width + col`` of each polygon's first pixel.
         grid: The scene's frame.
-        stride_px: Side of a lattice cell.
+        cut_px: Side of a lattice cell.
     """
     row, col = np.divmod(polygon_id, grid.width)
-    cells = (-(-grid.height // stride_px), -(-grid.width // stride_px))
-    return np.lexsort((polygon_id, hilbert_index(row // stride_px, col // stride_px, cells)))
+    cells = (-(-grid.height // cut_px), -(-grid.width // cut_px))
+    return np.lexsort((polygon_id, hilbert_index(row // cut_px, col // cut_px, cells)))
 
 
-def _sorted(polygons: PixelPolygons, grid: Grid, stride_px: int) -> PixelPolygons:
-    return polygons.take(publication_order(polygons.first_pixel, grid, stride_px))
+def _sorted(polygons: PixelPolygons, grid: Grid, cut_px: int) -> PixelPolygons:
+    return polygons.take(publication_order(polygons.first_pixel, grid, cut_px))

@@ -20,13 +20,13 @@ ARRAY_BYTES = 1 << 30
 """About what the geometries of one array of a part take: Arrow's end at 2 GiB."""
 
 
-def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[pa.Table]:
+def sorted_parts(files: Sequence[Path], grid: Grid, cut_px: int) -> Iterator[pa.Table]:
     """Cut all rows of the files, in the order of publication, into parts of a fixed count.
 
     Args:
         files: Arrow files of `geoseg.publish.polygon_table.POLYGON_SCHEMA`, at least one, in any order.
         grid: The scene's frame.
-        stride_px: Side of a lattice cell.
+        cut_px: Side of a lattice cell.
 
     Yields:
         Tables of at most `PART_ROWS` rows; one without rows if there are no polygons.
@@ -36,7 +36,7 @@ def sorted_parts(files: Sequence[Path], grid: Grid, stride_px: int) -> Iterator[
     ids = [_open(file)["polygon_id"].to_numpy().copy() for file in files]
     file_of = np.repeat(np.arange(len(files), dtype=np.int32), [len(part) for part in ids])
     row_of = np.concatenate([np.arange(len(part), dtype=np.int32) for part in ids])
-    order = publication_order(np.concatenate(ids), grid, stride_px)
+    order = publication_order(np.concatenate(ids), grid, cut_px)
     for start in range(0, max(1, len(order)), PART_ROWS):
         give_back_memory()
         yield _take(files, file_of, row_of, order[start : start + PART_ROWS])

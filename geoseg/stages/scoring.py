@@ -17,7 +17,7 @@ from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.reading import BlockPixels, Scored
 from geoseg.vector.blocks import BlockLabels, label_block
-from geoseg.vector.undissolved import split_at_grid
+from geoseg.vector.not_dissolved import split_at_grid
 
 if TYPE_CHECKING:  # only processes with a model import torch
     from geoseg.model.predictor import Predictor
@@ -70,7 +70,7 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
 
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
     """Find the components of a block, from the model's class map or from the one after the minimum area."""
-    cell_px, undissolved = plan.tiling.lattice.rows.stride_px, plan.polygons.undissolved
-    classes = split_at_grid(class_map.classes, class_map.window, cell_px, undissolved)
+    cut_px, not_dissolved = plan.tiling.lattice.rows.stride_px, plan.polygons.not_dissolved
+    classes = split_at_grid(class_map.classes, class_map.window, cut_px, not_dissolved)
     labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)
     return add_areas(labels, pixel_area(plan.scene.grid))

@@ -23,10 +23,10 @@ from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
 from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, bound_block, relabel, trace_block
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
+from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, concatenate_seams, find_seams
-from geoseg.vector.undissolved import without_aliases
 
 
 def load_kernels() -> None:
@@ -71,7 +71,7 @@ def relabel_block(plan: ScenePlan, block: Block) -> UnitMetrics:
     if plan.store.is_blank(block):
         return timer.metrics(bytes=plan.store.put_empty(MERGED, block))
     changed = relabel(plan.store.labels(block), plan.store.changes())
-    classes = without_aliases(changed, plan.polygons.undissolved)
+    classes = without_aliases(changed, plan.polygons.not_dissolved)
     merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
     stored_bytes = plan.store.put_merged(block, merged)
     faults.hit("relabel", "end", block.name)
@@ -103,14 +103,14 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
 
 def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
     """Build the table of the polygons that are published, with their attributes."""
-    polygons = replace(polygons, class_id=without_aliases(polygons.class_id, plan.polygons.undissolved))
+    polygons = replace(polygons, class_id=without_aliases(polygons.class_id, plan.polygons.not_dissolved))
     if plan.polygons.classes is not None:
         polygons = polygons.take(np.isin(polygons.class_id, plan.polygons.classes))
     return build_table(
         polygons,
         plan.scene.grid,
         plan.legend,
-        stride_px=_cut_px(plan),
+        cut_px=_cut_px(plan),
         crs=plan.polygons.crs,
         observed_at=plan.observed_at,
         model=plan.model,

@@ -29,9 +29,9 @@ from geoseg.vector.attributes import concatenate
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_block, relabel, trace_block
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Changes, absorb, concatenate_boundaries
+from geoseg.vector.not_dissolved import split_at_grid, without_aliases
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
-from geoseg.vector.undissolved import split_at_grid, without_aliases
 
 BLOCK_PX = 2048
 """Side of a block at most, unless the cut lattice is wider."""
@@ -158,7 +158,7 @@ class _Work:
             polygons,
             recipe.grid,
             recipe.legend,
-            stride_px=made.cut_px,
+            cut_px=made.cut_px,
             crs=recipe.crs,
             observed_at=recipe.observed_at,
             model=recipe.model,

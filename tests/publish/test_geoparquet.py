@@ -36,7 +36,7 @@ def squares(side, crs="native"):
         shapely.box(col, row, col + 1, row + 1), (first % 3).astype(np.uint8), first, np.ones_like(first), first % 256
     )
     grid = Grid(side, side, TRANSFORM, UTM)
-    return build_table(place(polygons, grid), grid, LEGEND, stride_px=16, crs=crs, model="m")
+    return build_table(place(polygons, grid), grid, LEGEND, cut_px=16, crs=crs, model="m")
 
 
 def traced(folder, classes):
@@ -51,7 +51,7 @@ def traced(folder, classes):
             dataset.write(pixels.astype(np.uint8), 1)
         paths.append(folder / name)
     grid = Grid(*classes.shape, TRANSFORM, UTM)
-    return build_table(place(polygonize(*paths), grid), grid, LEGEND, stride_px=16, model="m")
+    return build_table(place(polygonize(*paths), grid), grid, LEGEND, cut_px=16, model="m")
 
 
 def smooth_classes(side=96, seed=0):

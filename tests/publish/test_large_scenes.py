@@ -36,16 +36,16 @@ def hilbert(row: int, col: int, side: int) -> int:
     return index
 
 
-@pytest.mark.parametrize("stride_px", [1, 7, 384])
-def test_order_of_publication(stride_px: int) -> None:
+@pytest.mark.parametrize("cut_px", [1, 7, 384])
+def test_order_of_publication(cut_px: int) -> None:
     rng = np.random.default_rng(0)
     ids = np.unique(np.append(rng.integers(0, SIDE * SIDE, 500), [0, SIDE - 1, SIDE * SIDE - SIDE, SIDE * SIDE - 1]))
-    cells = -(-SIDE // stride_px)
+    cells = -(-SIDE // cut_px)
     side = 1 << (cells - 1).bit_length()
     expected = sorted(
-        ids.tolist(), key=lambda name: (hilbert(name // SIDE // stride_px, name % SIDE // stride_px, side), name)
+        ids.tolist(), key=lambda name: (hilbert(name // SIDE // cut_px, name % SIDE // cut_px, side), name)
     )
-    assert ids[publication_order(ids, GRID, stride_px)].tolist() == expected
+    assert ids[publication_order(ids, GRID, cut_px)].tolist() == expected
 
 
 def test_polygons_of_the_far_corner_and_of_the_whole_scene() -> None:
@@ -61,7 +61,7 @@ def test_polygons_of_the_far_corner_and_of_the_whole_scene() -> None:
         pixels,
         pixels * 255 - np.array([1, 0]),
     )
-    table = build_table(place(polygons, GRID), GRID, LEGEND, stride_px=384, model="m")
+    table = build_table(place(polygons, GRID), GRID, LEGEND, cut_px=384, model="m")
     rows = {row["polygon_id"]: row for row in table.to_pylist()}
     whole, last = rows[0], rows[39_999_999_999]
     assert (whole["pixels"], whole["area_m2"], whole["confidence"]) == (39_999_999_997, 39_999_999_997 / 4, 1.0)

@@ -38,7 +38,7 @@ def take(polygons, order):
 
 
 def table_of(polygons, grid, **changes):
-    arguments = {"stride_px": 4, "model": "unet-7"} | changes
+    arguments = {"cut_px": 4, "model": "unet-7"} | changes
     return build_table(place(polygons, grid), grid, LEGEND, **arguments)
 
 
@@ -166,7 +166,7 @@ def test_what_has_no_place_or_no_name_is_refused():
     with pytest.raises(SettingsError, match=r"polygons\.crs=EPSG:1 is not in PROJ"):
         table_of(squares, grid, crs="EPSG:1")
     with pytest.raises(SceneError, match="class 1 and the legend ends at 0"):
-        build_table(squares, grid, Legend(LEGEND.classes[:1]), stride_px=4, model="m")
+        build_table(squares, grid, Legend(LEGEND.classes[:1]), cut_px=4, model="m")
     world = Grid(1, 2, (180.0, 0.0, -180.0, 0.0, -180.0, 90.0), CRS.from_epsg(4326).to_wkt())
     with pytest.raises(SceneError, match="beyond where RGF93 v1 / Lambert-93"):
         table_of(replace(squares, area_units=np.ones(2, np.int64)), world, crs="EPSG:2154")

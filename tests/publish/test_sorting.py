@@ -29,7 +29,7 @@ def table_of(names: np.ndarray) -> pa.Table:
     boxes, circles = shapely.box(col, row, col + 1, row + 1), shapely.buffer(shapely.points(col + 0.5, row + 0.5), 0.5)
     ones = np.ones(len(names), np.int64)
     polygons = PixelPolygons(np.where(names % 3, boxes, circles), np.zeros(len(names), np.uint8), names, ones, ones)
-    return build_table(place(polygons, GRID), GRID, LEGEND, stride_px=8, model="m")
+    return build_table(place(polygons, GRID), GRID, LEGEND, cut_px=8, model="m")
 
 
 def scattered(folder: Path, files: int) -> list[Path]:
@@ -70,7 +70,7 @@ def test_a_part_of_more_than_two_gibibytes(tmp_path: Path) -> None:
     circles = PixelPolygons(
         np.array([circle] * 3), np.zeros(3, np.uint8), np.arange(3), np.ones(3, int), np.ones(3, int)
     )
-    table = build_table(place(circles, GRID), GRID, LEGEND, stride_px=8, model="m")
+    table = build_table(place(circles, GRID), GRID, LEGEND, cut_px=8, model="m")
     (tmp_path / "spanning.arrow").write_bytes(write_table(table))
     (part,) = sorted_parts([tmp_path / "spanning.arrow"], GRID, 8)
     assert part["polygon_id"].to_pylist() == [0, 1, 2]

@@ -79,9 +79,7 @@ def test_only_the_wanted_classes_are_published(inputs: tuple[Path, Path], tmp_pa
     assert some.drop(columns="scene", errors="ignore").equals(expected.drop(columns="scene", errors="ignore"))
 
 
-def test_undissolved_classes_stay_cut_at_the_lattice_and_the_others_do_not(
-    inputs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_only_classes_that_are_not_dissolved_are_cut_at_the_lattice(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     cut, classes = publish(inputs, tmp_path, simplify_px=0, not_dissolved=["class0"])
     assert shapely.coverage_is_valid(cut.geometry.to_numpy())
     for class_id in range(5):

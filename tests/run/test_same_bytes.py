@@ -55,7 +55,7 @@ POLYGONS = [
 ]
 
 
-@pytest.mark.parametrize("polygons", POLYGONS, ids=["plain", "minimum area", "undissolved"])
+@pytest.mark.parametrize("polygons", POLYGONS, ids=["plain", "minimum area", "not dissolved"])
 def test_polygon_settings(inputs: tuple[Path, Path], tmp_path: Path, polygons: dict[str, Any]) -> None:
     found = []
     for strides in (1, 2, 5, 14):

@@ -13,9 +13,9 @@ from geoseg.vector.blocks import bound_block, collect, label_block, relabel, tra
 from geoseg.vector.components import Components
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
+from geoseg.vector.not_dissolved import split_at_grid
 from geoseg.vector.rings import build_polygons
 from geoseg.vector.seams import find_seams, neighbours
-from geoseg.vector.undissolved import split_at_grid
 from tests.vector.class_maps import HARD, landscape_like
 
 SIDE, CUT = 200_000, 16

@@ -49,7 +49,7 @@ def publish(
     grid = Grid(*classes.shape, transform, CRS.from_epsg(epsg).to_wkt())
     sure = (classes != NODATA).astype(np.uint8)
     polygons = polygonize(classes, sure, simplify_px=simplify_px, cut_px=16, transform=transform)
-    table = build_table(measure(polygons, grid, classes), grid, LEGEND, stride_px=16, crs=crs, model="m")
+    table = build_table(measure(polygons, grid, classes), grid, LEGEND, cut_px=16, crs=crs, model="m")
     table = change(table) if change else table
     table = stamp(table, simplify_px=simplify_px, min_area_px=0, cut_px=16)
     table = table.replace_schema_metadata(

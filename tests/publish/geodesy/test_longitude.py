@@ -36,7 +36,7 @@ def table_of(grid: Grid, crs: str) -> pa.Table:
     squares = shapely.box(col, row, col + 1, row + 1)
     areas = pixel_area(grid).units(grid.window).ravel()
     polygons = PixelPolygons(squares, ((row + col) % 2).astype(np.uint8), first, ones, 200 * ones, areas)
-    return build_table(place(polygons, grid), grid, LEGEND, stride_px=16, crs=crs, model="m")
+    return build_table(place(polygons, grid), grid, LEGEND, cut_px=16, crs=crs, model="m")
 
 
 @pytest.mark.parametrize("grid", [UTM_1N, POLAR_CROSSING], ids=["UTM", "polar"])

@@ -106,9 +106,7 @@ def test_the_table_holds_them_and_the_area_of_the_scene() -> None:
     grid = Grid(*classes.shape, transform, CRS(source).to_wkt())
     polygons = measure(polygonize(classes, simplify_px=1, cut_px=64, transform=transform), grid, classes)
     legend = Legend(tuple(LegendClass(i, f"class{i}", (i, 0, 0)) for i in range(6)))
-    native, moved = (
-        build_table(polygons, grid, legend, stride_px=64, crs=crs, model="m") for crs in ("native", target)
-    )
+    native, moved = (build_table(polygons, grid, legend, cut_px=64, crs=crs, model="m") for crs in ("native", target))
     assert moved.drop(["geometry", "bbox"]).equals(native.drop(["geometry", "bbox"]))
     geometry = shapely.from_wkb(moved["geometry"].to_numpy())
     assert shapely.get_num_coordinates(geometry).sum() > shapely.get_num_coordinates(polygons.geometry).sum()

@@ -13,32 +13,32 @@ LAST_ALIAS = 254
 
 
 def split_at_grid(
-    classes: NDArray[np.uint8], core: Window, cut_px: int, undissolved: tuple[int, ...]
+    classes: NDArray[np.uint8], core: Window, cut_px: int, not_dissolved: tuple[int, ...]
 ) -> NDArray[np.uint8]:
-    """Give the pixels of undissolved classes their alias where they lie in an odd cell.
+    """Give the pixels of not_dissolved classes their alias where they lie in an odd cell.
 
     Args:
-        classes: Class ids, shape (H, W) of ``core``; none is above ``254 - len(undissolved)`` but nodata, 255.
+        classes: Class ids, shape (H, W) of ``core``; none is above ``254 - len(not_dissolved)`` but nodata, 255.
         core: The block's window in the scene.
         cut_px: Side of a cell.
-        undissolved: Classes that stay cut.
+        not_dissolved: Classes that stay cut.
     """
-    if not undissolved:
+    if not not_dissolved:
         return classes
     rows = np.arange(core.row, core.row_stop) // cut_px
     cols = np.arange(core.col, core.col_stop) // cut_px
     odd = (rows[:, None] + cols) % 2 == 1
     split = classes.copy()
-    for place, class_id in enumerate(undissolved):
+    for place, class_id in enumerate(not_dissolved):
         split[odd & (classes == class_id)] = LAST_ALIAS - place
     return split
 
 
-def without_aliases(classes: NDArray[np.uint8], undissolved: tuple[int, ...]) -> NDArray[np.uint8]:
+def without_aliases(classes: NDArray[np.uint8], not_dissolved: tuple[int, ...]) -> NDArray[np.uint8]:
     """Give every alias its class back; class ids of any shape."""
-    if not undissolved:
+    if not not_dissolved:
         return classes
     names = np.arange(256, dtype=np.uint8)
-    for place, class_id in enumerate(undissolved):
+    for place, class_id in enumerate(not_dissolved):
         names[LAST_ALIAS - place] = class_id
     return names[classes]

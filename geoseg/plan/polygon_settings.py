@@ -34,8 +34,8 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
     not_dissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
     if len(legend) + len(not_dissolved) > NODATA_CLASS:
         raise SettingsError(
-            f"polygons.not_dissolved needs a free class id for each of its {len(not_dissolved)} classes, and the legend "
-            f"holds {len(legend)} of {NODATA_CLASS}."
+            f"polygons.not_dissolved needs a free class id for each of its {len(not_dissolved)} classes, and the "
+            f"legend holds {len(legend)} of {NODATA_CLASS}."
         )
     published = None if settings.classes == "all" else _class_ids(settings.classes, legend, "polygons.classes")
     return PolygonPlan(settings.crs, simplify_px, min_area_px, published, not_dissolved, settings.max_count)

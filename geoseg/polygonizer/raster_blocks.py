@@ -21,9 +21,8 @@ from geoseg.polygonizer.value_table import build_value_table
 from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.store.serialization import PackedFiles, pack, unpack
-from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_block, relabel, trace_block
-from geoseg.vector.components import Components
+from geoseg.vector.blocks import BlockLabels, OpenPolygons, find_block_boundaries, label_block, relabel, trace_block
+from geoseg.vector.components import Components, concatenate_components
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries
 from geoseg.vector.polygonize import CUT_PX
@@ -82,9 +81,11 @@ class RasterBlocks:
         boundaries: list[Boundaries] = []
         for block, labels in self.label():
             around = neighbours(borders, (block.row, block.col))
-            boundaries.append(bound_block(labels, around, self.shape, cut_px=CUT_PX))
+            boundaries.append(find_block_boundaries(labels, around, self.shape, cut_px=CUT_PX))
             components.append(labels.components)
-        return absorb(concatenate(components), find_seams(borders), concatenate_boundaries(boundaries), min_area_px)
+        return absorb(
+            concatenate_components(components), find_seams(borders), concatenate_boundaries(boundaries), min_area_px
+        )
 
     def label(self) -> Iterator[tuple[Block, BlockLabels]]:
         """Read and label the blocks in raster order."""

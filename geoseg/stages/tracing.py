@@ -20,8 +20,8 @@ from geoseg.publish.wkb import to_wkb
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.scoring import find_labels
 from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
-from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, bound_block, relabel, trace_block
+from geoseg.vector.blocks import BlockLabels, find_block_boundaries, relabel, trace_block
+from geoseg.vector.components import concatenate_components
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygonize import polygonize
@@ -42,7 +42,7 @@ def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_empty(GRAPHS, block))
     labels, around = plan.store.labels(block), plan.store.borders(neighbours)
-    boundaries = bound_block(labels, around, _shape(plan), cut_px=_cut_px(plan))
+    boundaries = find_block_boundaries(labels, around, _shape(plan), cut_px=_cut_px(plan))
     stored_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     faults.hit("graph", "end", block.name)
     return timer.metrics(bytes=stored_bytes)
@@ -54,7 +54,7 @@ def absorb_small(plan: ScenePlan) -> UnitMetrics:
     timer = UnitTimer("trace")
     graphs = plan.store.graphs(plan.tiling.blocks())
     changes = absorb(
-        concatenate([graph.components for graph in graphs]),
+        concatenate_components([graph.components for graph in graphs]),
         concatenate_seams(graph.seams for graph in graphs),
         concatenate_boundaries([graph.boundaries for graph in graphs]),
         plan.polygons.min_area_px,

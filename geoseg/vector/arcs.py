@@ -1,9 +1,9 @@
 """Boundaries between components, cut into arcs that no block border crosses.
 
-Between two pixels of different classes lies a *crack*, an edge of the lattice of pixel corners. Where three or four
-cracks meet is a *node*. The *cut lattice*, every ``cut_px``-th row and column of corners, makes a node too wherever a
-boundary crosses or leaves it. An *arc* runs from node to node, or is closed and has none. So an arc lies in one cell of
-the cut lattice, and since block borders are lines of that lattice, the arcs are the same for any blocks.
+A boundary consists of *pixel edges*: the unit edges between two pixels of different classes. A corner where three or
+four of them meet is a *node*. The *cut lattice* is every ``cut_px``-th row and column of pixel corners; a corner where
+a boundary crosses or leaves it is a node too. An *arc* runs from node to node, or is closed and has no node. So an arc
+lies in one cell of the cut lattice. Block borders are lines of that lattice, so the arcs do not depend on the blocks.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from geoseg.vector.component_ids import is_among
 from geoseg.vector.components import NO_COMPONENT, Runs
 
 UP, RIGHT, DOWN, LEFT = range(4)
-"""Headings, clockwise as seen on the map."""
+"""Directions along an arc, clockwise as seen on the map."""
 
 TURN, NODE, SEEN = 16, 32, 64
-"""Bits of a corner besides 1 << heading for each crack the block owns: turn of an arc; node; turn already traced."""
+"""Bits of a corner: turn of an arc; node; turn already traced. Bit 1 << heading is set for each pixel edge that starts
+there and that the block owns."""
 
 VERTEX = TURN | NODE
 """A corner that is a vertex of some arc of some block."""
@@ -50,9 +51,9 @@ class Arcs:
     right: NDArray[np.int64]
     """First pixel of the component on the right, -1 for none; shape (N,)."""
     leaving: NDArray[np.uint8]
-    """Heading of the first crack, shape (N,). A simplified line no longer tells it."""
+    """Heading of the first pixel edge, shape (N,). Simplified vertices do not contain it."""
     arriving: NDArray[np.uint8]
-    """Heading of the last crack, shape (N,)."""
+    """Heading of the last pixel edge, shape (N,)."""
 
     def __len__(self) -> int:
         return len(self.left)
@@ -79,32 +80,30 @@ NO_ARCS = Arcs(
 
 
 def find_corners(classes: Runs, core: Window, shape: tuple[int, int], cut_px: int) -> Corners:
-    """Find the vertices of a block and which cracks meet in each. Only where a run begins there can be one.
+    """Find the vertices of a block and the pixel edges that meet in each.
 
     Args:
         classes: Class ids of the core and one pixel around it, (H + 2, W + 2) in all; 255 outside the scene.
-        core: The block's window in the scene; its borders lie on the cut lattice or the scene's rim.
+        core: The block's window in the scene; its borders lie on the cut lattice or the scene's edge.
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
 
     Returns:
-        The vertices of all arcs. A crack between two blocks belongs to the one south or east of it.
+        The vertices of all arcs. A pixel edge between two blocks belongs to the block south or east of it.
 
     Raises:
-        ValueError: If the core does not start on the cut lattice, or ends neither there nor at the scene's rim.
+        ValueError: If a border of the core lies neither on the cut lattice nor on the scene's edge.
     """
     borders = (core.row, core.col, core.row_stop % shape[0], core.col_stop % shape[1])
     if any(border % cut_px for border in borders):
         raise ValueError(f"The block {core} does not lie on the cut lattice of {cut_px} pixels of a scene of {shape}.")
     bits = np.zeros((core.height + 1, core.width + 1), np.uint8)
-    # A corner has a run that begins at it in the row above or below, or lies on the lattice.
+    # At a vertex a run begins in the row above or below, or a line of the lattice passes.
     vertices = np.empty(2 * len(classes.starts) + bits.shape[0] * (bits.shape[1] // cut_px + 1), np.int64)
-    # Cracks on the last row and column of corners belong to the next block, if there is one.
-    last_row = core.height + (core.row_stop == shape[0])
-    last_col = core.width + (core.col_stop == shape[1])
-    count = _mark(
-        classes.offsets, classes.starts, classes.values, core.row, core.col, last_row, last_col, cut_px, bits, vertices
-    )
+    # Pixel edges on the last row and column of corners belong to the next block, if there is one.
+    last = core.height + (core.row_stop == shape[0]), core.width + (core.col_stop == shape[1])
+    runs = classes.offsets, classes.starts, classes.values
+    count = _find_vertices(runs, (core.row, core.col), last, cut_px, bits, vertices)
     return Corners(bits, vertices[:count].copy())
 
 
@@ -112,24 +111,24 @@ def trace_arcs(
     corners: Corners, core: Window, labels: Runs, names: NDArray[np.int64],
     north: NDArray[np.int64], west: NDArray[np.int64],
 ) -> Arcs:  # fmt: skip
-    """Follow the cracks that a block owns.
+    """Trace the arcs of the pixel edges that a block owns.
 
-    Arcs with ends start at the end that comes first in raster order, closed arcs at their first turn, heading right.
+    Open arcs start at the end that is first in raster order, closed arcs at their first turn, heading right.
 
     Args:
-        corners: What `find_corners` returned. Its cracks are used up; its vertices stay.
+        corners: What `find_corners` returned. Its heading bits are cleared in place; its vertices stay.
         core: The block's window in the scene.
         labels: Component of each pixel of the core, -1 for none.
         names: First pixel of each component.
         north: First pixel of the component of each pixel of the row above the core, shape (W,), -1 for none.
-        west: The same for the column on the left of the core, shape (H,).
+        west: The same for the column left of the core, shape (H,).
 
     Returns:
         The arcs, in scene pixels.
     """
     kinds = corners.bits.ravel()[corners.vertices]
     nodes, turns = (int(np.count_nonzero(kinds & kind)) for kind in (NODE, TURN))
-    # A node ends up to four arcs, a turn lies on one and may start it.
+    # A node is the end of up to four arcs; a turn lies on one arc and may be its start.
     xy = np.empty((4 * nodes + 2 * turns, 2), np.int32)
     offsets = np.zeros(2 * nodes + turns + 1, np.int64)
     headings = np.empty((2, 2 * nodes + turns), np.uint8)
@@ -137,15 +136,16 @@ def trace_arcs(
     offsets, headings = offsets[: count + 1].copy(), headings[:, :count].copy()
     xy = xy[: offsets[-1]].copy()
     sides = np.empty((2, count), np.int64)
-    # Not the bare arrays: those from a store cannot be written to, and would be compiled for once more.
+    # Copies, because numba would compile once more for the read-only arrays of the store.
     runs = labels.offsets.copy(), labels.starts.copy(), labels.values.copy()
-    _name_sides(xy, offsets, headings[0], *runs, core.width, names.copy(), north.copy(), west.copy(), sides)
+    outside = north.copy(), west.copy()
+    _find_sides(xy, offsets, headings[0], runs, core.width, names.copy(), outside, sides)
     xy += np.array([core.col, core.row], np.int32)
     return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1])
 
 
 def arcs_beside(arcs: Arcs, names: NDArray[np.int64]) -> Arcs:
-    """Arcs beside any of the named components, ascending."""
+    """Select the arcs that have one of the named components, ascending, on a side."""
     keep = is_among(arcs.left, names) | is_among(arcs.right, names)
     lengths = np.diff(arcs.offsets)
     offsets = np.concatenate([[0], np.cumsum(lengths[keep])])
@@ -154,7 +154,7 @@ def arcs_beside(arcs: Arcs, names: NDArray[np.int64]) -> Arcs:
 
 
 def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
-    """Put the arcs of several blocks into one table."""
+    """Concatenate the arcs of several blocks."""
     parts = [NO_ARCS, *parts]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return Arcs(
@@ -168,14 +168,15 @@ def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
 
 
 @compiled
-def _mark(
-    offsets: NDArray[np.int64], starts: NDArray[np.int32], values: NDArray[np.uint8], row: int, col: int,
-    last_row: int, last_col: int, cut_px: int, corners: NDArray[np.uint8], vertices: NDArray[np.int64],
+def _find_vertices(
+    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]], origin: tuple[int, int],
+    last: tuple[int, int], cut_px: int, corners: NDArray[np.uint8], vertices: NDArray[np.int64],
 ) -> int:  # fmt: skip
     """Write the bits and indices of the vertices; return their number.
 
-    Cracks from ``last_row`` and ``last_col`` on along these lines are another block's.
+    Pixel edges along rows from ``last[0]`` on and along columns from ``last[1]`` on belong to another block.
     """
+    (offsets, starts, values), (row, col), (last_row, last_col) = runs, origin, last
     height, width = corners.shape
     count = 0
     for r in range(height):
@@ -196,7 +197,7 @@ def _mark(
                 corners[r, c] = bits
                 vertices[count] = r * width + c
                 count += 1
-            # On to where a run ends; along a crack no farther than to the next line of the lattice.
+            # Continue where a run ends; on a pixel edge no farther than the next line of the lattice.
             line = c + cut_px - (col + c) % cut_px if ne != se else width
             c = min(_end(starts, above, above_stop, width), _end(starts, below, below_stop, width), line)
     return count
@@ -204,13 +205,13 @@ def _mark(
 
 @compiled
 def _end(starts: NDArray[np.int32], run: int, stop: int, width: int) -> int:
-    """Column of the corner at which a run ends; the pixels, unlike the corners, have a halo. ``width`` for the last."""
+    """Column of the corner where a run ends, ``width`` for the last run. Runs include the halo, corners do not."""
     return starts[run + 1] - 1 if run + 1 < stop else width
 
 
 @compiled
 def _kind(nw: int, ne: int, se: int, sw: int, on_row: bool, on_col: bool) -> int:
-    """Tell what the corner of four pixels is: `NODE`, `TURN` or 0."""
+    """Classify the corner of four pixels: `NODE`, `TURN` or 0."""
     up, right, down, left = nw != ne, ne != se, se != sw, sw != nw
     vertical, horizontal = up or down, right or left
     if int(up) + int(right) + int(down) + int(left) > 2 or (on_row and vertical) or (on_col and horizontal):
@@ -223,7 +224,7 @@ def _trace(
     corners: NDArray[np.uint8], vertices: NDArray[np.int64], xy: NDArray[np.int32], offsets: NDArray[np.int64],
     headings: NDArray[np.uint8],
 ) -> int:  # fmt: skip
-    """Trace arcs from all nodes, then from the turns that no arc has passed; return their number."""
+    """Trace arcs from all nodes, then from the turns that no arc contains yet; return their number."""
     count = 0
     width = corners.shape[1]
     for kind in (NODE, TURN):
@@ -243,7 +244,7 @@ def _follow(
     corners: NDArray[np.uint8], row: int, col: int, heading: int,
     xy: NDArray[np.int32], size: int, headings: NDArray[np.uint8],
 ) -> int:  # fmt: skip
-    """Write the vertices of one arc, use up the cracks at its ends, and return the number of vertices so far."""
+    """Write the vertices of one arc, clear the heading bits at its ends, and return the number of vertices so far."""
     r, c = row, col
     headings[0] = heading
     xy[size, 0], xy[size, 1] = c, r
@@ -269,7 +270,7 @@ def _follow(
 
 @compiled
 def _run_at(offsets: NDArray[np.int64], starts: NDArray[np.int32], row: int, col: int) -> int:
-    """Find the run that holds a pixel."""
+    """Find the run that contains a pixel, by bisection."""
     run: int = offsets[row]
     stop = offsets[row + 1]
     while stop - run > 1:
@@ -282,16 +283,17 @@ def _run_at(offsets: NDArray[np.int64], starts: NDArray[np.int32], row: int, col
 
 
 @compiled
-def _name_sides(
-    xy: NDArray[np.int32], offsets: NDArray[np.int64], leaving: NDArray[np.uint8], rows: NDArray[np.int64],
-    starts: NDArray[np.int32], labels: NDArray[np.int32], width: int, names: NDArray[np.int64],
-    north: NDArray[np.int64], west: NDArray[np.int64], sides: NDArray[np.int64],
+def _find_sides(
+    xy: NDArray[np.int32], offsets: NDArray[np.int64], leaving: NDArray[np.uint8],
+    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]], width: int, names: NDArray[np.int64],
+    outside: tuple[NDArray[np.int64], NDArray[np.int64]], sides: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Write the component on the left and on the right of the first crack of each arc."""
+    """Write the name of the component on the left and on the right of the first pixel edge of each arc."""
+    (rows, starts, labels), (north, west) = runs, outside
     for arc in range(sides.shape[1]):
         c, r = xy[offsets[arc]]
         for side in range(2):
-            # Pixels around a corner, clockwise from 0 in the north-west: heading up, 0 is on the left, 1 on the right.
+            # The four pixels at a corner are numbered clockwise from the north-west: heading up, 0 is left and 1 right.
             pixel = (leaving[arc] + side) & 3
             y = r - (pixel < 2)
             x = c - (pixel % 3 == 0)

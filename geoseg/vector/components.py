@@ -1,5 +1,6 @@
 """The 4-connected components of a class map, each named by its first pixel."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.vector.compiled import compiled
+from geoseg.vector.union_find import connect_runs
 
 NO_COMPONENT = -1
-"""Label and name of what belongs to no polygon: nodata, and all that lies outside the scene."""
+"""Label and name of pixels that belong to no component: nodata, and pixels outside the scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Components:
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
     area_units: NDArray[np.int64] | None = None
-    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are
-    alike."""
+    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene
+    have the same area."""
 
     def __len__(self) -> int:
         return len(self.first_pixel)
@@ -46,17 +48,17 @@ class Components:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """An array of pixels as the runs of equal values in its rows, R in all. A run never goes on in the next row."""
+    """An array of pixels as runs of equal values, R in all. Each row starts a new run."""
 
     offsets: NDArray[np.int64]
     """Row ``r`` has the runs ``offsets[r]:offsets[r + 1]``, at least one; shape (H + 1,)."""
     starts: NDArray[np.int32]
     """First column of each run, 0 for the first one of a row; shape (R,)."""
     values: NDArray[Any]
-    """What each run holds, shape (R,). Neighbours may hold the same."""
+    """Value of each run, shape (R,). Adjacent runs may have the same value."""
 
     def spread(self, values: NDArray[Any], width: int) -> NDArray[Any]:
-        """Give each pixel the value of its run: ``values`` has shape (R,), the result (H, W)."""
+        """Expand one value for each run, shape (R,), to one for each pixel, shape (H, W)."""
         height = len(self.offsets) - 1
         first = np.repeat(np.arange(height) * width, np.diff(self.offsets)) + self.starts
         return np.repeat(values, np.diff(first, append=height * width)).reshape(height, width)
@@ -65,10 +67,10 @@ class Runs:
 def find_components(
     classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core: Window, width: int
 ) -> tuple[Runs, Components]:
-    """Label the components of a block, with no regard to what lies around it.
+    """Label the components of a block, without its neighbours.
 
-    Union-find over the runs of its rows (Rosenfeld and Pfaltz, 1966): the smaller run becomes the root, so the labels
-    come out in raster order of the first pixels.
+    Union-find over the runs of its rows: the smallest run is the root, so the labels are in raster order of the first
+    pixels.
 
     Args:
         classes: Class ids of the block, shape (H, W); 255 is nodata.
@@ -77,19 +79,64 @@ def find_components(
         width: Columns of the scene.
 
     Returns:
-        The row in the components of each pixel, int32, -1 where nodata is; the components, by first pixel.
+        The label of each pixel, int32: its row in the components, -1 for nodata; the components, by first pixel.
     """
     offsets = np.zeros(len(classes) + 1, np.int64)
     _count_runs(classes, offsets)
     starts, value, labels = (np.empty(offsets[-1], dtype) for dtype in (np.int32, np.uint8, np.int32))
     _find_runs(classes, offsets, starts, value)
-    count = _label(offsets, starts, value, core.width, labels)
+    count = _number(connect_runs(offsets, starts, value, core.width), value, labels)
     first, class_id = np.empty(count, np.int64), np.empty(count, np.uint8)
     pixels, total = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    _sum(confidence, offsets, starts, value, labels, first, class_id, pixels, total)
+    _sum(confidence, (offsets, starts, value, labels), first, class_id, pixels, total)
     row, col = np.divmod(first, core.width)
     components = Components((core.row + row) * width + core.col + col, class_id, pixels, total)
     return Runs(offsets, starts, labels), components
+
+
+def concatenate_components(parts: Sequence[Components]) -> Components:
+    """Concatenate tables of components."""
+    return Components(
+        np.concatenate([np.empty(0, np.int64), *(part.first_pixel for part in parts)]),
+        np.concatenate([np.empty(0, np.uint8), *(part.class_id for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.pixels for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.confidence_sum for part in parts)]),
+        concatenate_areas(part.area_units for part in parts if len(part)),
+    )
+
+
+def concatenate_areas(parts: Iterable[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """Concatenate sums of areas.
+
+    Raises:
+        ValueError: If only some of the parts have sums.
+    """
+    parts = list(parts)
+    known = [part for part in parts if part is not None]
+    if known and len(known) < len(parts):
+        raise ValueError("Some parts of one scene have sums of areas and others have none.")
+    return np.concatenate(known) if known else None
+
+
+def merge_sums(components: Components, whole: NDArray[np.int64]) -> Components:
+    """Add up the parts of each component. The sums are integers, so the order of the parts does not matter.
+
+    Args:
+        components: Parts, in any order.
+        whole: First pixel of the component that each part belongs to, shape (N,).
+
+    Returns:
+        The whole components, by first pixel.
+    """
+    first_pixel, part, row = np.unique(whole, return_index=True, return_inverse=True)
+    pixels, total = np.zeros(len(first_pixel), np.int64), np.zeros(len(first_pixel), np.int64)
+    np.add.at(pixels, row, components.pixels)
+    np.add.at(total, row, components.confidence_sum)
+    areas = None
+    if components.area_units is not None:
+        areas = np.zeros(len(first_pixel), np.int64)
+        np.add.at(areas, row, components.area_units)
+    return Components(first_pixel, components.class_id[part], pixels, total, areas)
 
 
 @compiled
@@ -119,50 +166,29 @@ def _find_runs(
 
 
 @compiled
-def _root(parent: NDArray[np.int32], run: int) -> int:
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
-
-
-@compiled
-def _label(
-    offsets: NDArray[np.int64], starts: NDArray[np.int32], value: NDArray[np.uint8], width: int,
-    labels: NDArray[np.int32],
-) -> int:  # fmt: skip
-    """Write the label of each run; return their number."""
-    parent = np.arange(len(starts)).astype(np.int32)
-    for r in range(1, len(offsets) - 1):
-        above, below = offsets[r - 1], offsets[r]
-        while above < offsets[r] and below < offsets[r + 1]:
-            if value[above] == value[below]:
-                one, other = _root(parent, above), _root(parent, below)
-                parent[max(one, other)] = min(one, other)
-            above_stop = starts[above + 1] if above + 1 < offsets[r] else width
-            below_stop = starts[below + 1] if below + 1 < offsets[r + 1] else width
-            above += above_stop <= below_stop
-            below += below_stop <= above_stop
+def _number(parent: NDArray[np.int32], value: NDArray[np.uint8], labels: NDArray[np.int32]) -> int:
+    """Write the label of each run; return the number of labels."""
     count = 0
-    for run in range(len(starts)):
+    for run in range(len(parent)):
         if value[run] == NODATA_CLASS:
             labels[run] = NO_COMPONENT
         elif parent[run] == run:
             labels[run] = count
             count += 1
         else:
-            # A parent is smaller than its child, so it has its label already.
+            # A parent is smaller than its child, so it already has its label.
             labels[run] = labels[parent[run]]
     return count
 
 
 @compiled
 def _sum(
-    confidence: NDArray[np.uint8], offsets: NDArray[np.int64], starts: NDArray[np.int32], value: NDArray[np.uint8],
-    labels: NDArray[np.int32], first: NDArray[np.int64], class_id: NDArray[np.uint8], pixels: NDArray[np.int64],
-    total: NDArray[np.int64],
+    confidence: NDArray[np.uint8],
+    runs: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]],
+    first: NDArray[np.int64], class_id: NDArray[np.uint8], pixels: NDArray[np.int64], total: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Sum over the pixels of each component."""
+    """Write first pixel, class, number of pixels and sum of the confidence of each component."""
+    offsets, starts, value, labels = runs
     height, width = confidence.shape
     for r in range(height):
         line = confidence[r]

@@ -1,4 +1,4 @@
-"""Class map to polygons in this process: the stages of `blocks`, one after the other."""
+"""Class map to polygons in memory: the steps of `geoseg.vector.blocks` one after the other."""
 
 from collections.abc import Mapping
 from math import isqrt
@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
 from geoseg.grid.window import Window
-from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, bound_block, collect, label_block, relabel, trace_block
+from geoseg.vector.blocks import (
+    BlockLabels,
+    concatenate_polygons,
+    find_block_boundaries,
+    label_block,
+    relabel,
+    trace_block,
+)
+from geoseg.vector.components import concatenate_components
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
@@ -18,7 +25,7 @@ from geoseg.vector.rings import PIXELS, Affine
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 
 CUT_PX = 512
-"""Default period of the cut lattice of a class map that comes without a patch lattice."""
+"""Default period of the cut lattice of a class map that has no patch lattice."""
 
 
 def polygonize(
@@ -26,23 +33,23 @@ def polygonize(
     simplify_px: float = 0.0, min_area_px: int = 1, cut_px: int = CUT_PX, block_px: int | None = None,
     transform: Affine = PIXELS,
 ) -> PixelPolygons:  # fmt: skip
-    """Turn a class map into polygons: its 4-connected components, as a coverage without a gap.
+    """Polygonize a class map: its 4-connected components, as a coverage without gaps.
 
     Args:
         classes: Class ids, uint8 of shape (H, W); 255 is nodata and becomes no polygon.
         confidence: Confidence 0..255 of each pixel, uint8 of shape (H, W); None counts as 0.
-        simplify_px: Square root of the largest triangle that a line may lose at one time; 0 keeps every corner.
+        simplify_px: Tolerance, see `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the class of a neighbour.
         cut_px: Period of the lattice on which simplified lines keep a vertex.
-        block_px: Side of a block; None works the whole in one if it can. It cannot change the result.
-        transform: Where the polygons are placed; by default x is the column and y the row.
+        block_px: Side of a block; None uses one block if possible. It does not change the result.
+        transform: Affine transform of the polygons' coordinates; by default x is the column and y the row.
 
     Returns:
         The polygons, by first pixel.
 
     Raises:
-        ValueError: If the class map is empty or not uint8, the confidence differs in shape, ``block_px`` is no multiple
-            of ``cut_px``, or ``simplify_px`` is negative or above 1000.
+        ValueError: If the class map is empty or not uint8, the confidence differs in shape, ``block_px`` is not a
+            multiple of ``cut_px``, or ``simplify_px`` is negative or above 1000.
     """
     if classes.dtype != np.uint8 or classes.ndim != 2:
         raise ValueError(f"A class map is uint8 of shape (H, W), got {classes.dtype} of shape {classes.shape}.")
@@ -58,10 +65,10 @@ def polygonize(
     blocks, borders = _label(classes, confidence, cores)
     if min_area_px > 1:
         boundaries = [
-            bound_block(block, neighbours(borders, place), (height, width), cut_px=cut_px)
+            find_block_boundaries(block, neighbours(borders, place), (height, width), cut_px=cut_px)
             for place, block in blocks.items()
         ]
-        components = concatenate([block.components for block in blocks.values()])
+        components = concatenate_components([block.components for block in blocks.values()])
         changes = absorb(components, find_seams(borders), concatenate_boundaries(boundaries), min_area_px)
         classes = classes.copy()
         for block in blocks.values():
@@ -78,12 +85,12 @@ def polygonize(
         )
         for place, block in blocks.items()
     ]
-    joined = join_blocks([unfinished for _, unfinished in traced], find_seams(borders), transform)
-    return collect([*joined, *(polygons for polygons, _ in traced)])
+    joined = join_blocks([open_polygons for _, open_polygons in traced], find_seams(borders), transform)
+    return concatenate_polygons([*joined, *(polygons for polygons, _ in traced)])
 
 
 def _whole_side(shape: tuple[int, ...], cut_px: int) -> int:
-    """Side of a block that holds all, or as much as one may hold; a multiple of ``cut_px``."""
+    """Side of a block that contains all pixels, or as many as are allowed; a multiple of ``cut_px``."""
     if shape[0] * shape[1] <= MAX_BLOCK_PIXELS:
         return -(-max(shape) // cut_px) * cut_px
     return isqrt(MAX_BLOCK_PIXELS) // cut_px * cut_px
@@ -92,7 +99,7 @@ def _whole_side(shape: tuple[int, ...], cut_px: int) -> int:
 def _label(
     classes: NDArray[np.uint8], confidence: NDArray[np.uint8], cores: Mapping[Place, Window]
 ) -> tuple[dict[Place, BlockLabels], dict[Place, BlockBorder]]:
-    """Label all blocks, and let them show their borders."""
+    """Label all blocks; return them and their borders."""
     scene = Window(0, 0, *classes.shape)
     windows = {place: core.slices(scene) for place, core in cores.items()}
     blocks = {

@@ -1,4 +1,4 @@
-"""Polygons of a class map before they have a place on the earth."""
+"""Polygons of a class map before they are georeferenced."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +12,19 @@ class PixelPolygons:
     """The 4-connected components of a class map, one row each, in any order. All arrays have shape (N,)."""
 
     geometry: NDArray[Any]
-    """Shapely polygons in pixel space: x is the column and y the row of a pixel's corner, both whole numbers. Where a
-    transform was given, they have been placed by it instead."""
+    """Shapely polygons. Without a transform in pixel space: x is the column and y the row of a pixel corner, both whole
+    numbers. With a transform in its coordinates."""
     class_id: NDArray[np.uint8]
     """Class of all its pixels; never nodata."""
     first_pixel: NDArray[np.int64]
-    """``row * width + col`` of its first pixel in raster order. No two components share it."""
+    """``row * width + col`` of its first pixel in raster order. It is unique."""
     pixels: NDArray[np.int64]
     """Number of pixels, at least 1."""
     confidence_sum: NDArray[np.int64]
     """Sum of the confidence, 0..255 each, over its pixels."""
     area_units: NDArray[np.int64] | None = None
-    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene are
-    alike."""
+    """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene
+    have the same area."""
 
     def __post_init__(self) -> None:
         columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum, self.area_units)
@@ -36,7 +36,7 @@ class PixelPolygons:
         return len(self.geometry)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "PixelPolygons":
-        """Some of the polygons, or all of them in another order."""
+        """Return some of the polygons, or all in another order."""
         return PixelPolygons(
             self.geometry[rows],
             self.class_id[rows],

@@ -1,7 +1,7 @@
-"""Arcs to polygons: chain the arcs around each component to rings.
+"""Arcs to polygons: link the arcs around each component to rings.
 
-A ring keeps its component on the right as seen on the map. Where two diagonal pixels of one component touch, it goes on
-along the same region *outside*: then no ring meets itself, and two rings of a polygon meet in single points at most.
+A ring has its component on the right as seen on the map. Where two diagonal pixels of one component touch, it continues
+along the same region *outside*. So no ring touches itself, and two rings of a polygon touch in single points at most.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 def build_polygons(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS) -> NDArray[Any]:
     """Build the polygons of some components.
 
-    Nodes at which a boundary of two components goes straight on are left out, on both sides alike. Rings start at
-    their first vertex in raster order, and holes stand in the order of these: equal components give equal polygons.
+    Nodes where the boundary of two components is straight are omitted, in the polygons on both sides. Rings start at
+    their first vertex in raster order, and holes are sorted by it, so equal components give equal polygons.
 
     Args:
-        arcs: All arcs of these components, in any order, and any other arcs.
+        arcs: All arcs of these components, in any order; further arcs are ignored.
         names: First pixels of the components, ascending, shape (N,).
-        transform: Where the polygons are placed; by default x is the column and y the row.
+        transform: Affine transform of the polygons' coordinates; by default x is the column and y the row.
 
     Returns:
         Valid shapely polygons, shells counter-clockwise in x and y; shape (N,).
@@ -58,8 +58,8 @@ class Rings:
 
 
 def find_rings(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS) -> Rings:
-    """Chain arcs to rings; arguments as of `build_polygons`. Arcs may go before polygons are built of the rings."""
-    # A chain is an arc in one direction: 2 * arc as it is traced, 2 * arc + 1 back.
+    """Link arcs to rings; arguments as in `build_polygons`. The arcs can be freed before the polygons are built."""
+    # A chain is an arc in one direction: 2 * arc forwards, 2 * arc + 1 backwards.
     sides = np.stack([arcs.right, arcs.left], axis=1)
     inside = np.where(is_among(sides, names), sides, NO_COMPONENT).ravel()
     outside = sides[:, ::-1].ravel()
@@ -81,16 +81,16 @@ def find_rings(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS)
     xy = np.empty((offsets[-1], 2))
     _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
     if transform != PIXELS:
-        _place(xy, offsets, *transform)
+        _transform(xy, offsets, *transform)
     return Rings(xy, offsets, np.append(np.searchsorted(component[order], names), len(rings)))
 
 
 def _number_nodes(arcs: Arcs) -> tuple[NDArray[np.int64], int]:
-    """Number of the node at which each chain starts, shape (2 N,), and how many nodes there are."""
-    places = np.empty((len(arcs), 2), np.int64)
+    """Number of the node at which each chain starts, shape (2 N,), and the number of nodes."""
+    positions = np.empty((len(arcs), 2), np.int64)
     for side, end in enumerate((arcs.start, arcs.end)):
-        places[:, side] = end[:, 1].astype(np.int64) << 32 | end[:, 0]
-    nodes, node = np.unique(places, return_inverse=True)
+        positions[:, side] = end[:, 1].astype(np.int64) << 32 | end[:, 0]
+    nodes, node = np.unique(positions, return_inverse=True)
     return node.ravel(), len(nodes)
 
 
@@ -99,14 +99,14 @@ def _link(
     node: NDArray[np.int64], node_count: int, inside: NDArray[np.int64], leaving: NDArray[np.uint8],
     arriving: NDArray[np.uint8], follower: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Find for each chain beside a component the one that goes on along it; chain ``i`` starts at ``node[i]``."""
+    """Find the next chain around the component inside each chain; chain ``i`` starts at ``node[i]``."""
     chains = np.full((node_count, 4), -1, np.int64)
     for chain in range(len(node)):
         chains[node[chain], leaving[chain]] = chain
     for chain in range(len(node)):
         if inside[chain] == NO_COMPONENT:
             continue
-        # To the left first: at a touch of two diagonal pixels the way along the same outside.
+        # Left first: where two diagonal pixels touch, this continues along the same region outside.
         for turn in (3, 0, 1):
             candidate = chains[node[chain ^ 1], (arriving[chain] + turn) & 3]
             if candidate >= 0 and inside[candidate] == inside[chain]:
@@ -128,9 +128,9 @@ def _mark_straight(
     xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], outside: NDArray[np.int64],
     leaving: NDArray[np.uint8], arriving: NDArray[np.uint8], straight: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Mark chains whose first vertex changes neither a line nor a neighbour.
+    """Mark chains whose first vertex is collinear and where the region outside does not change.
 
-    The unsimplified line must go straight on too, for only then do no more than two regions surely meet there.
+    The unsimplified boundary must be straight too: only then it is certain that just two regions meet there.
     """
     for chain in range(len(follower)):
         then = follower[chain]
@@ -150,7 +150,7 @@ def _measure(
 ) -> int:  # fmt: skip
     """Write (a chain, number of vertices, first vertex, doubled area) of each ring; return the number of rings.
 
-    A vertex stands for its place in raster order, ``y << 32 | x``; the last one, equal to the first, counts as well.
+    A vertex is encoded by its position in raster order, ``y << 32 | x``. The last vertex, equal to the first, counts.
     """
     count = 0
     seen = np.zeros(len(follower), np.bool_)
@@ -181,7 +181,7 @@ def _write(
     chains: NDArray[np.int64], first_vertex: NDArray[np.int64], ring_offsets: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Write the vertices of each ring, from its first one to the same again."""
+    """Write the vertices of each ring; the first one is repeated at the end."""
     for ring in range(len(chains)):
         begin, end = ring_offsets[ring], ring_offsets[ring + 1]
         size, first, chain = begin, begin, chains[ring]
@@ -212,10 +212,10 @@ def _rotate(line: NDArray[np.float64], shift: np.int64) -> None:
 
 
 @compiled
-def _place(
+def _transform(
     xy: NDArray[np.float64], offsets: NDArray[np.int64], a: float, b: float, c: float, d: float, e: float, f: float
 ) -> None:
-    """Apply an affine transform in place, and turn rings around where it mirrors them."""
+    """Apply an affine transform in place; reverse the rings if it mirrors them."""
     for at in range(len(xy)):
         col, row = xy[at, 0], xy[at, 1]
         xy[at, 0], xy[at, 1] = a * col + b * row + c, d * col + e * row + f

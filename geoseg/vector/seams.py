@@ -1,4 +1,4 @@
-"""Where blocks meet: what they show each other, and which components are one."""
+"""Seams between blocks: the border that a block gives its neighbours, and components that continue across it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place
-from geoseg.vector.compiled import compiled
 from geoseg.vector.components import NO_COMPONENT, Components, Runs
 
 
@@ -19,12 +18,12 @@ class Edge:
     classes: NDArray[np.uint8]
     """Class ids, shape (L,)."""
     names: NDArray[np.int64]
-    """First pixel, in this block, of the component of each pixel; -1 for none; shape (L,)."""
+    """Name of the component of each pixel: its first pixel in this block; -1 for none; shape (L,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockBorder:
-    """All that the neighbours of a block need to know of it."""
+    """The four edges of a block, which its neighbours need."""
 
     north: Edge
     """First row."""
@@ -36,8 +35,8 @@ class BlockBorder:
     """Last column."""
 
 
-_FAR = {-1: 0, 1: -1}
-"""Index of the outermost row or column in a direction."""
+_OUTERMOST = {-1: 0, 1: -1}
+"""Index of the outermost row or column on the side of a step."""
 
 
 def neighbours(borders: Mapping[Place, BlockBorder], place: Place) -> dict[Place, BlockBorder]:
@@ -52,9 +51,9 @@ def find_border(labels: Runs, components: Components, width: int) -> BlockBorder
     Args:
         labels: Row in ``components`` of each pixel, -1 for none.
         components: The components of the block.
-        width: Its columns.
+        width: Columns of the block.
     """
-    # One entry more: the label -1 finds it.
+    # One more entry, which the label -1 selects.
     names = np.append(components.first_pixel, NO_COMPONENT)
     classes = np.append(components.class_id, np.uint8(NODATA_CLASS))
     rows = (slice(*labels.offsets[:2]), slice(*labels.offsets[-2:]))
@@ -64,7 +63,7 @@ def find_border(labels: Runs, components: Components, width: int) -> BlockBorder
 
 
 def blank_border(shape: tuple[int, int]) -> BlockBorder:
-    """BlockBorder of a block of ``shape`` rows and columns that holds nodata alone."""
+    """Border of a block of ``shape`` (height, width) without a valid pixel."""
     edges = (
         Edge(np.full(length, NODATA_CLASS, np.uint8), np.full(length, NO_COMPONENT, np.int64))
         for length in (shape[1], shape[1], shape[0], shape[0])
@@ -72,16 +71,16 @@ def blank_border(shape: tuple[int, int]) -> BlockBorder:
     return BlockBorder(*edges)
 
 
-def surround(classes: Runs, width: int, around: Mapping[Place, BlockBorder]) -> Runs:
-    """Put a block's neighbours around it, one pixel wide.
+def add_halo(classes: Runs, width: int, around: Mapping[Place, BlockBorder]) -> Runs:
+    """Add a halo of one pixel from the neighbours of a block.
 
     Args:
         classes: Class ids of the block, (H, W) in all.
-        width: Its columns.
-        around: Rims of its neighbours, up to eight, by their distance in blocks: (-1, 0) is north of it.
+        width: Columns of the block.
+        around: Borders of its up to eight neighbours, by their step from it, see `neighbours`.
 
     Returns:
-        Class ids, (H + 2, W + 2) in all; 255 where no neighbour is.
+        Class ids, (H + 2, W + 2) in all; 255 where there is no neighbour.
     """
     height = len(classes.offsets) - 1
     rows = {down: np.full(width + 2, NODATA_CLASS, np.uint8) for down in (-1, 1)}
@@ -92,10 +91,10 @@ def surround(classes: Runs, width: int, around: Mapping[Place, BlockBorder]) -> 
             continue
         line = (border.south if down < 0 else border.north).classes
         if across:
-            rows[down][_FAR[across]] = line[_FAR[-across]]
+            rows[down][_OUTERMOST[across]] = line[_OUTERMOST[-across]]
         else:
             rows[down][1:-1] = line
-    # Every pixel around is a run of its own: two rows, and two more runs in each row of the block.
+    # Every pixel of the halo is a run: two rows, and two more runs in each row of the block.
     every = np.arange(width + 2, dtype=np.int32)
     offsets = width + 2 + classes.offsets + 2 * np.arange(height + 1)
     starts, values = (np.empty(offsets[-1] + width + 2, dtype) for dtype in (np.int32, np.uint8))
@@ -110,57 +109,24 @@ def surround(classes: Runs, width: int, around: Mapping[Place, BlockBorder]) -> 
 
 
 def find_seams(borders: Mapping[Place, BlockBorder]) -> NDArray[np.int64]:
-    """Find the components of neighbouring blocks that touch along an edge with the same class.
+    """Find the components of neighbouring blocks that share pixel sides and have the same class.
 
     Args:
-        borders: Rims of all blocks of the scene, or of any part of them with their east and south neighbours.
+        borders: Borders of all blocks of the scene, or of any of them with their east and south neighbours.
 
     Returns:
-        Pairs of names, shape (N, 2), each once.
+        Pairs of names, shape (N, 2), without duplicates.
     """
-    found = [np.empty((0, 2), np.int64)]
+    pairs = [np.empty((0, 2), np.int64)]
     for (row, col), border in borders.items():
         for edge, place, other in ((border.south, (row + 1, col), "north"), (border.east, (row, col + 1), "west")):
             if place in borders:
                 facing: Edge = getattr(borders[place], other)
                 same = (edge.classes == facing.classes) & (edge.classes != NODATA_CLASS)
-                found.append(np.unique(np.stack([edge.names[same], facing.names[same]], axis=1), axis=0))
-    return np.concatenate(found)
+                pairs.append(np.unique(np.stack([edge.names[same], facing.names[same]], axis=1), axis=0))
+    return np.concatenate(pairs)
 
 
 def concatenate_seams(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Put pairs that several blocks found into one table, shape (N, 2)."""
+    """Concatenate the pairs of several blocks, shape (N, 2)."""
     return np.concatenate([np.empty((0, 2), np.int64), *parts])
-
-
-def unite(names: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Find the smallest name among all that pairs connect with each.
-
-    Args:
-        names: Names, ascending, shape (N,); all that the pairs hold are among them.
-        pairs: Names of parts of one component, shape (P, 2).
-
-    Returns:
-        The first pixel of the whole component that each belongs to, shape (N,).
-    """
-    parent = np.arange(len(names))
-    _unite(np.searchsorted(names, pairs), parent)
-    return names[parent]
-
-
-@compiled
-def _root(parent: NDArray[np.int64], part: int) -> int:
-    while parent[part] != part:
-        parent[part] = parent[parent[part]]
-        part = parent[part]
-    return part
-
-
-@compiled
-def _unite(pairs: NDArray[np.int64], parent: NDArray[np.int64]) -> None:
-    """Let ``parent`` map each part to the smallest one of its component."""
-    for pair in range(len(pairs)):
-        one, other = _root(parent, pairs[pair, 0]), _root(parent, pairs[pair, 1])
-        parent[max(one, other)] = min(one, other)
-    for part in range(len(parent)):
-        parent[part] = parent[parent[part]]

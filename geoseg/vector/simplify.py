@@ -1,9 +1,9 @@
-"""Simplify arcs without ever letting two of them touch.
+"""Simplify arcs so that no two of them touch.
 
-Visvalingam and Whyatt (1993): take away, smallest first, each vertex whose triangle with its neighbours is small. Here
-a vertex may go only if its triangle, borders included, holds no other vertex of the *unsimplified* arcs. Then no line
-can lie in the triangle, since it would end there or cross the arc; so nothing crosses, whatever the order. And since
-what the other arcs become plays no part, each arc is simplified by itself.
+Visvalingam and Whyatt (1993): remove, smallest first, each vertex whose triangle with its neighbours is small. Here a
+vertex is removed only if its triangle, borders included, contains no other vertex of the *unsimplified* arcs. Then no
+line lies in the triangle, because it would end there or cross the arc. So no lines cross, for any order of removal, and
+each arc can be simplified without the others.
 """
 
 from math import floor
@@ -17,24 +17,24 @@ from geoseg.vector.compiled import compiled
 from geoseg.vector.components import NO_COMPONENT
 
 MAX_TOLERANCE_PX = 1000.0
-"""Largest tolerance, so that an area and a vertex number fit into one int64."""
+"""Largest tolerance: an area and a vertex number fit into one int64."""
 
 _EVERY_VERTEX = -1
 
 
 def simplify_arcs(arcs: Arcs, corners: Corners, core: Window, cut_px: int, tolerance_px: float) -> Arcs:
-    """Take away vertices whose triangle has at most the area of a square of side ``tolerance_px``.
+    """Remove vertices whose triangle has at most the area of a square of side ``tolerance_px``.
 
-    Ends stay, and so do all vertices of an arc beside nodata: what has been seen is neither lost nor invented.
+    Both ends of an arc stay. Arcs beside nodata are not simplified, so the area of the valid pixels does not change.
 
     Args:
         arcs: The unsimplified arcs of a block.
         corners: The block's corners, as `find_corners` returned them.
         core: The block's window in the scene.
         cut_px: Period of the cut lattice.
-        tolerance_px: Square root of the largest area taken away at one time, above 0. Stairs of one by one pixel go
-            from 0.71 on, of two by one from 1. It is no bound of the distance: with 1, of 58,547 polygons the farthest
-            line moved by 3.1 pixels, one in a hundred by more than 1.4.
+        tolerance_px: Square root of the largest triangle that is removed at a time, above 0. Stairs of one by one pixel
+            disappear from 0.71 on, of two by one from 1. It does not bound the distance: with 1, lines of 58,547
+            polygons moved by up to 3.1 pixels, and by more than 1.4 for one polygon in a hundred.
 
     Raises:
         ValueError: If the tolerance is not above 0 or exceeds `MAX_TOLERANCE_PX`.
@@ -43,15 +43,16 @@ def simplify_arcs(arcs: Arcs, corners: Corners, core: Window, cut_px: int, toler
         raise ValueError(f"tolerance_px={tolerance_px} must be above 0 and at most {MAX_TOLERANCE_PX}.")
     xy, offsets = arcs.xy.copy(), np.empty_like(arcs.offsets)
     limit = floor(2 * tolerance_px**2)
-    _simplify(arcs.xy, arcs.offsets, _least(arcs, cut_px), corners.bits, core.row, core.col, limit, xy, offsets)
+    origin = core.row, core.col
+    _simplify(arcs.xy, arcs.offsets, _least(arcs, cut_px), corners.bits, origin, limit, xy, offsets)
     return Arcs(xy[: offsets[-1]].copy(), offsets, arcs.left, arcs.right, arcs.leaving, arcs.arriving)
 
 
 def _least(arcs: Arcs, cut_px: int) -> NDArray[np.int8]:
-    """Number of inner vertices that each arc keeps, -1 for all of them.
+    """Smallest number of inner vertices of each simplified arc, -1 to keep all.
 
-    A closed line needs two, or it would have no area. A bent one needs one if it might collapse onto another line: one
-    with the same ends, which is either an arc of this block or lies beyond a line of the cut lattice.
+    A closed arc needs two, otherwise it has no area. An open arc needs one if it could collapse onto another arc with
+    the same ends, which is either in this block or on the other side of a line of the cut lattice.
     """
     start, end = arcs.start.astype(np.int64), arcs.end.astype(np.int64)
     along_cut = ((start == end) & (start % cut_px == 0)).any(axis=1)
@@ -70,9 +71,9 @@ def _least(arcs: Arcs, cut_px: int) -> NDArray[np.int8]:
 @compiled
 def _simplify(
     xy: NDArray[np.int32], offsets: NDArray[np.int64], least: NDArray[np.int8], corners: NDArray[np.uint8],
-    row: int, col: int, limit: int, out: NDArray[np.int32], out_offsets: NDArray[np.int64],
+    origin: tuple[int, int], limit: int, out: NDArray[np.int32], out_offsets: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Write the vertices that stay to ``out``; ``limit`` is twice the largest area."""
+    """Write the remaining vertices to ``out``; ``limit`` is twice the largest area."""
     longest = 0
     for arc in range(len(least)):
         longest = max(longest, offsets[arc + 1] - offsets[arc])
@@ -83,7 +84,7 @@ def _simplify(
         line = xy[offsets[arc] : offsets[arc + 1]]
         last = len(line) - 1
         if least[arc] != _EVERY_VERTEX and last - 1 > least[arc]:
-            _thin(line, last - 1 - least[arc], corners, row, col, limit, links, areas, heap)
+            _thin(line, last - 1 - least[arc], corners, origin, limit, links, areas, heap)
             at = 0
             while at != last:
                 out[size] = line[at]
@@ -99,10 +100,10 @@ def _simplify(
 
 @compiled
 def _thin(
-    line: NDArray[np.int32], most: int, corners: NDArray[np.uint8], row: int, col: int, limit: int,
+    line: NDArray[np.int32], most: int, corners: NDArray[np.uint8], origin: tuple[int, int], limit: int,
     links: NDArray[np.int32], areas: NDArray[np.int64], heap: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Take ``most`` vertices away at most; ``links`` then hold the vertex before and behind each that stays."""
+    """Remove at most ``most`` vertices; ``links`` then holds the vertices before and after each remaining one."""
     count, size = len(line), 0
     for at in range(count):
         links[0, at], links[1, at] = at - 1, at + 1
@@ -114,17 +115,17 @@ def _thin(
         key = heap[0]
         size = _pop(heap, size)
         area, at = key // count, key % count
-        # An outdated entry: the vertex is gone, or its triangle is another by now.
+        # An outdated entry: the vertex was removed, or its triangle has changed.
         if areas[at] != area:
             continue
-        before, behind = links[0, at], links[1, at]
-        # One of half a pixel, as most are, holds no other pixel corner (Pick's theorem).
-        if area != 1 and not _is_free(line[before], line[at], line[behind], corners, row, col):
+        before, after = links[0, at], links[1, at]
+        # A triangle of half a pixel, as most are, contains no other pixel corner (Pick's theorem).
+        if area != 1 and not _is_free(line[before], line[at], line[after], corners, origin):
             continue
         areas[at] = -1
         most -= 1
-        links[1, before], links[0, behind] = behind, before
-        for near in (before, behind):
+        links[1, before], links[0, after] = after, before
+        for near in (before, after):
             if 0 < near < count - 1:
                 areas[near] = _area(line, links[0, near], near, links[1, near])
                 if areas[near] <= limit:
@@ -141,9 +142,14 @@ def _area(line: NDArray[np.int32], a: int, b: int, c: int) -> int:
 
 @compiled
 def _is_free(
-    a: NDArray[np.int32], b: NDArray[np.int32], c: NDArray[np.int32], corners: NDArray[np.uint8], row: int, col: int
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    c: NDArray[np.int32],
+    corners: NDArray[np.uint8],
+    origin: tuple[int, int],
 ) -> bool:
-    """Tell whether a triangle holds no vertex but its own; row by row, so that long thin ones are cheap."""
+    """Return whether a triangle contains no other vertex. Scans row by row, so long thin triangles are cheap."""
+    row, col = origin
     for y in range(min(a[1], b[1], c[1]), max(a[1], b[1], c[1]) + 1):
         first, last = np.int64(1) << 40, -(np.int64(1) << 40)
         for p, q in ((a, b), (b, c), (c, a)):
@@ -168,7 +174,7 @@ def _is_free(
 
 @compiled
 def _push(heap: NDArray[np.int64], size: int, key: int) -> int:
-    """Add a key to a binary heap and return its size."""
+    """Add a key to a binary heap; return its new size."""
     at = size
     while at > 0 and heap[(at - 1) // 2] > key:
         heap[at] = heap[(at - 1) // 2]
@@ -179,7 +185,7 @@ def _push(heap: NDArray[np.int64], size: int, key: int) -> int:
 
 @compiled
 def _pop(heap: NDArray[np.int64], size: int) -> int:
-    """Take the smallest key from a binary heap and return its size."""
+    """Remove the smallest key from a binary heap; return its new size."""
     size -= 1
     key, at = heap[size], 0
     while True:

@@ -25,8 +25,8 @@ from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
 from geoseg.raster.class_map import ReadBand, open_band
 from geoseg.store.serialization import PackedFiles, pack, unpack
-from geoseg.vector.attributes import concatenate
-from geoseg.vector.blocks import BlockLabels, OpenPolygons, bound_block, label_block, relabel, trace_block
+from geoseg.vector.blocks import BlockLabels, OpenPolygons, find_block_boundaries, label_block, relabel, trace_block
+from geoseg.vector.components import concatenate_components
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Changes, absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import split_at_grid, without_aliases
@@ -98,10 +98,10 @@ class _Work:
         borders, components, boundaries = self.find_borders(), [], []
         for block, labels in self.label():
             around = neighbours(borders, (block.row, block.col))
-            boundaries.append(bound_block(labels, around, self.shape, cut_px=self.recipe.made.cut_px))
+            boundaries.append(find_block_boundaries(labels, around, self.shape, cut_px=self.recipe.made.cut_px))
             components.append(labels.components)
         return absorb(
-            concatenate(components),
+            concatenate_components(components),
             find_seams(borders),
             concatenate_boundaries(boundaries),
             self.recipe.made.min_area_px,

@@ -12,7 +12,7 @@ from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.store.scene_store import BLOCKS, Graph, OpenBlock, SceneStore
 from geoseg.store.serialization import pack, unpack
-from geoseg.vector.blocks import BlockLabels, blank_labels, bound_block, label_block, trace_block
+from geoseg.vector.blocks import BlockLabels, blank_labels, find_block_boundaries, label_block, trace_block
 from geoseg.vector.minimum_area import Changes
 from geoseg.vector.seams import BlockBorder, blank_border
 
@@ -30,7 +30,7 @@ def labelled(seed: int = 0) -> tuple[ClassMap, BlockLabels, Graph, OpenBlock]:
     class_map = ClassMap(BLOCK.core, classes, np.full_like(classes, 200))
     labels = label_block(classes, class_map.confidence, BLOCK.core, 40)
     around = {(0, -1): blank_border((16, 24))}
-    boundaries = bound_block(labels, around, (40, 40), cut_px=12)
+    boundaries = find_block_boundaries(labels, around, (40, 40), cut_px=12)
     _, open_polygons = trace_block(labels, around, (40, 40), cut_px=12, simplify_px=1.0)
     seams = np.array([[3, 7], [5, 9]])
     return class_map, labels, Graph(labels.components, boundaries, seams), OpenBlock(open_polygons, seams)

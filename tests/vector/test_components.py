@@ -3,8 +3,7 @@ from hypothesis import given, settings
 from scipy import ndimage
 
 from geoseg.grid.window import Window
-from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.components import Components, find_components
+from geoseg.vector.components import Components, concatenate_components, find_components, merge_sums
 from tests.vector.class_maps import HARD, NODATA, landscape_like, random_maps
 
 CORE, WIDTH = (30, 20), 1000
@@ -45,7 +44,9 @@ def test_hard_and_larger_maps():
 
 def test_sums_of_parts():
     table = Components(*(np.array(column) for column in ([5, 2, 9], [7, 7, 3], [1, 10, 100], [4, 40, 400])))
-    merged = merge_sums(concatenate([table.take(np.array([0])), table.take(np.array([1, 2]))]), np.array([2, 2, 9]))
+    merged = merge_sums(
+        concatenate_components([table.take(np.array([0])), table.take(np.array([1, 2]))]), np.array([2, 2, 9])
+    )
     assert merged.first_pixel.tolist() == [2, 9]
     assert merged.class_id.tolist() == [7, 3]
     assert merged.pixels.tolist() == [11, 100]

@@ -8,9 +8,8 @@ import shapely
 
 from geoseg.grid.window import Window
 from geoseg.vector.arcs import RIGHT, UP, Arcs
-from geoseg.vector.attributes import concatenate, merge_sums
-from geoseg.vector.blocks import bound_block, collect, label_block, relabel, trace_block
-from geoseg.vector.components import Components
+from geoseg.vector.blocks import concatenate_polygons, find_block_boundaries, label_block, relabel, trace_block
+from geoseg.vector.components import Components, concatenate_components, merge_sums
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import split_at_grid
@@ -38,8 +37,11 @@ def trace(classes, start, shape, simplify_px, least=1):
     blocks = label(classes, start, shape)
     borders = {place: block.border for place, block in blocks.items()}
     if least > 1:
-        bounds = [bound_block(block, neighbours(borders, place), shape, cut_px=CUT) for place, block in blocks.items()]
-        components = concatenate([block.components for block in blocks.values()])
+        bounds = [
+            find_block_boundaries(block, neighbours(borders, place), shape, cut_px=CUT)
+            for place, block in blocks.items()
+        ]
+        components = concatenate_components([block.components for block in blocks.values()])
         changes = absorb(components, find_seams(borders), concatenate_boundaries(bounds), least)
         merged = np.full_like(classes, 255)
         for (row, col), block in blocks.items():
@@ -49,7 +51,9 @@ def trace(classes, start, shape, simplify_px, least=1):
         trace_block(block, neighbours(borders, place), shape, cut_px=CUT, simplify_px=simplify_px)
         for place, block in blocks.items()
     ]
-    return collect([*join_blocks([rest for _, rest in traced], find_seams(borders)), *(found for found, _ in traced)])
+    return concatenate_polygons(
+        [*join_blocks([rest for _, rest in traced], find_seams(borders)), *(found for found, _ in traced)]
+    )
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from geoseg.vector.components import Components
-from geoseg.vector.seams import find_border, find_seams, neighbours, surround, unite
+from geoseg.vector.seams import add_halo, find_border, find_seams, neighbours
 from tests.vector.class_maps import as_runs
 
 SIDE = 3
@@ -22,15 +22,15 @@ def cut(scene, step=SIDE):
     return blocks, borders
 
 
-def test_a_surrounded_block_is_the_window_of_the_scene():
+def test_the_halo_of_a_block_holds_the_pixels_of_the_scene():
     scene = np.random.default_rng(0).integers(0, 200, (7, 8), dtype=np.uint8)
     wide = np.pad(scene, 1, constant_values=255)
     blocks, borders = cut(scene)
     for (row, col), block in blocks.items():
         height, width = block.shape
-        found = surround(as_runs(block), width, neighbours(borders, (row, col)))
-        found = found.spread(found.values, width + 2)
-        assert np.array_equal(found, wide[row * SIDE :, col * SIDE :][: height + 2, : width + 2])
+        surrounded = add_halo(as_runs(block), width, neighbours(borders, (row, col)))
+        pixels = surrounded.spread(surrounded.values, width + 2)
+        assert np.array_equal(pixels, wide[row * SIDE :, col * SIDE :][: height + 2, : width + 2])
 
 
 def test_seams_are_the_pairs_of_equal_pixels_across_borders():
@@ -44,28 +44,15 @@ def test_seams_are_the_pairs_of_equal_pixels_across_borders():
         if other_row < 7 and other_col < 8 and scene[row, col] == scene[other_row, other_col] != 255
         and (row // SIDE, col // SIDE) != (other_row // SIDE, other_col // SIDE)
     }  # fmt: skip
-    found = find_seams(cut(scene)[1])
-    assert len(found) == len(expected) > 0
-    assert set(map(tuple, found.tolist())) == expected
+    seams = find_seams(cut(scene)[1])
+    assert len(seams) == len(expected) > 0
+    assert set(map(tuple, seams.tolist())) == expected
 
 
-def test_names_of_nodata():
+def test_nodata_has_no_name_in_a_border():
     labels = np.array([[0, -1], [-1, -1]], np.int32)
-    rim = find_border(as_runs(labels), Components(np.array([77]), np.array([4], np.uint8), *[np.array([1])] * 2), 2)
-    assert rim.north.classes.tolist() == [4, 255]
-    assert rim.north.names.tolist() == [77, -1]
-    assert rim.west.names.tolist() == [77, -1]
-    assert rim.south.names.tolist() == rim.east.names.tolist() == [-1, -1]
-
-
-def test_united_names():
-    names, pairs = np.array([1, 4, 6, 8, 9, 30]), np.array([[9, 6], [30, 9], [8, 4]])
-    assert unite(names, pairs).tolist() == [1, 4, 6, 4, 6, 6]
-    assert unite(names, pairs[:0]).tolist() == names.tolist()
-    assert unite(names[:0], pairs[:0]).tolist() == []
-
-
-def test_a_long_chain_of_names():
-    names = np.arange(2000)
-    order = np.random.default_rng(2).permutation(1999)
-    assert (unite(names, np.stack([order, order + 1], axis=1)) == 0).all()
+    border = find_border(as_runs(labels), Components(np.array([77]), np.array([4], np.uint8), *[np.array([1])] * 2), 2)
+    assert border.north.classes.tolist() == [4, 255]
+    assert border.north.names.tolist() == [77, -1]
+    assert border.west.names.tolist() == [77, -1]
+    assert border.south.names.tolist() == border.east.names.tolist() == [-1, -1]

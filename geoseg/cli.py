@@ -160,7 +160,7 @@ def polygonize_command(
         remote=remote,
         allow_private_hosts=allow_private_hosts,
         allow_continuous=allow_continuous,
-        tell=lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}"),
+        warn=lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}"),
     )
     out.print(f"{_count(count, 'polygon')} in {escape(str(output))}")
 

@@ -1,1 +1,1 @@
-"""Class rasters of any values to polygons: on arrays in memory and on files of any size."""
+"""Polygonize class rasters of any integer values: arrays in memory, and files of any size."""

@@ -1,4 +1,4 @@
-"""Any class map in memory to a GeoDataFrame."""
+"""Polygonize a class map in memory to a GeoDataFrame."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
 from geoseg.polygonizer.values import Values
-from geoseg.vector import polygonize as pixel_polygons
+from geoseg.vector.polygonize import polygonize as polygonize_classes
 from geoseg.vector.rings import PIXELS
 
 
@@ -24,14 +24,14 @@ def polygonize(
     min_area_px: int = 0,
     values: Sequence[int] | None = None,
 ) -> geopandas.GeoDataFrame:
-    """Turn a class map into polygons: its 4-connected components, as a coverage without a gap.
+    """Polygonize a class map: its 4-connected components, as a coverage without gaps.
 
     Args:
         array: Integers or bools, shape (H, W), with at most 255 different values that become polygons. Masked pixels of
-            a `numpy.ma` array, also inside a dask or xarray one, become no polygon.
-        transform: Affine transform ``(a, b, c, d, e, f)`` of pixel corners, such as rasterio's; None stays in pixels.
-        crs: CRS of the geometries, as geopandas takes it.
-        nodata: Value that becomes no polygon; by default the one that an xarray array declares (``_FillValue``).
+            a `numpy.ma` array, also inside a dask or xarray array, are nodata.
+        transform: Affine transform ``(a, b, c, d, e, f)`` of pixel corners, e.g. of rasterio; None for pixels.
+        crs: CRS of the geometries, in any form that geopandas accepts.
+        nodata: Nodata value; by default the one that an xarray array declares (``_FillValue``).
         simplify_px: See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the value of a neighbour.
         values: Values that become polygons, all others count as nodata; None takes all.
@@ -41,8 +41,8 @@ def polygonize(
         ``pixels`` and ``geometry`` (shells counter-clockwise).
 
     Raises:
-        ValueError: If the array is not two-dimensional, empty or not of integers, holds more than 255 values, or an
-            option lies beyond its limits.
+        ValueError: If the array is not two-dimensional, is empty, is not of integers or has more than 255 values, or an
+            option is out of range.
     """
     if nodata is None:
         nodata = _declared_nodata(array)
@@ -57,25 +57,25 @@ def polygonize(
     a, b, c, d, e, f = PIXELS if transform is None else tuple(transform)[:6]
     grid = Grid(array.shape[0], array.shape[1], (a, b, c, d, e, f), "")
     if pixels.dtype == np.uint8 and nodata is None and pixels.max() < NODATA_CLASS:
-        # No pixel has it, and then each value is its own class id: no search, no copy.
+        # No pixel has this value. With it as nodata each value is its own class id: no search and no copy.
         nodata = NODATA_CLASS
-    known = Values.choose([pixels if masked is None else pixels[~masked]], pixels.dtype, nodata=nodata, wanted=values)
-    classes = known.encode(pixels)
+    class_values = Values.choose(
+        [pixels if masked is None else pixels[~masked]], pixels.dtype, nodata=nodata, wanted=values
+    )
+    classes = class_values.encode(pixels)
     if masked is not None:
         classes = np.where(masked, np.uint8(NODATA_CLASS), classes)
-    found = pixel_polygons.polygonize(
-        classes, simplify_px=simplify_px, min_area_px=min_area_px, transform=grid.transform
-    )
+    polygons = polygonize_classes(classes, simplify_px=simplify_px, min_area_px=min_area_px, transform=grid.transform)
     columns = {
-        "polygon_id": found.first_pixel,
-        "value": known.values[found.class_id].astype(array.dtype.newbyteorder("="), copy=False),
-        "pixels": found.pixels,
+        "polygon_id": polygons.first_pixel,
+        "value": class_values.values[polygons.class_id].astype(array.dtype.newbyteorder("="), copy=False),
+        "pixels": polygons.pixels,
     }
-    return geopandas.GeoDataFrame(columns, geometry=found.geometry, crs=crs)
+    return geopandas.GeoDataFrame(columns, geometry=polygons.geometry, crs=crs)
 
 
 def _declared_nodata(array: Any) -> Any:
-    """Nodata value among the attributes of an xarray array, as rioxarray keeps it; None if there is none."""
+    """Nodata value in the attributes or the encoding of an xarray array; None if there is none."""
     for where in (getattr(array, "attrs", None), getattr(array, "encoding", None)):
         for key in ("_FillValue", "missing_value", "nodata"):
             if isinstance(where, Mapping) and where.get(key) is not None:
@@ -84,20 +84,20 @@ def _declared_nodata(array: Any) -> Any:
 
 
 def _unmask(array: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Pixels of anything like an array, and which of them are masked; None if it has no mask.
+    """Pixels of any array-like object and its mask, True where masked; None if it has no mask.
 
     Raises:
-        ValueError: If it has a mask that numpy does not know.
+        ValueError: If it has a mask that is not of `numpy.ma`.
     """
-    if hasattr(array, "dims") and hasattr(array, "data"):  # xarray, whose conversion would drop a mask inside
+    if hasattr(array, "dims") and hasattr(array, "data"):  # xarray; np.asarray would drop the mask inside
         array = array.data
-    if callable(getattr(array, "compute", None)):  # dask, likewise
+    if callable(getattr(array, "compute", None)):  # dask; the same
         array = array.compute()
     if np.ma.isMaskedArray(array):
         return np.ma.getdata(array), None if array.mask is np.ma.nomask else np.ma.getmaskarray(array)
-    if not callable(getattr(array, "mask", len)):  # that of pandas is a method
-        raise ValueError(  # noqa: TRY004  as for all other arrays that cannot be taken
-            f"{type(array).__module__}.{type(array).__name__} has a mask that geoseg does not know. "
-            "Give a numpy.ma.MaskedArray, or fill what is masked with a value and name it as nodata."
+    if not callable(getattr(array, "mask", len)):  # in pandas `mask` is a method
+        raise ValueError(  # noqa: TRY004  as for all other unsupported arrays
+            f"{type(array).__module__}.{type(array).__name__} has a mask that geoseg does not support. "
+            "Give a numpy.ma.MaskedArray, or fill the masked pixels with a value and name it as nodata."
         )
     return np.asarray(array), None

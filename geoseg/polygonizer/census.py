@@ -1,4 +1,4 @@
-"""Count the components of a map before any is traced, and tell classes from a quantity that varies continuously."""
+"""Statistics of a class map before it is traced, to detect rasters of a continuous quantity."""
 
 from dataclasses import dataclass
 
@@ -9,34 +9,34 @@ from geoseg.grid.legend import NODATA_CLASS
 from geoseg.vector.blocks import BlockLabels
 
 MANY_COMPONENTS = 100_000
-"""Up to so many are polygonized without a question, whatever they are."""
+"""Rasters with up to this many components are always polygonized."""
 MANY_VALUES = 64
-"""Values that a quantity takes at least."""
+"""A continuous quantity has at least this many different values."""
 TINY_PX, TINY_PART = 2, 2 / 3
-"""A quantity falls apart: of so few pixels are so many of its components. Of a landscape's classes a third are."""
+"""At least the share `TINY_PART` of a quantity's components has at most `TINY_PX` pixels; in land cover a third."""
 NEAR, NEARER = 4, 1.25
-"""A quantity has no jumps: neighbours are at most `NEAR` values apart `NEARER` times as often as by chance.
+"""In a quantity, values of adjacent pixels differ by at most `NEAR` at least `NEARER` times as often as by chance.
 
-Of classes, which have no order, as often. Measured: confidences 1.5, photographs 5, smooth fields 7; classes 1.0.
+Classes have no order, so their ratio is 1.0. Measured: confidences 1.5, photographs 5, smooth fields 7.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What a map holds. Arrays are int64 of shape (256,)."""
+    """Statistics of a class map. Arrays are int64 of shape (256,)."""
 
     components: NDArray[np.int64]
-    """Components of each class; one that spans blocks counts in each."""
+    """Components of each class; one that spans blocks counts in each block."""
     tiny: int
-    """Those of at most `TINY_PX` pixels."""
+    """Number of components of at most `TINY_PX` pixels."""
     sides: NDArray[np.int64]
-    """How often each class is beside another one in a row of pixels."""
+    """How often each class is next to another class in a row of pixels."""
     steps: NDArray[np.int64]
-    """How often neighbours in a row are so many class ids apart."""
+    """Histogram of the differences of class ids of adjacent pixels in a row."""
 
     @classmethod
     def empty(cls) -> "Census":
-        """Of no pixel."""
+        """Statistics of no pixel."""
         return cls(np.zeros(256, np.int64), 0, np.zeros(256, np.int64), np.zeros(256, np.int64))
 
     def __add__(self, other: "Census") -> "Census":
@@ -49,26 +49,26 @@ class Census:
 
     @property
     def values(self) -> int:
-        """How many classes occur."""
+        """Number of classes that occur."""
         return int(np.count_nonzero(self.components))
 
     @property
     def count(self) -> int:
-        """How many components there are."""
+        """Number of components."""
         return int(self.components.sum())
 
     @property
     def looks_continuous(self) -> bool:
-        """Whether the map looks like a quantity, such as a probability or a height, rather than like classes.
+        """Whether the map looks like a continuous quantity, e.g. a probability or a height, and not like classes.
 
-        All of it must hold: a great many components, most of them tiny, of many values, and neighbours whose values are
-        close to each other. Class ids are in the order of the values.
+        All conditions must hold: very many components, most of them tiny, many values, and similar values in adjacent
+        pixels. Class ids are in the order of the values.
         """
         if self.count <= MANY_COMPONENTS or self.values < MANY_VALUES or self.tiny < TINY_PART * self.count:
             return False
         if not self.steps.any():
             return False
-        # Of two values drawn from those at boundaries, given that they differ.
+        # Probability that two values drawn at boundaries are near, given that they differ.
         share = self.sides / self.sides.sum()
         apart = [float((share[step:] * share[:-step]).sum()) for step in range(1, 256)]
         by_chance = sum(apart[:NEAR]) / sum(apart)
@@ -76,11 +76,11 @@ class Census:
 
 
 def count_block(block: BlockLabels) -> Census:
-    """Count the components of a block, and how far apart the classes of neighbours in its rows are."""
+    """Statistics of one block."""
     components, labels = block.components, block.labels
     run = np.append(components.class_id, np.uint8(NODATA_CLASS))[labels.values]
     differ = (run[1:] != run[:-1]) & (run[1:] != NODATA_CLASS) & (run[:-1] != NODATA_CLASS)
-    # The last run of a row is not beside the first one of the next.
+    # The last run of a row is not adjacent to the first run of the next row.
     differ[labels.offsets[1:-1] - 1] = False
     one, other = run[:-1][differ], run[1:][differ]
     return Census(

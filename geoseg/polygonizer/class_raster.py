@@ -1,4 +1,4 @@
-"""Read any raster of integers as a class map."""
+"""Read a raster of any integers as a class map."""
 
 import glob
 import os
@@ -20,47 +20,47 @@ from geoseg.raster.source.env import open_raster
 from geoseg.raster.source.scene import Scene, describe
 
 STRIP_ROWS = 512
-"""Rows that are searched for values at a time."""
+"""Rows that are read at a time in the search for values."""
 
 NAME_TAG = "CLASS_"
-"""``CLASS_3`` is the tag that names the value 3."""
+"""Prefix of the tags with names of values: ``CLASS_3`` is the name of the value 3."""
 
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
-"""Suffixes that are looked for in a folder, for a message."""
+"""Suffixes of rasters that a message lists for a folder."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _BAND = BandSelection((1,))
 
 
 @dataclass(frozen=True, slots=True)
-class IntegerMap:
-    """A raster of integers, and the class ids that stand for them. Holds no open file."""
+class ClassRaster:
+    """A raster of integers and the class ids of its values. Holds no open file."""
 
     scene: Scene
     """The raster."""
     values: Values
-    """What the class ids stand for."""
+    """The value of each class id."""
     names: dict[int, str]
-    """Names of values, as far as the raster has them."""
+    """Names of values, from the tags of the raster."""
 
     @property
     def grid(self) -> Grid:
-        """Its frame."""
+        """Its grid."""
         return self.scene.grid
 
     @property
     def is_legend(self) -> bool:
-        """Whether the file says that its values are classes: by a palette, or by names for them."""
+        """Whether the file declares its values as classes, by a palette or by names."""
         return bool(self.names) or self.scene.roles == ("palette",)
 
     def occurring(self) -> list[int]:
-        """Values of the valid pixels, wanted or not, ascending; none if there are more than 255. Reads the raster."""
+        """All values of the valid pixels, ascending; empty if there are more than 255. Reads the raster."""
         try:
             return list(Values.choose(_valid_pixels(self.scene), self.values.values.dtype).values.tolist())
         except ValueError:
             return []
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class ids of a window, shape (H, W); 255 is nodata, masked or not wanted.
+        """Class ids of a window, shape (H, W); 255 for nodata, masked pixels and values without an id.
 
         Raises:
             SceneError: If the file cannot be read there.
@@ -69,20 +69,20 @@ class IntegerMap:
         return np.where(valid, self.values.encode(pixels[0]), np.uint8(NODATA_CLASS))
 
 
-def open_integer_map(
+def open_class_raster(
     path: str | Path, wanted: Sequence[int] | None = None, *, remote: bool = False, allow_private_hosts: bool = False
-) -> IntegerMap:
-    """Describe a raster of integers; where its values are unknown, read it once to find them.
+) -> ClassRaster:
+    """Describe a raster of integers; read it once to find its values if they are not known.
 
     Args:
-        path: See `geoseg.raster.source.address.locate`, as for the last two.
+        path: See `geoseg.raster.source.address.locate`, also for the last two arguments.
         wanted: Values that get a class id; all by default.
         remote: Allow URLs.
         allow_private_hosts: Allow ``http://`` and hosts that are not public.
 
     Raises:
-        SceneError: If the raster cannot be read, has several bands or other numbers than integers, has no place on the
-            earth, or too many values.
+        SceneError: If the raster cannot be read, has several bands, is not of integers, is not georeferenced or has too
+            many values.
     """
     try:
         _refuse_several(str(path))
@@ -95,12 +95,12 @@ def open_integer_map(
 
 
 def _refuse_several(path: str) -> None:
-    """Refuse a folder, and a pattern that the shell left as it is.
+    """Refuse a folder, and a pattern that the shell did not expand.
 
     Raises:
         SceneError: If the path is one.
     """
-    if os.path.isdir(path):  # noqa: PTH112  False for names that the file system refuses
+    if os.path.isdir(path):  # noqa: PTH112  False for names that are invalid for the file system
         inside = sorted(entry.name for entry in os.scandir(path) if entry.name.lower().endswith(_RASTERS))
         each = f"{path.rstrip('/')}/*{Path(inside[0]).suffix}" if inside else ""
         what = f"{path} is a folder" + ("." if inside else " without rasters.")
@@ -121,7 +121,7 @@ def _refuse_several(path: str) -> None:
     )
 
 
-def _open(scene: Scene, wanted: Sequence[int] | None) -> IntegerMap:
+def _open(scene: Scene, wanted: Sequence[int] | None) -> ClassRaster:
     path = scene.path
     if scene.bands > 1:
         raise SceneError(
@@ -144,11 +144,11 @@ def _open(scene: Scene, wanted: Sequence[int] | None) -> IntegerMap:
         values = Values.choose(_valid_pixels(scene), dtype, nodata=usable_nodata(scene, 1), wanted=wanted)
     except ValueError as error:
         raise SceneError(f"{path}: {error}") from error
-    return IntegerMap(scene, values, _names(scene))
+    return ClassRaster(scene, values, _names(scene))
 
 
 def _refuse_unrectified(scene: Scene) -> None:
-    """Refuse a raster that points or polynomials locate: no CRS and corners would put it right.
+    """Refuse a raster that is located by control points or RPCs: it needs rectification, not a CRS and corners.
 
     Raises:
         SceneError: If it is one.

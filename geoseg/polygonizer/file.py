@@ -1,4 +1,4 @@
-"""`geoseg polygonize`: any raster of integers to one file of polygons, out of core and in this process."""
+"""`geoseg polygonize`: a raster of any integers to one file of polygons, block by block in this process."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ import pyarrow as pa
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.polygonizer.census import TINY_PX, Census
-from geoseg.polygonizer.class_raster import IntegerMap, open_integer_map
+from geoseg.polygonizer.class_raster import ClassRaster, open_class_raster
 from geoseg.polygonizer.raster_blocks import RasterBlocks
 from geoseg.polygonizer.scratch import scratch_folder
 from geoseg.publish.provenance import stamp
@@ -25,7 +25,7 @@ from geoseg.vector.simplify import MAX_TOLERANCE_PX
 BLOCK_PX = 2048
 """Default side of a block."""
 MANY_VALUES = 20
-"""Values that a message lists at most."""
+"""Most values that a message lists."""
 
 
 def polygonize_raster(
@@ -40,48 +40,47 @@ def polygonize_raster(
     remote: bool = False,
     allow_private_hosts: bool = False,
     allow_continuous: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write the 4-connected components of a class map as a file of polygons: a coverage without a gap.
+    """Write the 4-connected components of a class map as a file of polygons: a coverage without gaps.
 
     Args:
         source: A raster of one band of integers with at most 255 values, or ``values``.
-        output: A file that ends in ``.parquet`` (GeoParquet), ``.gpkg`` or ``.fgb``. It appears when it is complete.
+        output: A file that ends in ``.parquet`` (GeoParquet), ``.gpkg`` or ``.fgb``. It appears when complete.
         simplify_px: See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the value of a neighbour.
-        block_px: Side of a block, a multiple of `CUT_PX`. It cannot change the result.
+        block_px: Side of a block, a multiple of `CUT_PX`. It does not change the result.
         values: Values that become polygons, all others count as nodata; None takes all.
-        overwrite: Replace the output; of a GeoPackage the layer named as the file, other layers stay.
+        overwrite: Replace the output; in a GeoPackage only the layer with the name of the file, other layers stay.
         remote: Allow an ``https://`` or ``s3://`` URL as source.
         allow_private_hosts: See `geoseg.raster.source.address.locate`.
-        allow_continuous: Take a raster that looks like a quantity and not like classes, see `Census`. Not needed for
-            one with a palette or names of classes, nor with ``values``.
-        tell: Called with each sentence that is worth a warning.
+        allow_continuous: Accept a raster that looks like a continuous quantity, see `Census`. Not needed for a raster
+            with a palette or class names, or with ``values``.
+        warn: Called with each warning, one sentence.
 
     Returns:
         Number of polygons.
 
     Raises:
-        SettingsError: If the output exists, cannot be written or its suffix is unknown, or an option lies beyond its
-            limits.
-        SceneError: If the raster cannot be read, holds too many values or no integers, looks continuous, or has no
-            place on the earth; if the disk fills up.
-        Interrupted: If SIGINT or SIGTERM arrived.
+        SettingsError: If the output exists, cannot be written or has an unknown suffix, or an option is out of range.
+        SceneError: If the raster cannot be read, has too many values, is not of integers, looks continuous or is not
+            georeferenced; if the disk is full.
+        Interrupted: On SIGINT or SIGTERM.
     """
     output = Path(output)
     _check_options(simplify_px, block_px)
     with end_on_signals(f"{output} was not written."):
         kept = _check_output(output, overwrite=overwrite)
-        class_map = open_integer_map(source, values, remote=remote, allow_private_hosts=allow_private_hosts)
+        class_map = open_class_raster(source, values, remote=remote, allow_private_hosts=allow_private_hosts)
         grid = class_map.grid
         blocks = RasterBlocks(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), block_px))
-        with scratch_folder(output, tell) as folder, _writing(class_map.scene.path, output):
+        with scratch_folder(output, warn) as folder, _writing(class_map.scene.path, output):
             borders, census = blocks.survey()
             named = values is not None or class_map.is_legend
             if census.looks_continuous and not (named or allow_continuous):
-                raise _looks_continuous(class_map.scene.path, census)
+                raise _continuous_error(class_map.scene.path, census)
             if not census.components.any():
-                tell(_nothing_found(class_map, values))
+                warn(_no_polygon_warning(class_map, values))
             files = blocks.trace(borders, folder, simplify_px, min_area_px)
             counts: list[int] = []
 
@@ -96,7 +95,7 @@ def polygonize_raster(
             write_vector_file(staged, parts(), crs_wkt=grid.crs)
             staged.replace(output)
     if kept:
-        tell(f"{output} keeps what else it holds: {', '.join(kept)}. Only the layer {output.stem} was replaced.")
+        warn(f"{output} keeps what else it holds: {', '.join(kept)}. Only the layer {output.stem} was replaced.")
     return sum(counts)
 
 
@@ -110,10 +109,10 @@ def _check_options(simplify_px: float, block_px: int) -> None:
 
 
 def _check_output(output: Path, *, overwrite: bool) -> list[str] | None:
-    """Refuse an output that is there; see `other_layers` for what is kept of one that is replaced, None if it is new.
+    """Refuse an output that exists, unless it is to be replaced; return the layers that stay, see `other_layers`.
 
     Raises:
-        SettingsError: If it exists and is not to be replaced, is a folder, or cannot be looked at.
+        SettingsError: If it exists and ``overwrite`` is False, is a folder, or cannot be inspected.
     """
     check_suffix(output)
     try:
@@ -130,7 +129,7 @@ def _check_output(output: Path, *, overwrite: bool) -> list[str] | None:
 
 @contextmanager
 def _writing(source: str, output: Path) -> Iterator[None]:
-    """Say of a failure to write what cannot be written and why; nothing is left of it.
+    """Turn a failure to write into a message with the file and the reason.
 
     Raises:
         SceneError: If a file cannot be written.
@@ -146,7 +145,7 @@ def _writing(source: str, output: Path) -> Iterator[None]:
         ) from error
 
 
-def _looks_continuous(path: str, census: Census) -> SceneError:
+def _continuous_error(path: str, census: Census) -> SceneError:
     return SceneError(
         f"{path} looks like a quantity that varies continuously, such as a probability or a height, and not like "
         f"classes: {census.values} values in {census.count:,} areas, {100 * census.tiny // census.count} % of them of "
@@ -156,19 +155,19 @@ def _looks_continuous(path: str, census: Census) -> SceneError:
     )
 
 
-def _nothing_found(class_map: IntegerMap, values: Sequence[int] | None) -> str:
+def _no_polygon_warning(class_map: ClassRaster, values: Sequence[int] | None) -> str:
     path = class_map.scene.path
     if values is None:
         return f"{path} has no valid pixel, all are nodata or masked: no polygon."
-    found = class_map.occurring()
-    listed = ", ".join(map(str, found[:MANY_VALUES])) + (", ..." if len(found) > MANY_VALUES else "")
+    occurring = class_map.occurring()
+    listed = ", ".join(map(str, occurring[:MANY_VALUES])) + (", ..." if len(occurring) > MANY_VALUES else "")
     return f"none of the values {', '.join(map(str, values))} occurs in {path}: no polygon. " + (
-        f"It holds {listed}." if found else "Look at its values, such as with gdalinfo -hist."
+        f"It holds {listed}." if occurring else "Look at its values, such as with gdalinfo -hist."
     )
 
 
 def parse_values(text: str) -> tuple[int, ...]:
-    """Read integers with commas between them.
+    """Parse integers that are separated by commas.
 
     Raises:
         SettingsError: If it is anything else.

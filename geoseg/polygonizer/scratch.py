@@ -1,4 +1,4 @@
-"""A temporary folder beside an output file, which a later run removes if its own run was killed."""
+"""A temporary folder beside an output file. A later run removes it if its own run was killed."""
 
 import json
 import re
@@ -12,19 +12,19 @@ from geoseg.errors import SettingsError
 from geoseg.store.lock import Holder
 
 OWNER = "owner.json"
-"""File in the folder that says which process it belongs to."""
+"""File in the folder that names the process it belongs to."""
 
 _NAME_BYTES = 200
-"""Of the output's name; a file name ends at 255."""
+"""Most bytes of the output's name in the name of the folder; a file name has at most 255."""
 
 
 @contextmanager
 def scratch_folder(output: Path, warn: Callable[[str], None]) -> Iterator[Path]:
-    """Make a folder ``.NAME.xxxxxxxx`` beside an output, and remove those that dead runs left.
+    """Make a folder ``.NAME.xxxxxxxx`` beside an output, and remove those of dead runs.
 
     Args:
-        output: The file that will be written. Folders above it are made; after a failure they are removed again.
-        warn: Called with a sentence for each folder that a run on another machine left, or still uses.
+        output: The file that will be written. Missing parent folders are made, and removed again after a failure.
+        warn: Called with a sentence for each folder of a run on another machine, which may be alive.
 
     Raises:
         SettingsError: If no folder can be made there.
@@ -63,7 +63,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _remove_leftovers(parent: Path, prefix: str, warn: Callable[[str], None]) -> None:
-    """Remove folders of processes of this machine that are no more; another run may do the same."""
+    """Remove folders of dead processes of this machine; another run may do the same at the same time."""
     # mkdtemp adds eight characters.
     name = re.compile(re.escape(prefix) + r"[a-z0-9_]{8}")
     for folder in sorted(path for path in parent.iterdir() if name.fullmatch(path.name) and path.is_dir()):

@@ -1,4 +1,4 @@
-"""The table of polygons whose classes are values of any raster."""
+"""The table of polygons of a raster with any integer values."""
 
 from collections.abc import Mapping
 
@@ -17,13 +17,13 @@ COLUMNS = ("polygon_id", "value", "class_name", "area_m2", "perimeter_m", "pixel
 def build_value_table(
     polygons: PixelPolygons, grid: Grid, values: Values, names: Mapping[int, str], *, cut_px: int
 ) -> pa.Table:
-    """Give polygons their attributes and their place on the earth.
+    """Build the table of polygons with their attributes.
 
     Args:
-        polygons: Polygons where the raster's transform places them; in any order.
-        grid: The raster's frame.
-        values: What the class ids stand for.
-        names: Names of values; a value without one is named by its digits.
+        polygons: Polygons in the raster's CRS coordinates, in any order.
+        grid: The raster's grid.
+        values: The value of each class id.
+        names: Names of values; the name of any other value is its digits.
         cut_px: Side of a lattice cell, for the order of the rows; see `geoseg.publish.polygon_table.build_table`.
 
     Returns:
@@ -33,7 +33,7 @@ def build_value_table(
         SceneError: If the raster has no CRS.
     """
     numbers = values.values.tolist()
-    # A legend never is empty, and its names differ; those of a raster need not.
+    # A legend is never empty and its names differ; the names in a raster may be equal.
     legend = Legend(tuple(LegendClass(i, str(number), (0, 0, 0)) for i, number in enumerate(numbers or [0])))
     table = build_table(polygons, grid, legend, cut_px=cut_px, model="")
     class_id = table["class_id"].to_numpy()

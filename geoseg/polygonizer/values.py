@@ -1,4 +1,4 @@
-"""Any integers as class ids: which values a raster holds, and the id 0..254 of each."""
+"""Mapping of any integers to class ids: the values of a raster and the id 0..254 of each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 
 TABLE_SPAN = 1 << 22
-"""Values that lie closer together are looked up in a table, others by bisection."""
+"""Values in a smaller range are mapped by a table, others by bisection."""
 
 Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Values of a raster; their order is that of the class ids, so it does not depend on where they occur."""
+    """Values of a raster in the order of their class ids, which does not depend on where they occur."""
 
     values: Integers
     """Value of each class id, ascending, shape (N,), in the raster's type; at most 255."""
@@ -34,13 +34,13 @@ class Values:
         """Choose the values that become polygons.
 
         Args:
-            pixels: Valid pixels of the raster in portions of any shape; only looked at if that is necessary.
+            pixels: Valid pixels of the raster in portions of any shape; read only if necessary.
             dtype: Their type, in the machine's byte order.
-            nodata: Value that gets no class id; one that the type cannot hold changes nothing.
-            wanted: Values that get one; all by default.
+            nodata: Value that gets no class id; a value outside the type is ignored.
+            wanted: Values that get a class id; all by default.
 
         Raises:
-            ValueError: If there are more than 255, or the type cannot hold one that is wanted.
+            ValueError: If there are more than 255 values, or a wanted value is outside the type.
         """
         if wanted is not None:
             limits = np.iinfo(dtype)
@@ -49,22 +49,22 @@ class Values:
                 raise ValueError(
                     f"values={beyond} cannot occur in {dtype}, which ends at {limits.min} and {limits.max}."
                 )
-            found = np.array(sorted(set(wanted)), dtype)
+            values = np.array(sorted(set(wanted)), dtype)
         elif dtype == np.uint8 and nodata in range(256):
-            found = np.arange(256, dtype=dtype)
+            values = np.arange(256, dtype=dtype)
         else:
-            found = _find(pixels, dtype, nodata)
+            values = _find(pixels, dtype, nodata)
         if nodata is not None:
-            found = found[found != nodata]
-        if len(found) > NODATA_CLASS:
+            values = values[values != nodata]
+        if len(values) > NODATA_CLASS:
             raise ValueError(
-                f"The raster holds at least {len(found)} different values; polygons can be made of {NODATA_CLASS}. "
+                f"The raster holds at least {len(values)} different values; polygons can be made of {NODATA_CLASS}. "
                 "Name those you want with values, or reclassify it first."
             )
-        return cls(found)
+        return cls(values)
 
     def encode(self, pixels: Integers) -> NDArray[np.uint8]:
-        """Class id of each pixel, 255 for values that have none; may return ``pixels`` itself."""
+        """Class id of each pixel, 255 for values without one; may return ``pixels`` itself."""
         values, ids = self.values, np.arange(len(self.values), dtype=np.uint8)
         if values.dtype == np.uint8 and len(values) == NODATA_CLASS and values[-1] < NODATA_CLASS:
             return pixels  # type: ignore[return-value]
@@ -80,24 +80,24 @@ class Values:
             table = np.full(span + 2, NODATA_CLASS, np.uint8)
             table[values - values[0]] = ids
             inside = (pixels >= values[0]) & (pixels <= values[-1])
-            # What overflows lies outside.
+            # A difference that overflows is of a pixel outside the range, which is replaced.
             return np.asarray(table[np.where(inside, pixels - values[0], span + 1)])
-        place = np.minimum(np.searchsorted(values, pixels), len(values) - 1)
-        return np.where(values[place] == pixels, ids[place], np.uint8(NODATA_CLASS))
+        index = np.minimum(np.searchsorted(values, pixels), len(values) - 1)
+        return np.where(values[index] == pixels, ids[index], np.uint8(NODATA_CLASS))
 
 
 def _find(pixels: Iterable[Integers], dtype: np.dtype[Any], nodata: float | None) -> Integers:
-    """Different values, ascending; the search ends with the portion that makes them too many."""
-    found: Integers = np.empty(0, dtype)
+    """Distinct values, ascending; stops as soon as there are too many."""
+    values: Integers = np.empty(0, dtype)
     for part in pixels:
-        found = np.union1d(found, _distinct(part))
-        if len(found) > NODATA_CLASS + (nodata in found):
+        values = np.union1d(values, _distinct(part))
+        if len(values) > NODATA_CLASS + (nodata in values):
             break
-    return found
+    return values
 
 
 def _distinct(pixels: Integers) -> Integers:
-    """Different values, in any order."""
+    """Distinct values, in any order."""
     if not pixels.size:
         return pixels.ravel()
     if pixels.itemsize <= 2:

@@ -66,7 +66,7 @@ def test_any_integers_give_the_polygons_of_gdal(array, choice):
     assert np.array_equal(np.sort(frame["polygon_id"]), frame["polygon_id"])
 
 
-def test_the_columns_the_place_and_the_crs():
+def test_columns_coordinates_and_crs():
     array = np.array([[0, 0, 1], [0, 5, 5]], np.int16)
     frame = geoseg.polygonize(array, transform=MIRRORED, crs="EPSG:32633", nodata=0)
     assert [*frame.columns] == ["polygon_id", "value", "pixels", "geometry"]
@@ -85,7 +85,7 @@ def test_a_transform_turns_and_shears():
     assert square.exterior.is_ccw
 
 
-def test_simplified_and_absorbed_like_the_engine():
+def test_simplification_and_minimum_area_as_in_a_run():
     classes = landscape_like(0, (90, 80))
     frame = geoseg.polygonize(classes.astype(np.int32) * 1000 - 5, nodata=255_000 - 5, simplify_px=1, min_area_px=5)
     assert frame["pixels"].min() >= 5
@@ -95,7 +95,7 @@ def test_simplified_and_absorbed_like_the_engine():
 
 
 @pytest.mark.parametrize("step", [1, 10**6])
-def test_255_values_will_do_and_256_are_too_many(step):
+def test_255_values_are_accepted_and_256_refused(step):
     array = (np.arange(16 * 16).reshape(16, 16) * step).astype(np.int64)
     assert len(geoseg.polygonize(array, nodata=0)) == 255
     assert len(geoseg.polygonize(array, values=[step, 255 * step])) == 2
@@ -103,7 +103,7 @@ def test_255_values_will_do_and_256_are_too_many(step):
         geoseg.polygonize(array)
 
 
-def test_all_256_bytes_are_too_many_but_one_may_be_nodata():
+def test_all_256_values_of_uint8_need_one_as_nodata():
     array = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert geoseg.polygonize(array, nodata=7)["value"].tolist() == [*range(7), *range(8, 256)]
     with pytest.raises(ValueError, match="256 different"):
@@ -116,7 +116,7 @@ def test_nothing_but_nodata_is_an_empty_frame():
     assert frame.crs == "EPSG:4326"
 
 
-def judged(array):
+def gdal_polygons_of(array):
     """(value, polygon) of the unmasked components, by GDAL."""
     valid = ~np.ma.getmaskarray(array)
     found = features.shapes(np.ma.getdata(array), mask=valid, connectivity=4)
@@ -127,7 +127,7 @@ def judged(array):
 def test_masked_pixels_are_nodata(dtype):
     classes = landscape_like(3, (40, 50)).astype(dtype)
     array = np.ma.masked_array(classes, (classes == 2) | (np.random.default_rng(0).random(classes.shape) < 0.1))
-    assert ours(geoseg.polygonize(array)) == judged(array)
+    assert ours(geoseg.polygonize(array)) == gdal_polygons_of(array)
     frame = geoseg.polygonize(array, nodata=1, min_area_px=4)
     assert frame["pixels"].sum() == (array != 1).sum()
     assert not set(frame["value"]) & {1, 2}
@@ -165,7 +165,7 @@ class Labelled:
         return np.asarray(self.data)
 
 
-def test_masks_inside_other_arrays_count():
+def test_masks_inside_other_arrays_are_nodata():
     array = np.ma.masked_equal(np.array([[1, 1, 7], [3, 3, 7]], np.uint8), 7)
     for wrapped in (Lazy(array), Labelled(array), Labelled(Lazy(array)), Labelled(np.ma.getdata(array), _FillValue=7)):
         assert geoseg.polygonize(wrapped)["value"].tolist() == [1, 3]
@@ -175,7 +175,7 @@ def test_masks_inside_other_arrays_count():
     with pytest.raises(ValueError, match=r"fill missing pixels \(NaN, NA\) with a value and name it as nodata"):
         geoseg.polygonize(pd.DataFrame({"a": pd.array([1, None], "Int64")}))
     other = Lazy(np.zeros((2, 2), np.uint8).view(type("Odd", (np.ndarray,), {"mask": np.ones((2, 2), bool)})))
-    with pytest.raises(ValueError, match=r"Odd has a mask that geoseg does not know\. Give a numpy\.ma"):
+    with pytest.raises(ValueError, match=r"Odd has a mask that geoseg does not support\. Give a numpy\.ma"):
         geoseg.polygonize(other)
 
 
@@ -198,6 +198,6 @@ def test_more_pixels_than_a_block_may_hold(monkeypatch):
         (np.zeros((2, 2), np.uint8), {"simplify_px": -1}, "tolerance_px=-1"),
     ],
 )
-def test_what_cannot_be_done_is_refused(array, options, message):
+def test_unsupported_arrays_and_options_are_refused(array, options, message):
     with pytest.raises(ValueError, match=message):
         geoseg.polygonize(array, **options)

@@ -113,7 +113,7 @@ def test_a_raster_that_may_not_be_read(run, raster, tmp_path, request):
         (f"{'x' * 260}.parquet", "File name too long"),
     ],
 )
-def test_an_output_that_cannot_be(run, raster, tmp_path, output, words):
+def test_an_invalid_output_is_refused(run, raster, tmp_path, output, words):
     (tmp_path / "folder.gpkg").mkdir()
     printed = run("polygonize", raster, "--output", tmp_path / output, "--overwrite")
     assert printed.code == 2
@@ -121,7 +121,7 @@ def test_an_output_that_cannot_be(run, raster, tmp_path, output, words):
     assert names(tmp_path) == ["folder.gpkg", "map.tif"]
 
 
-def test_a_folder_that_is_not_there_goes_again_with_the_failure(run, tmp_path):
+def test_a_parent_folder_made_by_a_failed_run_is_removed(run, tmp_path):
     raster = write_scene(tmp_path / "map.tif", np.ones((1, 4, 4), np.uint8))
     content = bytearray(raster.read_bytes())
     raster.write_bytes(content[:-8])
@@ -131,7 +131,7 @@ def test_a_folder_that_is_not_there_goes_again_with_the_failure(run, tmp_path):
     assert names(tmp_path) == ["map.tif"]
 
 
-def test_folders_patterns_and_several_files_are_told_what_to_do(run, raster, tmp_path):
+def test_a_folder_a_pattern_or_several_files_get_a_message_with_the_command_to_use(run, raster, tmp_path):
     for index in range(4):
         (tmp_path / f"more{index}.tif").write_bytes(raster.read_bytes())
     for source, words in (
@@ -237,7 +237,7 @@ def killed(raster, output, signum):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_leaves_nothing_and_one_that_is_killed_is_cleaned_up_after(run, noise, tmp_path):
+def test_a_stopped_run_leaves_nothing_and_the_files_of_a_killed_one_are_removed_later(run, noise, tmp_path):
     output = tmp_path / "out" / "a.parquet"
     code, text = killed(noise, output, signal.SIGTERM)
     assert code == 143, text

@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
 
 import geoseg
-from geoseg.polygonizer.class_raster import open_integer_map
+from geoseg.polygonizer.class_raster import open_class_raster
 from geoseg.polygonizer.file import polygonize_raster
 from geoseg.publish import geoparquet, sorting
 from geoseg.publish.geodesy.pixel_area import pixel_area
@@ -33,10 +33,10 @@ def run(monkeypatch, capsys):
 def values():
     """A class map of int16 with nodata -5, larger than two blocks of 512, with components through many blocks."""
     coarse = np.kron(landscape_like(0, (SHAPE[0] // 5, SHAPE[1] // 5)), np.ones((5, 5), np.uint8)).astype(np.int16)
-    found = np.where(coarse == 255, -5, coarse * 300)
-    found[:, 700:703] = 0
-    found[600:603] = 0
-    return found.astype(np.int16)
+    values = np.where(coarse == 255, -5, coarse * 300)
+    values[:, 700:703] = 0
+    values[600:603] = 0
+    return values.astype(np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def confidence():
     return np.clip(125 + 40 * field / field.std(), 0, 250).astype(np.uint8)
 
 
-def test_a_continuous_quantity_is_asked_about(run, tmp_path, confidence):
+def test_a_continuous_quantity_is_refused_unless_allowed(run, tmp_path, confidence):
     raster = write_scene(tmp_path / "confidence.tif", confidence[None])
     printed = run("polygonize", raster, "--output", tmp_path / "a.parquet")
     assert printed.code == 3
@@ -152,7 +152,7 @@ def test_a_continuous_quantity_is_asked_about(run, tmp_path, confidence):
     ],
     ids=["noise of many classes", "salt", "small fields of many classes", "thirty steps", "few polygons"],
 )
-def test_class_maps_are_not_asked_about(tmp_path, confidence, make):
+def test_class_maps_are_not_taken_for_a_quantity(tmp_path, confidence, make):
     classes = make(np.random.default_rng(1), confidence).astype(np.uint8)
     raster = write_scene(tmp_path / "map.tif", classes[None])
     assert polygonize_raster(raster, tmp_path / "a.parquet", simplify_px=0) > 30_000
@@ -188,7 +188,7 @@ def test_names_come_from_the_tags_and_masked_pixels_are_nodata(tmp_path):
     assert geopandas.read_parquet(tmp_path / "a.parquet")["class_name"].tolist() == ["water", "9"]
 
 
-def test_the_command_says_what_it_wrote_and_replaces_only_when_told(run, tmp_path, raster):
+def test_the_command_reports_its_output_and_replaces_only_with_overwrite(run, tmp_path, raster):
     output = tmp_path / "new" / "a.parquet"
     printed = run("polygonize", raster, "--output", output, "--values", "0,300", "--min-area-px", 9)
     assert (printed.code, printed.err) == (0, "")
@@ -224,7 +224,7 @@ def integers(path, **how):
         (integers, ["--output", "a"], 2, ["no suffix", ".parquet, .gpkg, .fgb"]),
     ],
 )
-def test_what_cannot_be_done_is_explained_and_leaves_nothing(run, tmp_path, make, options, code, words):
+def test_a_refused_raster_or_option_is_explained_and_no_file_is_left(run, tmp_path, make, options, code, words):
     raster = make(tmp_path / "map.tif")
     printed = run("polygonize", raster, "--output", tmp_path / "a.parquet", *options)
     assert printed.code == code
@@ -233,7 +233,7 @@ def test_what_cannot_be_done_is_explained_and_leaves_nothing(run, tmp_path, make
     assert {path.name for path in tmp_path.iterdir()} <= {"map.tif"}
 
 
-def test_areas_are_those_of_the_pixels_on_the_ground(tmp_path, values):
+def test_areas_are_sums_of_the_areas_of_pixels_on_the_ground(tmp_path, values):
     # Plate carree at 60 degrees north: twice too large on the plane.
     shifted = write_scene(
         tmp_path / "m.tif", values[None], nodata=-5, crs="EPSG:4087", transform=from_origin(1e6, 6_679_000, 10, 10)
@@ -244,6 +244,6 @@ def test_areas_are_those_of_the_pixels_on_the_ground(tmp_path, values):
     assert digest(outputs[0]) == digest(outputs[1])
     assert pq.read_metadata(outputs[0]).metadata[b"geoseg:area_method"] == b"geodesic"
     frame = geopandas.read_parquet(outputs[0])
-    area = pixel_area(open_integer_map(shifted, None).grid)
+    area = pixel_area(open_class_raster(shifted, None).grid)
     assert frame["area_m2"].sum() == area.units(area.grid.window)[values != -5].sum() * area.unit_m2
     assert 0.49 < frame["area_m2"].sum() / frame["pixels"].sum() / 100 < 0.51

@@ -1,27 +1,27 @@
-"""Faults on demand, so that tests show what a run does when a process dies, hangs or finds no space.
+"""Fault injection for tests: a process dies, hangs, runs out of memory or finds a full disk.
 
-``GEOSEG_FAULT`` holds rules ``stage:point:block:attempt:action``, several with commas between them; ``*`` fits all.
+``GEOSEG_FAULT`` holds rules ``stage:point:block:attempt:action``, separated by commas; ``*`` matches anything.
 An action is ``raise``, ``kill`` (SIGKILL of this process), ``hang``, ``enospc``, ``oom``, or ``note=FILE``, which only
-adds a line to the file. Without the variable nothing happens. The points:
+appends a line to the file. Without the variable nothing happens. The points:
 
 =========  =======================  ==================================================================
 stage      point                    where
 =========  =======================  ==================================================================
 read       start, end               a block's pixels
 predict    start, end               a block's patches
-finish     start, end               a block's spill is added; at the end its record is published
-put        before-rename            an object of the store, named by its key, is about to appear
+finish     start, end               a block is finished; at the end its record is stored
+put        before-rename            just before an object of the store, named by its key, is created
 graph      start, end               a block's part of the graph, for the minimum area
 absorb     start, end               small components of the scene get the class of a neighbour
-relabel   start, end               a block's small components take their new class
+relabel    start, end               a block's small components take their new class
 trace      start, end               a block is polygonized
 seams      start                    polygons that span blocks are joined
 publish    start                    classes, confidence or polygons are written
-upload     start, end               a published file goes to its storage
-seal       start                    all files of a scene are there and are written down
-commit     start, middle, end       the results are moved to their place
-commit     before-removal           an earlier manifest, or a file that is not replaced, is about to go
-commit     cleared                  all is published, and what was kept for the scene is removed
+upload     start, end               a file is uploaded to its storage
+seal       start                    all files of a scene are staged; the journal is written
+commit     start, middle, end       staged files are published
+commit     before-removal           just before an earlier manifest, or a file that is not replaced, is removed
+commit     cleared                  all is published, and the scene's work is removed
 =========  =======================  ==================================================================
 """
 
@@ -42,7 +42,7 @@ _attempt = ContextVar("attempt", default=1)
 
 @contextmanager
 def attempt(number: int) -> Iterator[None]:
-    """Say which attempt at its unit this thread makes, for rules that name one."""
+    """Set the attempt of this thread's unit, for rules that name one."""
     token = _attempt.set(number)
     try:
         yield
@@ -51,12 +51,12 @@ def attempt(number: int) -> Iterator[None]:
 
 
 def hit(stage: str, point: str, block: str = "-") -> None:
-    """Do what the rules say for this point; ``block`` is the block's name, or another word for what is worked on.
+    """Apply the rules that match this point; ``block`` is the name of the block, or another name for what is processed.
 
     Raises:
-        RuntimeError: If a rule says ``raise``.
-        OSError: If a rule says ``enospc``.
-        MemoryError: If a rule says ``oom``.
+        RuntimeError: If a matching rule has the action ``raise``.
+        OSError: If one has ``enospc``.
+        MemoryError: If one has ``oom``.
     """
     rules = os.environ.get(FAULT_VARIABLE)
     if rules:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a run to stop; it does so between two units of work, and can be resumed."""
+"""Handling of SIGINT and SIGTERM: a run stops between two units of work and can be resumed."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from geoseg.errors import Interrupted
 
 
 class Stop:
-    """Whether the run was told to stop."""
+    """Records the first signal."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
@@ -22,10 +22,10 @@ class Stop:
         self._signum = signum
 
     def check(self) -> None:
-        """Go on, or raise.
+        """Raise if a signal was received.
 
         Raises:
-            Interrupted: If the run was told to stop.
+            Interrupted: With the name of the signal.
         """
         if self._signum is not None:
             name = signal.Signals(self._signum).name
@@ -34,7 +34,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Take note of SIGINT and SIGTERM instead of dying of them; in the main thread, where signals arrive."""
+    """Record SIGINT and SIGTERM instead of ending the process; only in the main thread, where signals arrive."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -49,10 +49,10 @@ def stop_on_signals() -> Iterator[Stop]:
 
 @contextmanager
 def end_on_signals(left: str) -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise `Interrupted` where the main thread is, so that what was begun is cleaned up.
+    """Let SIGINT and SIGTERM raise `Interrupted` in the main thread, so that unfinished files are removed.
 
     Args:
-        left: A sentence on what the user finds then.
+        left: A sentence on the state that the user finds.
     """
     caught: list[Interrupted] = []
 
@@ -69,7 +69,7 @@ def end_on_signals(left: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if caught and error is not caught[0]:  # a library took it for a failure of its own
+        if caught and error is not caught[0]:  # a library has converted it to an error of its own
             raise caught[0] from error
         raise
     finally:
@@ -79,7 +79,7 @@ def end_on_signals(left: str) -> Iterator[None]:
 
 @contextmanager
 def keep_sigterm() -> Iterator[None]:
-    """Put the handler back that Ray replaces as it starts: with Ray's the process ends without a word, or crashes."""
+    """Restore the SIGTERM handler that Ray replaces at its start: Ray's ends the process silently, or crashes."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

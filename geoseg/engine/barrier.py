@@ -1,4 +1,4 @@
-"""What a flow waits for: neighbouring blocks, or a number of arrivals."""
+"""Barriers that flows wait for: neighbouring blocks, or a number of arrivals."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -7,18 +7,18 @@ from typing import Protocol
 from geoseg.grid.tiling import Block, Tiling
 
 Wake = Callable[[], None]
-"""Called once when what is waited for holds."""
+"""Called once, when a barrier opens."""
 
 
 class Barrier(Protocol):
-    """Something that opens, for a block or for the whole scene."""
+    """Opens for a block or for the whole scene."""
 
     def when_open(self, wake: Wake, block: Block | None) -> None:
-        """Call ``wake`` once it is open for the block; at once if it is."""
+        """Call ``wake`` when the barrier opens for the block; immediately if it is open."""
 
 
 class NeighbourBarrier:
-    """Opens for a block once the blocks at given steps from it have arrived. One byte a block."""
+    """Opens for a block once the blocks at given steps from it have arrived. Takes one byte for each block."""
 
     def __init__(self, tiling: Tiling, steps: Iterable[tuple[int, int]]) -> None:
         """Create a barrier.
@@ -28,7 +28,7 @@ class NeighbourBarrier:
             steps: Row and column steps from a block to those it waits for; (0, 0) is the block itself.
         """
         self._rows, self._cols = tiling.block_rows, tiling.block_cols
-        # A margin of one block on all sides, where nothing is waited for.
+        # A margin of one block on all sides, which counts as arrived.
         self._width = self._cols + 2
         self._steps = [down * self._width + right for down, right in steps]
         self._arrived = bytearray(b"\1") * ((self._rows + 2) * self._width)
@@ -38,7 +38,7 @@ class NeighbourBarrier:
         self._waiting: dict[int, list[Wake]] = defaultdict(list)
 
     def arrive(self, block: Block) -> None:
-        """Take note of a block, and wake what waited for it and for nothing else any more."""
+        """Mark a block as arrived, and wake the blocks for which the barrier is open now."""
         here = self._index(block.row, block.col)
         self._arrived[here] = True
         for step in self._steps:
@@ -48,7 +48,7 @@ class NeighbourBarrier:
                     wake()
 
     def is_open(self, block: Block) -> bool:
-        """Tell whether all that a block waits for has arrived."""
+        """Whether all blocks that a block waits for have arrived."""
         return self._is_open(self._index(block.row, block.col))
 
     def when_open(self, wake: Wake, block: Block | None) -> None:
@@ -66,7 +66,7 @@ class NeighbourBarrier:
             self._waiting[here].append(wake)
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all callbacks."""
         self._waiting.clear()
 
     def _is_open(self, index: int) -> bool:
@@ -81,12 +81,12 @@ class Countdown:
 
     def __init__(self, count: int) -> None:
         self.left = count
-        """Arrivals that are missing."""
+        """Number of missing arrivals."""
         self._waiting: list[Wake] = []
 
     @property
     def is_open(self) -> bool:
-        """Tell whether all have arrived."""
+        """Whether all have arrived."""
         return self.left <= 0
 
     def arrive(self) -> None:
@@ -105,5 +105,5 @@ class Countdown:
             self._waiting.append(wake)
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all callbacks."""
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What the pipeline needs of an engine."""
+"""The protocol of executors, which run units of work, and the values that they exchange with the scheduler."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,15 +11,15 @@ from geoseg.stages.stage import Stage
 from geoseg.store.scratch_space import Room
 
 Ref = Any
-"""A result that may not exist yet. As an input of another unit, it stands for its value."""
+"""Reference to a value that may not exist yet. As an input of another unit it stands for its value."""
 
 
 class LostError(Exception):
-    """What a unit of work needs is gone, its process, node or input, or it took too long. It may be tried again."""
+    """A unit was lost: its process, node or input is gone, or it exceeded its deadline. It may be repeated."""
 
 
 class InputLostError(LostError):
-    """A unit's input is gone with its node; the process that was to work on it is well."""
+    """The input of a unit was lost with its node; the process that runs the unit is not affected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,92 +28,92 @@ class Unit:
 
     stage: Stage
     plan: ScenePlan
-    """The scene's: the same for all its units, so it need not travel with each."""
+    """That of the scene; executors send it to each process once."""
     args: tuple[Any, ...]
-    """The block, unless it is work on the whole scene, and other small values."""
+    """The block, if the stage works on a block, and other small values."""
     inputs: tuple[Ref, ...]
-    """What earlier units on the block have left for this one; references stand for their values."""
+    """References to large values of earlier units of the block."""
     deadline_s: float
-    """Seconds after which it counts as lost."""
+    """Seconds after which the unit counts as lost."""
     attempt: int = 1
     """Counts from 1."""
 
 
 class Executor(Protocol):
-    """Runs units of work, somewhere, and hands out references to the values they return."""
+    """Runs units of work and returns references to their values."""
 
     workers: int
     """Number of predictors."""
     device: str
-    """``cpu`` or ``cuda``: where they predict."""
+    """``cpu`` or ``cuda``, for all predictors."""
     hardware: Hardware
-    """What they all have."""
+    """What all predictors have in common."""
     description: str
-    """Where the work runs, in words."""
+    """Where the work runs, for messages."""
     warnings: list[str]
-    """What the operator should know of it in the end, such as nodes that were put aside."""
+    """Sentences for the report, such as on excluded nodes."""
     rooms: dict[str, Room]
-    """Folders for temporary files, by the name of the node."""
+    """Folder for temporary files of each node, by its name."""
     max_blocks: int
-    """Blocks that may be under way at a time, from the start of their reading until they are finished."""
+    """Most blocks in work at a time, from the start of reading until they are finished."""
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
-        """Load the bundle in every predictor; what they all say of themselves.
+        """Load the bundle in every predictor; what they have in common.
 
         Args:
             bundle: The model.
             inference: How the forward pass runs.
-            block_bytes: Bytes of a block in flight.
+            block_bytes: Bytes of a block in work.
 
         Raises:
             SettingsError: If the bundle cannot be used or a predictor does not start in time.
         """
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
-        """Run a unit if it would start soon; as many references as it returns values, or None if it must wait.
+        """Start a unit if there is room; a reference for each of its outputs, or None if it must wait.
 
-        A predictor takes two blocks at a time. A unit without inputs waits for no process in particular: if one must
-        wait, so must all others of its stage that have none.
+        A predictor takes two blocks at a time. A unit without inputs may run in any process: if one must wait, so must
+        all others of its stage without inputs.
         """
 
     def wait(self, timeout_s: float) -> list[Ref]:
-        """Wait until units have ended or the time is over; the first reference of each that has."""
+        """Wait until units have ended or the timeout is over; the first reference of each ended unit."""
 
     def get(self, ref: Ref) -> Any:
         """The first value of a unit that has ended.
 
         Raises:
-            LostError: See there.
+            LostError: If the unit was lost.
             MemoryError: If the unit ran out of memory, its own or its device's.
-            Exception: What else the unit raised.
+            Exception: Any other exception of the unit.
         """
 
     def close(self) -> None:
-        """Let go of the predictors and of what the executor itself has started."""
+        """End the predictors and all that the executor has started."""
 
 
 class Result:
-    """A reference within this process; it has a value once its unit has ended."""
+    """A reference within this process; it has a value when its unit has ended."""
 
     value: Any
-    """What the unit returned, or the exception that it raised."""
+    """The return value of the unit, or its exception."""
 
     def take(self) -> Any:
-        """The value, which is kept no longer: an exception and those who hear of it would hold each other."""
+        """Return the value and delete it here: a reference to an exception would form a cycle with its frames."""
         value = self.value
         del self.value
         return value
 
 
 def results_of(unit: Unit) -> tuple[Result, ...]:
-    """A reference for each value that a unit will return."""
+    """New references, one for each output of a unit."""
     return tuple(Result() for _ in range(unit.stage.outputs))
 
 
 def settle(refs: tuple[Result, ...], value: Any) -> Ref:
-    """Give the references of a unit what it returned, or the first of them the exception that it raised; the first."""
+    """Set the references of a unit to its return values, or the first to its exception; returns the first."""
     if isinstance(value, Exception):
-        value.__traceback__ = None  # its frames hold the pixels of the block
+        value.__traceback__ = None  # its frames reference the pixels of the block
         refs[0].value = value
     else:
         for ref, part in zip(refs, value if len(refs) > 1 else (value,), strict=True):
@@ -122,10 +122,10 @@ def settle(refs: tuple[Result, ...], value: Any) -> Ref:
 
 
 def value_or_raise(value: Any) -> Any:
-    """The value of a unit that has ended; an exception is raised."""
+    """Return a value, or raise it if it is an exception."""
     if not isinstance(value, Exception):
         return value
     try:
         raise value
     finally:
-        del value  # or it would hold the frame that holds it
+        del value  # avoids a reference cycle with this frame

@@ -1,4 +1,4 @@
-"""The engine that is this process: one unit after the other, in the thread that asks for it."""
+"""The executor that runs each unit in this process, in the calling thread."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # only the process that predicts needs torch
 
 
 class InlineExecutor:
-    """Runs every unit at once: for tests, debugging and machines without Ray."""
+    """Runs each unit when it is submitted: for tests, debugging and machines without Ray."""
 
     workers = max_blocks = 1
     description = "this process"
@@ -39,7 +39,7 @@ class InlineExecutor:
         self._ended: list[Ref] = []
 
     def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:  # noqa: ARG002
-        """Load the bundle here."""
+        """Load the bundle in this process."""
         from geoseg.model.load import start_predictor  # noqa: PLC0415
 
         load_kernels()
@@ -48,14 +48,14 @@ class InlineExecutor:
         return Started(task.batch_size, task.network_bytes, task.warnings)
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
-        """Run the unit now. One at a time, so that each is heard of before the next begins."""
+        """Run the unit now. The next one is refused until `wait` has returned this one."""
         if self._ended:
             return None
         refs = results_of(unit)
         try:
             with _deadline(unit.deadline_s):
                 value = run_unit(unit, self._predictor)
-        except Exception as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
+        except Exception as error:  # noqa: BLE001  `get` raises it, as in every executor
             value = error
         self._ended.append(settle(refs, value))
         return refs
@@ -70,11 +70,11 @@ class InlineExecutor:
         return value_or_raise(ref.take())
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to do."""
 
 
 def run_unit(unit: Unit, predictor: "Predictor") -> Any:
-    """Run a unit whose inputs are there, in this thread; what it returns."""
+    """Run a unit in this thread; its inputs must have values."""
     args = [unit.plan, *unit.args, *(ref.value for ref in unit.inputs)]
     with faults.attempt(unit.attempt):
         return unit.stage.function(*([predictor] if unit.stage.needs_model else []), *args)
@@ -82,7 +82,7 @@ def run_unit(unit: Unit, predictor: "Predictor") -> Any:
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Raise LostError in this thread after a while, if it is the main one: signals reach no other."""
+    """Raise LostError after a time if this is the main thread; signals reach no other thread."""
 
     def expire(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise LostError(f"it took longer than {seconds:g} s")
@@ -97,6 +97,6 @@ def _deadline(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGALRM, before)
-        # A timer that somebody else has set goes on.
+        # Restore a timer that was set before.
         left_s = max(1e-3, others_s - (time.monotonic() - started)) if others_s else 0.0
         signal.setitimer(signal.ITIMER_REAL, left_s)

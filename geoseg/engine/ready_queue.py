@@ -1,4 +1,4 @@
-"""Units of work that can start as soon as a process is free."""
+"""Priority queues of units of work that can start as soon as a process is free."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from geoseg.engine.scene_state import SceneState
 
 @dataclass(slots=True, eq=False)
 class RunningFlow:
-    """A flow that has started, and how to start it again."""
+    """A flow in progress, with the function that starts it again."""
 
     scene: SceneState
     begin: Callable[[], Flow]
     attempt: int = 1
-    """Attempt of the part whose values exist in memory only."""
+    """Attempt at the stages whose values exist in memory only; counts from 1."""
     steps: Generator[Any, Any, Any] | None = None
 
     def send(self, value: Any) -> Any:
-        """Take the flow to its next request; the first value must be None."""
+        """Continue the flow with a value; returns its next request. The first value must be None."""
         if self.steps is None:
             self.steps = self.begin()
         return self.steps.send(value)
 
     def restart(self) -> None:
-        """Begin again, as the next attempt; what the flow held is released."""
+        """Reset the flow for the next attempt, and release its values."""
         if self.steps is not None:
             self.steps.close()
         self.steps, self.attempt = None, self.attempt + 1
@@ -43,24 +43,24 @@ class Task:
 
     @property
     def rank(self) -> tuple[int, bool, int, int]:
-        """Priority: scene by scene, each in raster order, and last what works on the whole scene."""
+        """Sort key: scene, blocks before units on the whole scene, then raster order."""
         block = self.work.block
         return self.flow.scene.number, block is None, *((0, 0) if block is None else (block.row, block.col))
 
     def again(self) -> "Task":
-        """The next attempt at the same unit."""
+        """The same unit as next attempt."""
         return replace(self, attempt=self.attempt + 1)
 
 
 class ReadyQueue:
-    """A priority queue of tasks: older blocks go before newer ones, whenever they came."""
+    """A priority queue of tasks, by `Task.rank` and then by arrival."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[tuple[int, bool, int, int], int, Task]] = []
         self._numbers = count()
 
     def __len__(self) -> int:
-        """Number of tasks that wait."""
+        """Number of waiting tasks."""
         return len(self._entries)
 
     def add(self, task: Task) -> None:
@@ -68,17 +68,17 @@ class ReadyQueue:
         heappush(self._entries, (task.rank, next(self._numbers), task))
 
     def keep(self, wanted: Callable[[Task], bool]) -> None:
-        """Remove all tasks but those wanted."""
+        """Keep only the tasks for which ``wanted`` is true."""
         self._entries = sorted(entry for entry in self._entries if wanted(entry[2]))
 
     def start(self, submit: Callable[[Task], bool]) -> None:
-        """Submit tasks in order. One that must wait for the node of its inputs does not hold up those behind it."""
-        passed = []
+        """Submit tasks in order until one without inputs must wait. A task that waits for a node is skipped."""
+        skipped = []
         while self._entries:
             entry = heappop(self._entries)
             if not submit(entry[2]):
-                passed.append(entry)
+                skipped.append(entry)
                 if not entry[2].work.inputs:
                     break
-        for entry in passed:
+        for entry in skipped:
             heappush(self._entries, entry)

@@ -1,4 +1,4 @@
-"""How often and how long a unit of work is tried, and what is said when it cannot be done."""
+"""Attempts and deadlines of units of work, and the messages for scenes that fail."""
 
 import errno
 
@@ -9,20 +9,20 @@ from geoseg.redact import redact
 from geoseg.stages.stage import Stage
 
 LOST_TRIES, MEMORY_TRIES = 4, 3
-"""A process may die by no fault of its unit, so that is tried again; what is wrong with the data is not."""
+"""Attempts at a unit that was lost, or ran out of memory. Other errors, such as bad data, are not repeated."""
 DEADLINE_PIXELS = 1 << 30
-"""Units that work on a whole scene may take as much longer as the scene is larger."""
+"""Units on a scene of more pixels than this get a longer deadline, in proportion to the pixels."""
 
 
 def may_try_again(error: Exception, attempt: int) -> bool:
-    """Tell whether a unit that failed for this reason deserves another attempt."""
+    """Whether a unit that failed with this error is repeated after this attempt."""
     if isinstance(error, LostError | UnreachableError):
         return attempt < LOST_TRIES
     return _is_memory(error) and attempt < MEMORY_TRIES
 
 
 def is_resumable(error: Exception) -> bool:
-    """Tell whether the blocks that are done are of use: not if the scene itself is at fault, for it must change."""
+    """Whether finished blocks can be used by the next run; not if the scene itself is faulty and must change."""
     return not isinstance(error, SceneError) or isinstance(error, StoreError | UnreachableError)
 
 
@@ -33,7 +33,7 @@ def deadline_s(plan: ScenePlan, stage: Stage) -> float:
 
 
 def describe_failure(plan: ScenePlan, error: Exception) -> str:
-    """Why a scene failed, and what to do about it; without secrets."""
+    """The message for a failed scene, with cause and remedy and without secrets."""
     return redact(_describe(plan, error))
 
 
@@ -64,5 +64,5 @@ def _describe(plan: ScenePlan, error: Exception) -> str:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Tell whether memory ran out; torch has an error of its own for its device's."""
+    """Whether memory ran out; torch has its own error for the memory of a device."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -1,7 +1,7 @@
 """The order of the work in one scene, from the first block to the commit.
 
-Each flow is a generator that the scheduler runs: it yields a unit of work and gets its value, or a barrier and goes on
-once that is open. Units whose result an earlier run has recorded are skipped.
+Each flow is a generator that the scheduler runs: it yields a unit of work and receives its value, or yields a barrier
+and continues when that is open. Units that an earlier run has recorded are skipped.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -35,7 +35,7 @@ from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, TRACED
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Asks for a unit of work. Its value comes back: for a stage of two outputs the value and a reference."""
+    """Requests a unit of work. The flow receives its value; from a stage of two outputs the value and a reference."""
 
     stage: Stage
     block: Block | None = None
@@ -47,18 +47,18 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Asks to go on once a barrier is open."""
+    """Requests to continue when a barrier is open."""
 
     barrier: Barrier
     block: Block | None = None
 
 
 Flow = Generator[Work | Until, Any, Mapping[str, Any] | None]
-"""Returns the results of the scene if it is committed with this flow, else None."""
+"""Returns the results of the scene if the flow has committed it, else None."""
 
 
 def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
-    """The flows of a scene beside those of its blocks. Each begins with a barrier."""
+    """The flows that work on the whole scene. Each begins with a barrier."""
     yield partial(publish, scene, PUBLISH_CLASSES, scene.finished)
     yield partial(publish, scene, PUBLISH_CONFIDENCE, scene.finished)
     if scene.plan.has_polygons:
@@ -69,7 +69,7 @@ def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
 
 
 def process_block(scene: SceneState, block: Block) -> Flow:
-    """Take a block from its pixels to its polygons."""
+    """Process a block from pixels to polygons."""
     yield from score(scene, block)
     if not scene.plan.has_polygons:
         return None
@@ -87,12 +87,12 @@ def process_block(scene: SceneState, block: Block) -> Flow:
 
 
 def score(scene: SceneState, block: Block) -> Flow:
-    """Read, predict and finish a block. Pixels and scores exist in memory only, so a lost unit begins again here."""
+    """Read, predict and finish a block. Pixels and scores exist in memory only: after a loss this starts again."""
     if scene.is_recorded(BLOCKS, block):
         scene.resumed += 1
         scene.finish(block, resumed_metrics(scene.records[BLOCKS][block.name].facts))
         return None
-    scene.under_way += 1
+    scene.blocks_in_work += 1
     try:
         (metrics, state), data = yield Work(READ, block)
         scene.add(metrics)
@@ -105,20 +105,20 @@ def score(scene: SceneState, block: Block) -> Flow:
             yield Until(scene.spilled, block)
             metrics = yield Work(FINISH, block, inputs=(data,))
     finally:
-        scene.under_way -= 1
+        scene.blocks_in_work -= 1
     scene.finish(block, metrics)
     return None
 
 
 def record(scene: SceneState, work: Work, kind: str) -> Flow:
-    """Do a unit that leaves a record of this kind, unless the record is there."""
+    """Run a unit that writes a record of this kind, unless the record exists."""
     if not scene.is_recorded(kind, work.block):
         scene.add((yield work))
     return None
 
 
 def absorb(scene: SceneState) -> Flow:
-    """Decide, on the graph of the whole scene, which components are below the minimum area."""
+    """Find the components below the minimum area on the graph of the whole scene."""
     yield Until(scene.graphed)
     yield from record(scene, Work(ABSORB), CHANGES)
     scene.absorbed.arrive()
@@ -145,7 +145,7 @@ def seal_and_commit(scene: SceneState) -> Flow:
 
 
 def commit(scene: SceneState) -> Flow:
-    """Commit a scene whose journal is written."""
+    """Commit a scene whose journal exists."""
     metrics, results = yield Work(COMMIT)
     scene.add(metrics)
     return dict(results)

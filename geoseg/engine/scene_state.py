@@ -1,4 +1,4 @@
-"""The state of one scene during a run, and how it ended."""
+"""The state of one scene during a run, and its outcome."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,35 +21,35 @@ Watch = Callable[[ScenePlan, UnitMetrics], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a scene ended."""
+    """The outcome of a scene."""
 
     path: str
     scene_id: str
     results: Mapping[str, Any] | None = None
-    """Counts and areas of what lies in the output; None if the scene failed."""
+    """Counts and areas of the published results; None if the scene failed."""
     error: str | None = None
     """Why it failed."""
     resumable: bool = True
-    """False if its finished blocks are of no use: the scene itself is at fault."""
+    """False if the next run cannot use the finished blocks: the scene itself is faulty."""
     blocks: int = 0
-    """Blocks of the scene."""
+    """Number of blocks."""
     resumed: int = 0
     """Blocks that an earlier run had finished."""
     retries: int = 0
-    """Units of work that were lost and done again."""
+    """Units of work that were repeated after a loss."""
 
 
 @dataclass(slots=True)
 class SceneState:
-    """One scene during a run; `geoseg.engine.scene_flow` says how it moves on."""
+    """One scene during a run; the flows of `geoseg.engine.scene_flow` change it."""
 
     number: int
-    """Its position among the scenes of the run."""
+    """Index among the scenes of the run."""
     plan: ScenePlan
     watch: Watch
-    """Called with the metrics of every unit as it ends."""
+    """Called with the metrics of every unit that ends."""
     spilled: NeighbourBarrier
-    """Opens for a block when the west, north and north-west neighbours, which spill into it, are finished."""
+    """Opens for a block when its west, north and north-west neighbours are finished: their strips reach into it."""
     surrounded: NeighbourBarrier
     """Opens for a block when it and its eight neighbours are finished."""
     relabelled: NeighbourBarrier
@@ -57,23 +57,23 @@ class SceneState:
     finished: Countdown
     """Opens when all blocks are finished."""
     graphed: Countdown
-    """Opens when the graph of components of every block is there."""
+    """Opens when the graph of components of every block is stored."""
     absorbed: Countdown
-    """Opens when it is decided which components are too small."""
+    """Opens when the components below the minimum area have their new class."""
     traced: Countdown
     """Opens when all blocks are traced."""
     published: Countdown
     """Opens when all files are staged."""
     records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
-    """Units that an earlier run has done, by kind and name."""
+    """Units that an earlier run has recorded, by kind and name."""
     staged: list[Staged] = field(default_factory=list)
-    """Published files that await the commit."""
-    under_way: int = 0
-    """Blocks from the start of their reading until they are finished."""
+    """Staged parts of the results."""
+    blocks_in_work: int = 0
+    """Blocks between the start of reading and the end of finishing."""
     valid_pixels: int = 0
     """In finished blocks."""
     losses: Counter[str] = field(default_factory=Counter)
-    """Why the other pixels are not valid, as far as it was counted; see `geoseg.raster.losses`."""
+    """Causes of pixels that are not valid, as far as counted; see `geoseg.raster.losses`."""
     components: int = 0
     resumed: int = 0
     retries: int = 0
@@ -82,7 +82,7 @@ class SceneState:
 
     @classmethod
     def of(cls, number: int, plan: ScenePlan, watch: Watch) -> "SceneState":
-        """Create the state of a scene of which nothing is done."""
+        """Create the state of a scene before its first unit."""
         tiling, around = plan.tiling, ((0, 0), *NEIGHBOUR_STEPS)
         return cls(
             number,
@@ -99,15 +99,15 @@ class SceneState:
         )
 
     def is_recorded(self, kind: str, block: Block | None = None) -> bool:
-        """Tell whether an earlier run has done a unit of a kind, on a block or on the whole scene."""
+        """Whether an earlier run has recorded a unit of a kind, on a block or on the whole scene."""
         return (SCENE if block is None else block.name) in self.records[kind]
 
     def add(self, metrics: UnitMetrics) -> None:
-        """Report a unit that has ended."""
+        """Report the metrics of a unit."""
         self.watch(self.plan, metrics)
 
     def finish(self, block: Block, metrics: UnitMetrics) -> None:
-        """Take note of a finished block.
+        """Count a finished block and open barriers.
 
         Raises:
             SceneError: If the scene has too many components, or no valid pixel.
@@ -124,13 +124,13 @@ class SceneState:
         self.finished.arrive()
 
     def _check_validity(self) -> str:
-        """Check how many pixels of a scene whose blocks are all finished are valid.
+        """Check the valid pixels of a scene after its last block.
 
         Returns:
-            A warning, or nothing.
+            A warning, or an empty text.
 
         Raises:
-            SceneError: If none is, unless such scenes are asked for.
+            SceneError: If no pixel is valid and the settings do not allow such scenes.
         """
         scene, selection = self.plan.scene, self.plan.selection
         causes = describe_losses(scene, selection, self.losses)
@@ -143,7 +143,7 @@ class SceneState:
         return f"{text} Its class map is empty."
 
     def close(self) -> None:
-        """End the scene: what waits is forgotten, with the pixels that it holds."""
+        """End the scene and drop waiting flows, which reference pixels."""
         self.over = True
         for barrier in (self.spilled, self.surrounded, self.relabelled):
             barrier.clear()

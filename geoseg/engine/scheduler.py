@@ -1,7 +1,7 @@
 """The scheduler: runs the flows of all scenes and their units of work on an executor.
 
-It bounds the work in flight, repeats what was lost, and ends a scene that fails. The order of the work in a scene is
-that of `geoseg.engine.scene_flow`.
+It limits the blocks in work, repeats lost units, and ends a scene that fails. `geoseg.engine.scene_flow` defines the
+order of the work in a scene.
 """
 
 from collections import deque
@@ -23,15 +23,15 @@ from geoseg.plan.scene_plan import ScenePlan
 from geoseg.stages.stage import FINISH, PREDICT, READ
 
 POLL_S = 1.0
-"""Longest wait for an executor; each wait ends as soon as a unit does."""
+"""Longest wait for an executor; a wait ends when a unit ends."""
 GRACE_S = 20.0
-"""When a run is told to stop, what is being published has this long to end."""
+"""When a run is stopped, scenes that are being published have this time to end."""
 
 Order = Callable[[Iterable[Block]], Iterable[Block]]
 
 
 class Scheduler:
-    """Takes scenes through an executor with bounded work in flight."""
+    """Runs the flows of scenes on an executor with a limited number of blocks in work."""
 
     def __init__(
         self, executor: Executor, watch: Watch, check: Callable[[], None] = lambda: None, order: Order = iter
@@ -40,19 +40,19 @@ class Scheduler:
 
         Args:
             executor: Where the work runs.
-            watch: Called with the metrics of every unit as it ends.
+            watch: Called with the metrics of every unit that ends.
             check: Called often; raises when the run must stop.
-            order: In which order the blocks of a scene start; tests shuffle it.
+            order: Orders the blocks of a scene; tests shuffle it.
         """
         self._executor, self._watch, self._check, self._order = executor, watch, check, order
         self._pending: dict[Ref, tuple[Task, tuple[Ref, ...]]] = {}
         self._runnable: deque[tuple[RunningFlow, Any]] = deque()
         self._to_read, self._others = ReadyQueue(), ReadyQueue()
-        # What has begun goes before what is new.
+        # In this order: blocks in work before new ones.
         self._queues = {PREDICT.name: ReadyQueue(), FINISH.name: ReadyQueue(), READ.name: self._to_read}
         self._active: dict[int, SceneState] = {}
         self.outcomes: list[Outcome] = []
-        """Of the scenes that are over."""
+        """Outcomes of the scenes that have ended."""
         self.warnings: list[str] = []
         self._last_progress = monotonic()
 
@@ -60,8 +60,8 @@ class Scheduler:
         """Process all scenes; a scene that fails does not stop the others.
 
         Raises:
-            ClusterError: If nothing moves any more.
-            Interrupted: As ``check`` raised it, once what was being published is.
+            ClusterError: If no unit ends for too long.
+            Interrupted: Raised by ``check``; after the scenes that were being published.
             LockLostError: If another run has taken over the output.
         """
         flows = self._new_flows(scenes)
@@ -76,7 +76,7 @@ class Scheduler:
             raise
 
     def _new_flows(self, scenes: Sequence[ScenePlan]) -> Iterator[RunningFlow]:
-        """The flows of all blocks, scene by scene; a scene begins when its first block is asked for."""
+        """The flows of all blocks, scene by scene; a scene begins when its first flow is requested."""
         for number, plan in enumerate(scenes):
             scene = self._active[number] = SceneState.of(number, plan, self._watch)
             try:
@@ -97,9 +97,9 @@ class Scheduler:
                 yield RunningFlow(scene, partial(process_block, scene, block))
 
     def _start_work(self, flows: Iterator[RunningFlow]) -> bool:
-        """Start what the executor has room for; tell whether nothing is left.
+        """Start units until the executor is full; True if no work is left.
 
-        Without anything pending there may still be no room, until a new process replaces one that died.
+        The executor may be full without a pending unit, until a new process replaces one that died.
         """
         while True:
             for queue in self._queues.values():
@@ -114,16 +114,16 @@ class Scheduler:
             self._advance(flow)
 
     def _may_begin(self) -> bool:
-        """Tell whether one more block may begin."""
-        most = self._executor.max_blocks
-        if self._to_read or len(self._others) >= most:
+        """Whether one more block may begin."""
+        limit = self._executor.max_blocks
+        if self._to_read or len(self._others) >= limit:
             return False
-        # If all blocks that have begun wait for blocks that have not, one more must begin.
-        under_way = sum(scene.under_way for scene in self._active.values())
-        return under_way < most or not (self._pending or any(self._queues.values()))
+        # If all blocks in work wait for blocks that have not begun, one more must begin.
+        in_work = sum(scene.blocks_in_work for scene in self._active.values())
+        return in_work < limit or not (self._pending or any(self._queues.values()))
 
     def _advance(self, flow: RunningFlow, value: Any = None) -> None:
-        """Take a flow to its next request, and all flows that go on because of it."""
+        """Continue a flow to its next request, and all flows that this wakes."""
         self._runnable.append((flow, value))
         while self._runnable:
             flow, value = self._runnable.popleft()
@@ -134,7 +134,7 @@ class Scheduler:
             except StopIteration as end:
                 if end.value is not None:
                     self._end(flow.scene, results=end.value)
-            except Exception as error:  # noqa: BLE001  whatever happens in a flow ends its scene only
+            except Exception as error:  # noqa: BLE001  any error in a flow ends its scene only
                 self._fail(flow.scene, error)
             else:
                 if isinstance(request, Until):
@@ -146,7 +146,7 @@ class Scheduler:
         self._queues.get(task.work.stage.name, self._others).add(task)
 
     def _submit(self, task: Task) -> bool:
-        """Start a task if there is room; drop it if its scene is over."""
+        """Submit a task; False if there is no room. A task of a scene that has ended is dropped."""
         if task.flow.scene.over:
             return True
         plan, work = task.flow.scene.plan, task.work
@@ -160,13 +160,13 @@ class Scheduler:
         return True
 
     def _collect(self) -> None:
-        """Wait for units to end, and go on with their flows."""
+        """Wait for units to end, and continue their flows."""
         ended = self._executor.wait(POLL_S)
         for ref in ended:
             task, large = self._pending.pop(ref)
             try:
                 value = self._executor.get(ref)
-            except Exception as error:  # noqa: BLE001  whatever ends a unit ends its scene at most
+            except Exception as error:  # noqa: BLE001  any error of a unit ends its scene at most
                 self._retry_or_fail(task, error)
             else:
                 self._advance(task.flow, (value, *large) if large else value)
@@ -187,7 +187,7 @@ class Scheduler:
             )
 
     def _retry_or_fail(self, task: Task, error: Exception) -> None:
-        """Repeat what was lost, else fail the scene."""
+        """Repeat a unit that was lost; fail the scene for any other error or after the last attempt."""
         if isinstance(error, ClusterError | LockLostError):
             raise error
         scene = task.flow.scene
@@ -210,8 +210,8 @@ class Scheduler:
     def _end(self, scene: SceneState, **result: Any) -> None:
         scene.close()
         del self._active[scene.number]
-        found, blocks = scene.plan.scene, scene.plan.tiling.count
-        outcome = Outcome(found.path, found.scene_id, blocks=blocks, resumed=scene.resumed, retries=scene.retries)
+        source, blocks = scene.plan.scene, scene.plan.tiling.count
+        outcome = Outcome(source.path, source.scene_id, blocks=blocks, resumed=scene.resumed, retries=scene.retries)
         self.outcomes.append(replace(outcome, **result))
 
     def _end_publishing(self) -> None:

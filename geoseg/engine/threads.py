@@ -1,4 +1,4 @@
-"""The engine that is several threads of this process: all cores of a machine without Ray and its memory."""
+"""The executor that runs units in several threads of this process: all cores of a machine without Ray."""
 
 import sys
 from queue import Empty, SimpleQueue
@@ -17,20 +17,20 @@ if TYPE_CHECKING:  # only the process that predicts needs torch
     from geoseg.model.predictor import Predictor
 
 STOP_S = 8.0
-"""When a run ends or is told to stop, units that still run have this long to end, so that none writes later. With what
-publishing is given that is less than the half minute after which a cluster kills."""
+"""Time for running units to end when the run ends or is stopped, so that none writes later. Together with
+`geoseg.engine.scheduler.GRACE_S` it is less than the 30 s after which clusters kill a process."""
 
 
 class ThreadsExecutor(InlineExecutor):
-    """Runs as many units at a time as there are workers, each in a thread that does units of all kinds."""
+    """Runs as many units at a time as there are worker threads; each runs units of all stages."""
 
     def __init__(self, settings: RunSettings, workers: int) -> None:
         super().__init__(settings)
         require_cpu(self.device, workers)
-        # One more than are worked on: a block may have to wait for its neighbours before it can be finished.
+        # One more than threads: a block may wait for its neighbours before it can be finished.
         self.workers, self.max_blocks = workers, workers + 1
         self.description = f"this process, {workers} threads"
-        self._ended_jobs: SimpleQueue[tuple[_Assignment, Any]] = SimpleQueue()
+        self._ended_assignments: SimpleQueue[tuple[_Assignment, Any]] = SimpleQueue()
         self._workers: list[_WorkerThread] = []
         self._abandoned: list[_WorkerThread] = []
 
@@ -41,39 +41,39 @@ class ThreadsExecutor(InlineExecutor):
         return started
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
-        """Give the unit to a thread that has nothing to do."""
-        worker = next((worker for worker in self._workers if worker.job is None), None)
+        """Give the unit to an idle thread."""
+        worker = next((worker for worker in self._workers if worker.assignment is None), None)
         if worker is None:
             return None
         refs = results_of(unit)
-        worker.take(_Assignment(unit, refs, monotonic() + unit.deadline_s))
+        worker.assign(_Assignment(unit, refs, monotonic() + unit.deadline_s))
         return refs
 
     def wait(self, timeout_s: float) -> list[Ref]:
-        """Wait for threads; one that takes too long is left to itself and another takes its place."""
+        """Wait for threads; a thread that exceeds a deadline is abandoned and replaced."""
         ended, until = list[Ref](), monotonic() + timeout_s
-        until = min([until, *(worker.job.until for worker in self._workers if worker.job)])
+        until = min([until, *(worker.assignment.until for worker in self._workers if worker.assignment)])
         while True:
             try:
-                job, value = self._ended_jobs.get(timeout=0 if ended else max(0.0, until - monotonic()))
+                assignment, value = self._ended_assignments.get(timeout=0 if ended else max(0.0, until - monotonic()))
             except Empty:
                 break
-            # Nobody waits any more for what comes after its deadline.
+            # A result that comes after its deadline is dropped.
             for worker in self._workers:
-                if worker.job is job:
-                    worker.job = None
-                    ended.append(settle(job.refs, value))
+                if worker.assignment is assignment:
+                    worker.assignment = None
+                    ended.append(settle(assignment.refs, value))
         for place, worker in enumerate(self._workers):
-            if worker.job and worker.job.until <= monotonic():
-                overdue = LostError(f"it took longer than {worker.job.unit.deadline_s:g} s")
-                ended.append(settle(worker.job.refs, overdue))
+            if worker.assignment and worker.assignment.until <= monotonic():
+                overdue = LostError(f"it took longer than {worker.assignment.unit.deadline_s:g} s")
+                ended.append(settle(worker.assignment.refs, overdue))
                 worker.stop()
                 self._abandoned.append(worker)
                 self._workers[place] = self._new_worker()
         return ended
 
     def close(self) -> None:
-        """Wait for the units that still run, unless whoever interrupts the run a second time will not."""
+        """Wait for running units, unless the run was interrupted a second time."""
         for worker in self._workers:
             worker.stop()
         if isinstance(sys.exception(), KeyboardInterrupt):
@@ -88,7 +88,7 @@ class ThreadsExecutor(InlineExecutor):
             )
 
     def _new_worker(self) -> "_WorkerThread":
-        return _WorkerThread(self._predictor.twin(), self._ended_jobs)
+        return _WorkerThread(self._predictor.twin(), self._ended_assignments)
 
 
 class _Assignment(NamedTuple):
@@ -103,31 +103,31 @@ class _Assignment(NamedTuple):
 class _WorkerThread(Thread):
     """A thread with a predictor of its own."""
 
-    def __init__(self, predictor: "Predictor", news: SimpleQueue[tuple[_Assignment, Any]]) -> None:
-        # No thread can be stopped from outside: one that hangs must not keep the process from ending.
+    def __init__(self, predictor: "Predictor", ended: SimpleQueue[tuple[_Assignment, Any]]) -> None:
+        # A thread cannot be stopped from outside: as a daemon, one that hangs does not keep the process alive.
         super().__init__(name="geoseg worker", daemon=True)
-        self.job: _Assignment | None = None
-        self._predictor, self._ended_jobs = predictor, news
-        self._jobs: SimpleQueue[_Assignment | None] = SimpleQueue()
+        self.assignment: _Assignment | None = None
+        self._predictor, self._ended_assignments = predictor, ended
+        self._queue: SimpleQueue[_Assignment | None] = SimpleQueue()
         self.start()
 
-    def take(self, job: _Assignment) -> None:
-        """Start to work on a job."""
-        self.job = job
-        self._jobs.put(job)
+    def assign(self, assignment: _Assignment) -> None:
+        """Run a unit next."""
+        self.assignment = assignment
+        self._queue.put(assignment)
 
     def stop(self) -> None:
-        """End after the job at worker."""
-        self._jobs.put(None)
+        """End after the current unit."""
+        self._queue.put(None)
 
     def run(self) -> None:
-        """Work on jobs until told to stop."""
-        while (job := self._jobs.get()) is not None:
+        """Run units until `stop`."""
+        while (assignment := self._queue.get()) is not None:
             try:
-                value = run_unit(job.unit, self._predictor)
-            except BaseException as error:  # noqa: BLE001  raised where the value is asked for, as by every executor
-                # What would end a process, such as a panic in a library, ends the unit.
+                value = run_unit(assignment.unit, self._predictor)
+            except BaseException as error:  # noqa: BLE001  `get` raises it, as in every executor
+                # An exception that would end a process, such as a panic in a library, ends the unit only.
                 value = error if isinstance(error, Exception) else LostError(f"{type(error).__name__}: {error}")
-            self._ended_jobs.put((job, value))
-            # The next job may be long in coming, and these hold pixels.
-            del job, value
+            self._ended_assignments.put((assignment, value))
+            # They hold pixels, and the next unit may come late.
+            del assignment, value

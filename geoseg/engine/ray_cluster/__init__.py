@@ -1,1 +1,1 @@
-"""The executor that runs on a Ray cluster. The only package, beside `geoseg/train/loop.py`, that imports ray."""
+"""The executor on a Ray cluster. The only package, beside `geoseg/train/loop.py`, that imports ray."""

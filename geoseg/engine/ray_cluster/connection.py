@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, or start one on this machine, and leave this process as it was."""
+"""Connect to a Ray cluster or start one on this machine, and restore the state of this process afterwards."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from geoseg.signals import keep_sigterm
 AUTH_VARIABLE = "RAY_AUTH_MODE"
 TOKEN, OPEN = "token", "disabled"
 _SET_BY_RAY = (AUTH_VARIABLE, "PYTHONBREAKPOINT")
-"""Variables that Ray sets as it starts, and leaves behind."""
+"""Variables that Ray sets at its start and does not remove."""
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -30,9 +30,9 @@ def connected(address: str) -> Iterator[None]:
         address: ``local``, ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
 
     Raises:
-        SettingsError: If no cluster answers there, or it refuses this process.
+        SettingsError: If no cluster answers at the address, or it refuses this process.
     """
-    # The report tells what failed; Ray would print it once more, for the second value of a unit, which nobody fetches.
+    # The report names failures. Ray would print them again, for the second value of a unit, which is never fetched.
     with _environment(RAY_IGNORE_UNHANDLED_ERRORS="1"):
         if ray.is_initialized() or _join(address):
             yield
@@ -43,26 +43,26 @@ def connected(address: str) -> Iterator[None]:
                 yield
             finally:
                 ray.shutdown()
-        Config.initialize("")  # reads the variables again, which decide about the next cluster
+        Config.initialize("")  # reads the variables again: they configure the next cluster
 
 
-def introduce_with_mode(
+def node_info_with_authentication(
     paths: Sequence[str], output: str, scratch_dir: str | None, device: str | None
 ) -> dict[str, Any]:
-    """As `geoseg.engine.ray_cluster.nodes.node_info`, with how a node authenticates itself."""
-    return {**node_info(paths, output, scratch_dir, device), "authentication": _mode()}
+    """The answer of `geoseg.engine.ray_cluster.nodes.node_info`, with the authentication mode of the node."""
+    return {**node_info(paths, output, scratch_dir, device), "authentication": _authentication_mode()}
 
 
-def judge_authentication(answers: Mapping[str, Mapping[str, Any] | str]) -> None:
-    """Compare how the nodes authenticate themselves with what this process does; with another mode actors die at once.
+def check_authentication(answers: Mapping[str, Mapping[str, Any] | str]) -> None:
+    """Compare the authentication mode of the nodes with that of this process; with different modes actors die at once.
 
     Args:
-        answers: By name of the node: what `introduce_with_mode` says there, or why it gave no answer.
+        answers: By name of the node: the answer of `node_info_with_authentication`, or why there is none.
 
     Raises:
-        SettingsError: If a node does it in another way.
+        SettingsError: If a node has another mode.
     """
-    here = _mode()
+    here = _authentication_mode()
     for name, answer in answers.items():
         if isinstance(answer, str) or answer["authentication"] == here:
             continue
@@ -75,7 +75,7 @@ def judge_authentication(answers: Mapping[str, Mapping[str, Any] | str]) -> None
 
 
 def _join(address: str) -> bool:
-    """Connect to a cluster that is there; False if one is to be started."""
+    """Connect to an existing cluster; False if one must be started."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "auto")
     if address == "local":
@@ -96,19 +96,19 @@ def _join(address: str) -> bool:
 
 
 def _find(address: str) -> str:
-    """Where the cluster is, or was: the file that says so for ``auto`` outlives a head that was killed.
+    """Address of the cluster. For ``auto`` it comes from a file, which may be left from a head that was killed.
 
     Raises:
-        OSError: If nothing tells.
+        OSError: If there is no such file.
     """
     return str(services.canonicalize_bootstrap_address_or_die(address)) if address == "auto" else address
 
 
 def _require_no_refusal(address: str) -> None:
-    """Find out whether a cluster that cannot be joined is there and wants another token.
+    """Check whether a cluster that cannot be joined exists and requires another token.
 
     Raises:
-        SettingsError: If so.
+        SettingsError: If it does.
     """
     if address.startswith("ray://"):
         return
@@ -117,7 +117,7 @@ def _require_no_refusal(address: str) -> None:
         probe(address)
         GcsClient(address=address)
     except AuthenticationError as error:
-        here = "another token" if _mode() == TOKEN else f"{AUTH_VARIABLE}={OPEN}"
+        here = "another token" if _authentication_mode() == TOKEN else f"{AUTH_VARIABLE}={OPEN}"
         raise SettingsError(
             f"The Ray cluster at {address} wants its token, and this process has {here}. Set {AUTH_VARIABLE}={TOKEN} "
             "and RAY_AUTH_TOKEN to the cluster's token where you start geoseg, or run.address=local to start a Ray of "
@@ -131,7 +131,7 @@ def _start() -> None:
     """Start a Ray that only this machine can reach."""
     usage = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
     enabled = ray_constants.ENABLE_RAY_CLUSTER
-    # Ray would replace 127.0.0.1 by the machine's own address, so that others could reach it.
+    # Otherwise Ray replaces 127.0.0.1 by the machine's address, which other machines can reach.
     with keep_sigterm(), _environment(RAY_USAGE_STATS_ENABLED=usage, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0"):
         ray_constants.ENABLE_RAY_CLUSTER = False
         try:
@@ -142,7 +142,7 @@ def _start() -> None:
 
 @contextmanager
 def _environment(**values: str | None) -> Iterator[None]:
-    """Set variables of the environment, unless their value is None, and put back in the end what they were."""
+    """Set environment variables whose value is not None; restore all of them at the end."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update({name: value for name, value in values.items() if value is not None})
     try:
@@ -155,5 +155,5 @@ def _environment(**values: str | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _mode() -> str:
+def _authentication_mode() -> str:
     return TOKEN if is_token_auth_enabled() else OPEN

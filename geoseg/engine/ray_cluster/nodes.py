@@ -1,4 +1,4 @@
-"""What a cluster must offer before a run starts. Names the node that lacks it instead of waiting for it."""
+"""Check the nodes of a cluster before a run starts, and name the node that lacks something."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from geoseg.store.storages.opening import open_storage
 
 PROBE_TIMEOUT_S = 10.0
 KINDS = "; "
-"""Between the names of several kinds of hardware."""
+"""Separator of hardware names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Node:
         return f"{self.name} with {self.cpus:g} CPUs and {self.gpus:g} GPUs"
 
 
-def living_nodes(listed: Sequence[Mapping[str, Any]]) -> list[Node]:
-    """Those that live and offer a CPU, of what Ray lists."""
+def alive_nodes(listed: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """The nodes in Ray's list that are alive and offer a CPU."""
     return [
         Node(
             node_id=node["NodeID"],
@@ -52,16 +52,16 @@ def describe_nodes(nodes: Sequence[Node]) -> str:
 
 
 def count_nodes(nodes: Sequence[Node]) -> str:
-    """How many there are and what they offer together."""
+    """Number of nodes, and the sum of their CPUs and GPUs."""
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     return f"nodes: {len(nodes)}, CPUs: {cpus:g}, GPUs: {gpus:g}"
 
 
 def probe(address: str) -> None:
-    """Make sure that somebody listens at a cluster's address: Ray itself tries for minutes before it says so.
+    """Check that a process listens at a cluster's address: Ray itself tries for minutes before it fails.
 
     Raises:
-        OSError: If nobody does.
+        OSError: If none does.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
@@ -69,7 +69,7 @@ def probe(address: str) -> None:
 
 
 def require_resources(nodes: Sequence[Node], device: str, workers: int, threads: int) -> None:
-    """Refuse a run that the cluster could never start.
+    """Refuse a run whose workers do not fit on the cluster.
 
     Raises:
         SettingsError: If the workers do not fit; names what each node offers.
@@ -91,16 +91,16 @@ def require_resources(nodes: Sequence[Node], device: str, workers: int, threads:
 def node_info(
     paths: Sequence[str], output: str, scratch_dir: str | None = None, device: str | None = None
 ) -> dict[str, Any]:
-    """What a node says of itself: its software, which files it does not see, and what it computes with.
+    """Describe this node: its software, the files that it does not see, its scratch folder and its hardware.
 
     Args:
         paths: Files that every node must see.
         output: Storage that every node must see, with the lock of the run.
         scratch_dir: ``run.scratch_dir``.
-        device: ``cpu`` or ``cuda`` if it is to predict.
+        device: ``cpu`` or ``cuda`` if the node predicts, else None.
     """
     unseen = [path for path in paths if not Path(path).exists()]
-    # The lock, not the folder: a folder of the same name on another disk would do for the latter.
+    # The lock and not the folder: another disk may have a folder of the same name.
     return {
         "software": software(),
         "unseen": unseen if _sees_lock(output) else [*unseen, output],
@@ -110,26 +110,26 @@ def node_info(
 
 
 def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Hardware, list[str]]:
-    """What all nodes that predict can do, and what the operator should know of it.
+    """The hardware that all predicting nodes have in common, and warnings.
 
     Args:
-        answers: By name of the node: what `node_info` says there; `validate_nodes` has found nothing wrong with them.
+        answers: By name of the node: the answer of `node_info`, checked by `validate_nodes`.
     """
-    found: dict[str, Hardware] = {
+    by_node: dict[str, Hardware] = {
         name: answer["hardware"]
         for name, answer in answers.items()
         if isinstance(answer, Mapping) and answer["hardware"]
     }
-    kinds = sorted({hardware.name for hardware in found.values()})
+    kinds = sorted({hardware.name for hardware in by_node.values()})
     common = Hardware(
-        device=next(iter(found.values())).device,
+        device=next(iter(by_node.values())).device,
         name=KINDS.join(kinds),
-        bf16=all(hardware.bf16 for hardware in found.values()),
-        memory_bytes=min(hardware.memory_bytes for hardware in found.values()),
+        bf16=all(hardware.bf16 for hardware in by_node.values()),
+        memory_bytes=min(hardware.memory_bytes for hardware in by_node.values()),
     )
     if len(kinds) == 1:
         return common, []
-    described = "; ".join(f"{name} has {hardware.name}" for name, hardware in sorted(found.items()))
+    described = "; ".join(f"{name} has {hardware.name}" for name, hardware in sorted(by_node.items()))
     differs = (
         f"The nodes compute with different hardware ({described}), so a few pixels may get another class when another "
         "node does them. Use nodes of one kind to get the same bytes each time."
@@ -137,8 +137,8 @@ def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Har
     return common, [differs]
 
 
-def rooms_of(answers: Mapping[str, Mapping[str, Any] | str]) -> dict[str, Room]:
-    """Each node's folder for temporary files, by its name."""
+def rooms_by_node(answers: Mapping[str, Mapping[str, Any] | str]) -> dict[str, Room]:
+    """The folder for temporary files of each node, by its name."""
     return {f"node {name}": answer["room"] for name, answer in answers.items() if isinstance(answer, Mapping)}
 
 
@@ -155,12 +155,12 @@ def validate_nodes(
     """Compare the nodes' answers with the driver's.
 
     Args:
-        own: What `node_info` says in the driver.
-        answers: By name of the node: what it says there, or why it gave no answer.
-        hardware: What the run computes with, once it has begun; see `common_hardware`.
+        own: The answer of `node_info` in the driver.
+        answers: By name of the node: its answer, or why there is none.
+        hardware: That of a run that has begun; see `common_hardware`.
 
     Raises:
-        SettingsError: Names every node that cannot do its part, and why.
+        SettingsError: If a node cannot take part; names each such node and the reason.
     """
     problems = []
     for name, answer in answers.items():

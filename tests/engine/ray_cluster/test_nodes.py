@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from geoseg.engine.ray_cluster.nodes import Node, living_nodes, node_info, require_resources, validate_nodes
+from geoseg.engine.ray_cluster.nodes import Node, alive_nodes, node_info, require_resources, validate_nodes
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware
 from geoseg.store.lock import Lock
@@ -87,7 +87,7 @@ def test_nodes_that_are_dead_or_take_no_work_do_not_count() -> None:
         }
         for name in ("head", "dead", "worker")
     ]
-    assert living_nodes(listed) == [Node("worker", "worker (10.0.0.1:1)", cpus=2, gpus=0)]
+    assert alive_nodes(listed) == [Node("worker", "worker (10.0.0.1:1)", cpus=2, gpus=0)]
 
 
 def test_what_the_driver_does_not_see_either_is_not_the_nodes_fault() -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from geoseg.engine.ray_cluster.placement import BLOCKS_PER_PREDICTOR, Placement
-from geoseg.engine.ray_cluster.worker_pool import CPU_WORKER, PREDICTOR, Job, Worker
+from geoseg.engine.ray_cluster.worker_pool import CPU_WORKER, PREDICTOR, Assignment, Worker
 from geoseg.stages.stage import FINISH, PREDICT, PUBLISH_POLYGONS, READ, TRACE, Stage
 
 MOST = 4
@@ -25,7 +25,7 @@ def placed(*nodes: tuple[int, int]) -> tuple[Placement, dict[str, list[Worker]]]
 
 def give(worker: Worker | None, stage: Stage, times: int = 1) -> None:
     assert worker is not None
-    worker.jobs += [Job(object(), stage, 1.0, 0.0)] * times
+    worker.assignments += [Assignment(object(), stage, 1.0, 0.0)] * times
 
 
 def where(worker: Worker | None) -> str | None:
@@ -79,7 +79,7 @@ def test_a_block_is_predicted_where_it_was_read() -> None:
         worker = placement.choose(PREDICT, "n1", MOST)
         give(worker, PREDICT)
         assert where(worker) == "n1"
-    assert {len(worker.jobs) for worker in workers["n1 predictor"]} == {BLOCKS_PER_PREDICTOR}
+    assert {len(worker.assignments) for worker in workers["n1 predictor"]} == {BLOCKS_PER_PREDICTOR}
     assert where(placement.choose(PREDICT, "n1", MOST)) == "n0", "its predictors are full while another idles"
     for worker in workers["n0 predictor"]:
         give(worker, PREDICT)
@@ -103,7 +103,7 @@ def test_a_block_is_finished_where_its_scores_lie() -> None:
         assert where(worker) == "n0"
     assert placement.choose(FINISH, "n0", MOST) is None
     for worker in workers["n0 cpu worker"]:
-        worker.jobs = []
+        worker.assignments = []
         give(worker, PUBLISH_POLYGONS)
     assert where(placement.choose(FINISH, "n0", MOST)) == "n1", "a scene may take an hour"
 

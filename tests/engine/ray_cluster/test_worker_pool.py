@@ -9,7 +9,7 @@ from geoseg.engine.ray_cluster.worker_pool import (
     CPU_WORKER,
     CPU_WORKERS_PER_NODE,
     GPU_FAILURES,
-    LAST_NODE_FAILURES,
+    MAX_NODE_FAILURES,
     NODE_FAILURES,
     PREDICTOR,
     WorkerPool,
@@ -52,38 +52,40 @@ def test_processes_are_spread() -> None:
 
 def test_a_node_is_put_aside_after_failures_in_turn() -> None:
     nodes = pool((1, 0), (1, 0))
-    assert [nodes.fail(PREDICTOR, "n0") for _ in range(NODE_FAILURES)] == [False] * (NODE_FAILURES - 1) + [True]
+    assert [nodes.record_failure(PREDICTOR, "n0") for _ in range(NODE_FAILURES)] == [False] * (NODE_FAILURES - 1) + [
+        True
+    ]
     assert fill(nodes, PREDICTOR) == fill(nodes, CPU_WORKER) == ["n1"]
-    assert not nodes.fail(PREDICTOR, "n0"), "it is put aside once"
+    assert not nodes.record_failure(PREDICTOR, "n0"), "it is put aside once"
 
 
 def test_a_success_makes_good_for_failures() -> None:
     nodes = pool((1, 0), (1, 0))
     for _ in range(3 * NODE_FAILURES):
-        assert not nodes.fail(PREDICTOR, "n0")
-        nodes.succeed(PREDICTOR, "n0")
+        assert not nodes.record_failure(PREDICTOR, "n0")
+        nodes.record_success(PREDICTOR, "n0")
 
 
 def test_failures_of_cpu_workers_and_predictors_are_counted_apart() -> None:
     nodes = pool((1, 0), (1, 0))
     for _ in range(NODE_FAILURES - 1):
-        assert not nodes.fail(PREDICTOR, "n0")
-        assert not nodes.fail(CPU_WORKER, "n0")
-        nodes.succeed(CPU_WORKER, "n1")
+        assert not nodes.record_failure(PREDICTOR, "n0")
+        assert not nodes.record_failure(CPU_WORKER, "n0")
+        nodes.record_success(CPU_WORKER, "n1")
 
 
 def test_the_last_node_gets_more_chances() -> None:
     nodes = pool((1, 0), (1, 0))
-    assert nodes.lose("n1")
-    answers = [nodes.fail(PREDICTOR, "n0") for _ in range(LAST_NODE_FAILURES)]
-    assert answers == [False] * (LAST_NODE_FAILURES - 1) + [True]
+    assert nodes.remove("n1")
+    answers = [nodes.record_failure(PREDICTOR, "n0") for _ in range(MAX_NODE_FAILURES)]
+    assert answers == [False] * (MAX_NODE_FAILURES - 1) + [True]
     assert nodes.choose(PREDICTOR, Counter()) is None
 
 
 def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
     nodes = pool((1, 0), (1, 0))
-    assert nodes.lose("n1")
-    assert not nodes.lose("n1")
+    assert nodes.remove("n1")
+    assert not nodes.remove("n1")
     assert nodes.name("n1") == "host1"
     assert nodes.places(PREDICTOR) == 1
 
@@ -92,17 +94,17 @@ def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
 def test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not(gpu: str, bad: bool) -> None:
     nodes = pool((8, 2), (8, 2), device="cuda")
     for _ in range(GPU_FAILURES):
-        nodes.fail(PREDICTOR, "n0", "0")
-    assert nodes.is_bad("n0", gpu) == bad
-    assert not nodes.is_bad("n1", gpu)
+        nodes.record_failure(PREDICTOR, "n0", "0")
+    assert nodes.is_failing_gpu("n0", gpu) == bad
+    assert not nodes.is_failing_gpu("n1", gpu)
 
 
 def test_a_gpu_that_is_parked_leaves_the_others_of_its_node_in_use() -> None:
     nodes = pool((8, 2), (8, 1), device="cuda")
     for _ in range(GPU_FAILURES):
-        assert not nodes.fail(PREDICTOR, "n0", "0")
+        assert not nodes.record_failure(PREDICTOR, "n0", "0")
     nodes.park("n0")
     assert fill(nodes, PREDICTOR) == ["n0", "n1"]
-    nodes.succeed(PREDICTOR, "n0", "1")
-    assert not nodes.fail(PREDICTOR, "n0", "1"), "the failures of the parked GPU do not count against the node"
-    assert nodes.is_bad("n0", "0")
+    nodes.record_success(PREDICTOR, "n0", "1")
+    assert not nodes.record_failure(PREDICTOR, "n0", "1"), "failures of the parked GPU do not count for the node"
+    assert nodes.is_failing_gpu("n0", "0")

@@ -1,4 +1,4 @@
-"""Show a run while it goes: a bar on a terminal, a line now and then elsewhere."""
+"""Show the progress of a run: a bar on a terminal, otherwise a line every few seconds."""
 
 from time import monotonic
 from types import TracebackType
@@ -12,7 +12,7 @@ from geoseg.run.totals import Totals
 
 LINE_EVERY_S = 10.0
 BAR_EVERY_S = 0.25
-"""Units may end by the hundred in a second, and the driver has better things to do."""
+"""Shortest interval between updates: hundreds of units may end in a second."""
 
 
 class Display:
@@ -48,7 +48,7 @@ class Display:
         self._bar.stop()
 
     def update(self, plan: ScenePlan) -> None:
-        """Show how far the run is, if it is time to; ``plan`` is the scene that a unit was just done for."""
+        """Show the progress if the interval is over; ``plan`` is that of the scene whose unit has just ended."""
         if monotonic() - self._last_shown < self._every_s:
             return
         self._last_shown = monotonic()

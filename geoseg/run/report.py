@@ -1,4 +1,4 @@
-"""What a run leaves behind to be read: report.json and config.yaml."""
+"""The report of a run: report.json and config.yaml."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,17 +36,17 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a run, as it stands in ``report.json``."""
+    """The outcome of a run; the content of ``report.json``."""
 
     run_id: str
     url: str | None
-    """Where the report stands; None if it could not be written."""
+    """Path or URL of the report; None if it could not be written."""
     exit_code: int
     """0 all scenes done, 3 some failed; 1, 130 or 143 if the run was stopped before."""
     started_at: str
     """ISO 8601 with milliseconds, UTC, of the first block."""
     seconds: float
-    """From the first block to the last commit; without the start of the cluster and its end."""
+    """From the first block to the last commit; without start and end of the cluster."""
     executor: str
     device: str
     workers: int
@@ -55,19 +55,19 @@ class Report:
     precision: str
     """What convolutions computed in: fp32 or bf16."""
     hardware: str
-    """What the predictors had."""
+    """Hardware of the predictors."""
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
-    """In the order given: id, path, status (done, up to date, failed or unfinished), and counts or the error."""
+    """In the order of the settings: id, path, status (done, up to date, failed, unfinished), counts or error."""
     resumed_blocks: int
     """Blocks that an earlier run had finished."""
     retries: int
-    """Units of work that were lost, with their process or node, and done again."""
+    """Units of work that were repeated after a loss."""
     stages: dict[str, dict[str, float]]
     """Units, seconds and CPU seconds (both summed over processes) and bytes of each stage."""
     patches: int
-    """Patches that went through the model, counted where they did."""
+    """Patches that the model predicted."""
     valid_pixels: int
     forward_s: float
     """Seconds in the network, summed over workers."""
@@ -85,10 +85,10 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """How many scenes ended in which way."""
-        ways = {"published": self.done, "up to date": self.up_to_date, "failed": self.failed}
-        ways["unfinished"] = [scene for scene in self.scenes if scene["status"] == "unfinished"]
-        counts = ", ".join(f"{len(scenes)} {way}" for way, scenes in ways.items() if scenes)
+        """Number of scenes by outcome, as a sentence."""
+        by_outcome = {"published": self.done, "up to date": self.up_to_date, "failed": self.failed}
+        by_outcome["unfinished"] = [scene for scene in self.scenes if scene["status"] == "unfinished"]
+        counts = ", ".join(f"{len(scenes)} {outcome}" for outcome, scenes in by_outcome.items() if scenes)
         return f"{len(self.scenes)} {'scene' if len(self.scenes) == 1 else 'scenes'}: {counts}"
 
     @property
@@ -103,7 +103,7 @@ class Report:
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """The scenes that were neither."""
+        """The scenes that failed."""
         return [scene for scene in self.scenes if scene["status"] == "failed"]
 
 
@@ -117,8 +117,8 @@ def make_report(
     warnings: Sequence[str] = (),
     stopped: GeosegError | None = None,
 ) -> Report:
-    """Sum up a run, also one that was stopped before its scenes were done."""
-    given = {path: place for place, path in enumerate(plan.order)}
+    """Build the report of a run, also of one that was stopped early."""
+    order = {path: index for index, path in enumerate(plan.order)}
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
     scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
     scenes += [_scene(plan, outcome) for outcome in outcomes]
@@ -126,7 +126,7 @@ def make_report(
     reason = str(stopped) if stopped else "the run ended without a word on it: this is a bug, please report it"
     missing = [scene.scene for scene in plan.scenes if scene.scene.scene_id not in known]
     scenes += [_failed(scene.path, scene.scene_id, reason, "unfinished" if stopped else "failed") for scene in missing]
-    scenes.sort(key=lambda scene: given.get(scene["path"], len(given)))
+    scenes.sort(key=lambda scene: order.get(scene["path"], len(order)))
     rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,
@@ -150,9 +150,9 @@ def make_report(
 
 
 def write_report(report: Report, plan: Plan) -> Report:
-    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; the report as it is then.
+    """Write ``runs/<run_id>/report.json`` and ``config.yaml`` under the output; returns the report.
 
-    What was done must be heard of even if the disk is full, so a report that cannot be written says so itself.
+    If it cannot be written, for example because the disk is full, the returned report has a warning and no URL.
     """
     storage, folder = open_storage(plan.settings.output), _folder(report.run_id)
     settings = redact_values(plan.settings.model_dump(mode="json"))

@@ -35,32 +35,34 @@ from geoseg.store.storages.opening import open_storage
 def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
     """Segment scenes and publish their class maps and polygons.
 
-    A run that was cut short is resumed by calling this again: what is done is not done twice.
+    Calling this again resumes an interrupted run: finished work is not repeated.
 
     Args:
-        settings: What to do; see `geoseg.config.Settings`.
-        console: Where progress is shown; default: nowhere.
-        order: In which order the blocks of a scene start; tests shuffle it. Changes no result.
+        settings: See `geoseg.config.Settings`.
+        console: Shows the progress; default: none.
+        order: Orders the blocks of a scene; tests shuffle it. It does not change the results.
 
     Returns:
-        The report, which also stands in ``<output>/runs/<run_id>/report.json``. Scenes that failed are in it.
+        The report, also written to ``<output>/runs/<run_id>/report.json``. It names the scenes that failed.
 
     Raises:
-        SettingsError: If the run cannot start as asked, or another run works on the output.
-        Interrupted: If the process was told to stop by SIGINT or SIGTERM.
-        ClusterError: If nothing is left that could do the work.
+        SettingsError: If the run cannot start with these settings, or another run uses the output.
+        Interrupted: If the process received SIGINT or SIGTERM.
+        ClusterError: If no node is left that could do the work.
         LockLostError: If another run has taken over the output.
-        OutputError: If the output is out of reach.
+        OutputError: If the output cannot be read or written.
     """
     console = console or Console(quiet=True)
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
-    found = survey(settings, bundle)
+    surveyed = survey(settings, bundle)
     storage = open_storage(settings.output)
     storage.check_writable()
     try:
         run_id = new_run_id()
         with stop_on_signals() as stop, Lock(storage, run_id) as lock:
-            return _run(check_output(found), run_id, lock.token, console, _checker(stop, lock, settings.output), order)
+            return _run(
+                check_output(surveyed), run_id, lock.token, console, _checker(stop, lock, settings.output), order
+            )
     except OSError as error:
         raise OutputError(
             f"The output {storage.url} cannot be read or written: {error.strerror or error}"
@@ -70,20 +72,20 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
 
 
 def _run(
-    found: Survey, run_id: str, lock_token: str, console: Console, check: Callable[[], None], order: Order
+    checked: Survey, run_id: str, lock_token: str, console: Console, check: Callable[[], None], order: Order
 ) -> Report:
-    _warn(console, found.warnings)
-    storage, started_at = open_storage(found.settings.output), datetime.now(UTC)
-    if not found.scenes:
-        plan = make_plan(found, run_id, find_hardware("cpu"), 1)
+    _warn(console, checked.warnings)
+    storage, started_at = open_storage(checked.settings.output), datetime.now(UTC)
+    if not checked.scenes:
+        plan = make_plan(checked, run_id, find_hardware("cpu"), 1)
         return write_report(make_report(plan, [], Totals(0), started_at=started_at), plan)
-    if found.settings.run.address != "inline":
+    if checked.settings.run.address != "inline":
         console.print("starting Ray, or connecting to it ...", highlight=False)
     stopped: GeosegError | None = None
     with ExitStack() as stack:
-        executor = stack.enter_context(closing(_open_executor(found)))
-        plan = make_plan(found, run_id, executor.hardware, executor.workers, lock_token)
-        _warn(console, plan.warnings[len(found.warnings) :])
+        executor = stack.enter_context(closing(_open_executor(checked)))
+        plan = make_plan(checked, run_id, executor.hardware, executor.workers, lock_token)
+        _warn(console, plan.warnings[len(checked.warnings) :])
         for folder in plan.stale:
             require_lock(storage, lock_token)
             storage.delete_all(folder)
@@ -96,7 +98,7 @@ def _run(
             _warn(console, predictors.warnings)
             console.print(f"{executor.description}; workers on {executor.device}: {executor.workers}", highlight=False)
         started_at = datetime.now(UTC)
-        totals = Totals(executor.workers, found.settings.run.price_per_hour)
+        totals = Totals(executor.workers, checked.settings.run.price_per_hour)
         display = stack.enter_context(Display(console, plan.block_count, totals))
 
         def watch(scene: ScenePlan, metrics: UnitMetrics) -> None:
@@ -107,7 +109,7 @@ def _run(
         try:
             scheduler.run(plan.scenes)
         except LockLostError:
-            raise  # another run writes there now
+            raise  # another run writes to the output now: no report
         except GeosegError as error:
             stopped = error
     report = make_report(
@@ -126,7 +128,7 @@ def _run(
         warnings=(*predictors.warnings, *scheduler.warnings, *executor.warnings),
         stopped=stopped,
     )
-    # Now that no unit writes any more.
+    # Only now: no unit is running any more.
     for scene_id in [outcome.scene_id for outcome in scheduler.outcomes if not outcome.resumable]:
         require_lock(storage, lock_token)
         storage.delete_all(f"{WORK}/{scene_id}")
@@ -146,15 +148,15 @@ def _checker(stop: Stop, lock: Lock, output: str) -> Callable[[], None]:
     return check
 
 
-def _open_executor(found: Survey) -> Executor:
-    run = found.settings.run
+def _open_executor(checked: Survey) -> Executor:
+    run = checked.settings.run
     if run.address == "inline":
         workers = 1 if run.workers == "auto" else run.workers
         return InlineExecutor(run) if workers == 1 else ThreadsExecutor(run, workers)
-    from geoseg.engine.ray_cluster.ray_executor import RayExecutor  # noqa: PLC0415  an inline run needs no ray
+    from geoseg.engine.ray_cluster.ray_executor import RayExecutor  # noqa: PLC0415  only for runs on Ray
 
-    files = [*(file for scene, _ in found.scenes for file in scene.files), str(found.bundle.artifact)]
-    return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(found.settings.output).url)
+    files = [*(file for scene, _ in checked.scenes for file in scene.files), str(checked.bundle.artifact)]
+    return RayExecutor(run, [str(Path(file).resolve()) for file in files], open_storage(checked.settings.output).url)
 
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:

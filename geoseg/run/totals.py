@@ -1,4 +1,4 @@
-"""What a run has done so far, and how fast, as its driver hears of it. Of one size, whatever the number of blocks."""
+"""Sums and rates over the units of a run. Their size does not depend on the number of blocks."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
@@ -11,12 +11,12 @@ from geoseg.stages.metrics import UnitMetrics
 
 M2_OF_KM2 = 1e6
 SLOW_KM2_PER_H = 10
-"""Below this a rate is shown with two digits, so that none is 0."""
+"""Below this a rate is shown with two significant digits, so that it is not shown as 0."""
 
 
 @dataclass(slots=True)
 class StageTotals:
-    """What the units of a stage took, summed over processes."""
+    """Sums over the units of a stage, in all processes."""
 
     units: int = 0
     seconds: float = 0.0
@@ -27,17 +27,17 @@ class StageTotals:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How fast a run is: of its own work alone, without what an earlier run did."""
+    """Rates of a run, for its own work only, without that of an earlier run."""
 
     px_per_s: float
-    """Pixels that got a class over the seconds since the first block."""
+    """Pixels that got a class, divided by the seconds since the first block."""
     km2_per_h: float | None
-    """Their area over the hours; None if a scene has no CRS or lies off the earth."""
+    """Their area, divided by the hours; None if a scene has no CRS or is outside the area of its CRS."""
     device_share: float | None
-    """Part of their time that the workers spent in the network, from the first block until none was left to predict."""
+    """Share of the predictors' time spent in the network, from the first block until the last prediction."""
     cost_per_1000_km2: float | None
-    """In the currency of `run.price_per_hour`; None without it, without an area, and if an earlier run did a part: what
-    that part cost is not known here."""
+    """In the currency of `run.price_per_hour`; None without it, without an area, and if an earlier run
+    did a part, whose cost is unknown."""
 
     def __str__(self) -> str:
         facts = [f"{self.px_per_s / 1e6:.2f} Mpx/s"]
@@ -53,7 +53,7 @@ class Rates:
 
 
 class Totals:
-    """Sums over the units of a run. Made when the first block starts."""
+    """Sums over the units of a run. Create it when the first block starts."""
 
     def __init__(
         self, workers: int, price_per_hour: float | None = None, clock: Callable[[], float] = monotonic
@@ -61,24 +61,24 @@ class Totals:
         """Begin a run.
 
         Args:
-            workers: Processes that predict.
-            price_per_hour: Of all machines together.
-            clock: Tells seconds.
+            workers: Number of predictors.
+            price_per_hour: Price of all machines together.
+            clock: Returns seconds.
         """
         self.stages: dict[str, StageTotals] = defaultdict(StageTotals)
         self.notes: list[str] = []
-        """What the report should tell of units."""
+        """Sentences for the report."""
         self.patches = self.finished = self.resumed = 0
-        """Patches that went through the model; finished blocks, with those that an earlier run had finished."""
+        """Predicted patches; finished blocks, including resumed ones; blocks that an earlier run had finished."""
         self.forward_s = self.seconds = 0.0
-        """Seconds in the network, summed over workers; seconds from the first block to the last unit that has ended."""
+        """Seconds in the network, summed over predictors; seconds from the first block to the last ended unit."""
         self._workers, self._price_per_hour, self._clock = workers, price_per_hour, clock
         self._started, self._predicting_s = clock(), 0.0
         self._pixels: Counter[str] = Counter()
         self._pixel_m2: dict[str, float | None] = {}
 
     def add(self, plan: ScenePlan, metrics: UnitMetrics) -> None:
-        """Take in what a unit of work on a scene took, as it ends."""
+        """Add the metrics of a unit that has ended."""
         self.notes += metrics.notes
         self.finished += metrics.stage in {"finish", "resumed"}
         if metrics.stage == "resumed":
@@ -105,10 +105,10 @@ class Totals:
         return self._pixels.total()
 
     def rates(self, failed: Collection[str] = ()) -> Rates:
-        """How fast it went until the last unit that has ended.
+        """Rates until the last unit that has ended.
 
         Args:
-            failed: Scenes that cost something and gave nothing.
+            failed: Ids of failed scenes: their cost counts, their area does not.
         """
         hours, area_km2, published_km2 = self.seconds / 3600, self._area_km2(()), self._area_km2(failed)
         price = None if self.resumed else self._price_per_hour
@@ -120,7 +120,7 @@ class Totals:
         )
 
     def _area_km2(self, without: Collection[str]) -> float | None:
-        """Area of all pixels but those of some scenes; None if it is unknown."""
+        """Area of all pixels except those of the scenes in ``without``; None if it is unknown."""
         known = {scene_id: pixel_m2 for scene_id, pixel_m2 in self._pixel_m2.items() if scene_id not in without}
         areas_m2 = [self._pixels[scene_id] * pixel_m2 for scene_id, pixel_m2 in known.items() if pixel_m2 is not None]
         return sum(areas_m2) / M2_OF_KM2 if len(areas_m2) == len(known) else None

@@ -1,4 +1,4 @@
-"""Remove what dead runs left in an output: `geoseg clean`."""
+"""Remove unfinished work and temporary files from an output: `geoseg clean`."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ class Cleaned:
     """What was removed."""
 
     scenes: tuple[str, ...]
-    """Scenes whose unfinished work is gone: the next run does them from the start."""
+    """Scenes whose unfinished work was removed: the next run starts them again."""
     files: int
     bytes: int
 
 
 def clean(output: str) -> Cleaned:
-    """Remove all unfinished work of an output, and temporary files wherever they lie. What is published stays.
+    """Remove all unfinished work and all temporary files of an output. Published files stay.
 
     Raises:
         SettingsError: If there is no such output, or a run works on it.
@@ -29,12 +29,14 @@ def clean(output: str) -> Cleaned:
     if not storage.sizes():
         raise SettingsError(f"{storage.url} holds nothing. Give the folder, or s3://BUCKET/PREFIX, that a run wrote.")
     with Lock(storage, new_run_id()):
-        left = {key: size for key, size in storage.sizes().items() if is_temporary(key) or key.startswith(f"{WORK}/")}
-        folders = {key.split("/")[1] for key in left if key.startswith(f"{WORK}/")}
+        removable = {
+            key: size for key, size in storage.sizes().items() if is_temporary(key) or key.startswith(f"{WORK}/")
+        }
+        folders = {key.split("/")[1] for key in removable if key.startswith(f"{WORK}/")}
         scenes = sorted(name for name in folders if not is_temporary(name))
         for scene in scenes:
             storage.delete_all(f"{WORK}/{scene}")
-        for key in left:
+        for key in removable:
             if is_temporary(key):
                 storage.delete(key)
-    return Cleaned(tuple(scenes), len(left), sum(left.values()))
+    return Cleaned(tuple(scenes), len(removable), sum(removable.values()))

@@ -1,14 +1,13 @@
-"""The moment a scene's results appear: staged files move to their place, and a manifest says that all are there.
+"""Commit a scene: move staged files to their published keys, then write the manifest.
 
-A journal is written before the first move, so a commit that was cut short is completed by the next run. The manifest,
-``scenes/<scene>.json``, is removed before the first and moved there after the last move: while it is missing, what lies
-in ``rasters`` and ``polygons`` is not to be trusted.
+The journal is written before the first move, so the next run completes an interrupted commit. The manifest,
+``scenes/<scene>.json``, is removed before the first move and written after the last: while it is missing, the files in
+``rasters`` and ``polygons`` are incomplete.
 
-A run may be frozen in the middle, lose its lock, and go on when another has published. Before each step it asks whether
-the lock is still its own. Should it be frozen between question and step, the step fails by itself: it takes a file out
-of the scene's work or, on a disk, moves one into it, and the other run has removed that work before its own commit.
-In a bucket the removal of an earlier file, and a file of more than 256 MiB, which is sent and not copied, are guarded
-by the question alone.
+A run may be frozen during a commit, lose its lock, and continue after another run has published. Before each step it
+checks the lock. If it is frozen between check and step, the step itself fails: it moves a file out of the scene's work
+or, on a disk, into it, and the other run has removed that work before its own commit. In a bucket two steps depend on
+the check alone: removing an earlier file, and moving a file of more than 256 MiB, which is uploaded and not copied.
 """
 
 import hashlib
@@ -30,18 +29,18 @@ from geoseg.store.manifest import (
 from geoseg.store.scene_store import WORK, SceneStore
 
 STAGED = "staged"
-"""Folder of a scene's work with what awaits its commit."""
+"""Folder of a scene's work with the files to be committed."""
 
 
 def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dict[str, Any]]:
-    """Bring finished files into the storage, beside their place; they count once `seal` names them.
+    """Upload finished files to the scene's work. `seal` must name them before they can be committed.
 
     Args:
-        store: The scene's.
-        files: Each with the key under which it will be published.
+        store: Store of the scene.
+        files: Pairs of a local file and the key under which it will be published.
 
     Returns:
-        Size in ``bytes`` and ``sha256`` of each, by that key.
+        Size in ``bytes`` and ``sha256`` of each file, by its key.
     """
     described = {}
     for file, key in files:
@@ -57,20 +56,20 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dic
 
 
 def seal(store: SceneStore, manifest: Manifest) -> None:
-    """Write down what is to be committed; all of it is staged."""
+    """Write the journal: the manifest of the files to be committed, all of which must be staged."""
     store.storage.put(_staged_key(store, manifest_key(store.scene_id)), to_json(manifest))
     store.storage.put(_journal_key(store), to_json(manifest))
 
 
 def is_staged(store: SceneStore) -> bool:
-    """Tell whether all results of a scene await their commit."""
+    """Whether the journal of a scene exists, that is, all its results are staged."""
     return read_json(store.storage, _journal_key(store)) is not None
 
 
 def commit(store: SceneStore) -> Manifest:
-    """Move the staged results to their place, in the place of all earlier ones, and remove the scene's work.
+    """Publish the staged results in place of all earlier ones, and remove the scene's work.
 
-    May be cut short anywhere and called again, also while an attempt that was given up goes on.
+    May be interrupted anywhere and called again, also while an abandoned attempt is still running.
 
     Raises:
         StoreError: If a staged file is lost.
@@ -82,15 +81,16 @@ def commit(store: SceneStore) -> Manifest:
         return _committed(store)
     faults.hit("commit", "start", scene_id)
     store.require_lock()
-    if not is_staged(store):  # an attempt that slept since then must not undo what another has committed
+    if not is_staged(store):  # an attempt that was frozen since then must not change what another has committed
         return _committed(store)
     for other in storage.folders(f"{WORK}/{scene_id}"):
-        if other != store.fingerprint:  # that of a run which was frozen: what it has staged must never appear
+        if other != store.fingerprint:  # that of a frozen run: its staged files must never be published
             storage.delete_all(f"{WORK}/{scene_id}/{other}")
-    # Where files were lost or changed, the same manifest is published and staged again; only the last step moves it.
+    # After a loss of files the published manifest may equal the staged one: then the commit is complete only when the
+    # staged manifest has been moved.
     if read_manifest(storage, scene_id) != manifest or storage.size(_staged_key(store, manifest_key(scene_id))):
         try:
-            _make_room(store, manifest)
+            _remove_replaced(store, manifest)
         except FileNotFoundError:
             return _committed(store)
         for key, facts in manifest.files.items():
@@ -103,11 +103,11 @@ def commit(store: SceneStore) -> Manifest:
     return manifest
 
 
-def _make_room(store: SceneStore, manifest: Manifest) -> None:
-    """Take away what is published and will not be replaced, the manifest first.
+def _remove_replaced(store: SceneStore, manifest: Manifest) -> None:
+    """Remove the published manifest, then the published files that are not overwritten.
 
     Raises:
-        FileNotFoundError: If the scene's work is gone: another attempt, or another run, has committed.
+        FileNotFoundError: If the scene's work is gone: another attempt or run has committed.
     """
     strays = [key for key in find_strays(store.storage, store.scene_id) if key not in manifest.files]
     for key in (manifest_key(store.scene_id), *strays):
@@ -117,7 +117,7 @@ def _make_room(store: SceneStore, manifest: Manifest) -> None:
 
 
 def _place(store: SceneStore, key: str, size_bytes: int) -> None:
-    """Move a staged file to its place, unless an attempt before has."""
+    """Move a staged file to its key, unless an earlier attempt has."""
     store.require_lock()
     try:
         store.storage.move(_staged_key(store, key), key)
@@ -131,7 +131,7 @@ def _place(store: SceneStore, key: str, size_bytes: int) -> None:
 
 
 def _place_manifest(store: SceneStore, manifest: Manifest) -> None:
-    """Move the manifest to its place; write it if another attempt of this run has moved it and a third removed it."""
+    """Move the manifest to its key. Write it if one attempt of this run has moved it and another has removed it."""
     store.require_lock()
     key = manifest_key(store.scene_id)
     try:
@@ -143,7 +143,7 @@ def _place_manifest(store: SceneStore, manifest: Manifest) -> None:
 
 
 def _committed(store: SceneStore) -> Manifest:
-    """What an attempt that nobody heard of has committed: the journal goes with the scene's work."""
+    """The manifest of an attempt whose result was lost: a commit removes the journal with the scene's work."""
     store.require_lock()
     manifest = read_manifest(store.storage, store.scene_id)
     if manifest is None or digest(manifest.fingerprint) != store.fingerprint:

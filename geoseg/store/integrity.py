@@ -1,9 +1,9 @@
-"""Whether the files of a published scene are still those that were published.
+"""Find files of a published scene that are missing or changed.
 
-Sizes are always compared. What a file holds is compared too, by its sha256, if it was written or changed after its
-manifest, which is the last object that a commit puts in its place; or in any case on demand. So a file that a program
-has changed is read and found, even if it was given its old time back; one that the disk itself has spoilt is found on
-demand alone. A copy of an output is read again at each start, unless its manifests were copied last.
+Sizes are always compared. The sha256 is compared on demand, and if the file was changed after its manifest, which a
+commit writes last. So a file that a program has changed is found, even if its old time was restored; a file that the
+disk has damaged is found on demand only. In a copy of an output all files are read at each start, unless the manifests
+were copied last.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from geoseg.store.storages.base import Storage
 
 
 def find_losses(storage: Storage, scene_id: str, manifest: Manifest, *, verify: bool = False) -> list[str]:
-    """Find files that a manifest names and the output holds no longer, or with another content.
+    """Find files of a manifest that are missing in the output or have another content.
 
     Args:
         storage: The output.
         scene_id: The scene.
-        manifest: What is published of it.
-        verify: Read all files, also those that are older than the manifest.
+        manifest: Its manifest.
+        verify: Whether to read all files, also those older than the manifest.
 
     Returns:
         Their keys.

@@ -1,9 +1,9 @@
-"""A lock that keeps two runs off one output.
+"""A lock that prevents two runs on one output.
 
-The lock is an object that says who holds it and is written again every few seconds, so whoever finds it can tell a
-run that works from one that died. It is a lease: a run that was frozen for longer may find it taken and must stop
-(`Lock.lost`). Its token goes with the work: whoever changes what is published asks first whether the lock still bears
-it (`require_lock`), and `geoseg.store.commit` makes sure that the one change that comes too late cannot happen.
+The lock is an object that names its holder. The holder writes it again every few seconds (heartbeat), so other runs can
+tell a running holder from a dead one. It is a lease: a run that was frozen for longer may have lost it and must stop
+(`Lock.lost`). Its token is passed to the workers: before each change of published files they check that the lock still
+has it (`require_lock`); `geoseg.store.commit` prevents a change that comes after a successful check.
 """
 
 import getpass
@@ -24,33 +24,33 @@ from geoseg.errors import LockLostError, SettingsError
 from geoseg.store.storages.base import Storage
 
 LOCK_KEY = ".lock/run.json"
-"""Where the lock of an output lies: beside the scenes' work, for a scene may have any name."""
+"""Key of the lock; outside the scenes' work, because a scene may have any name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock, as its JSON says."""
+    """The holder of a lock; the content of its JSON."""
 
     token: str
-    """Random; tells this holder from all others."""
+    """Random; unique for each holder."""
     run_id: str
-    """Its run."""
+    """Id of its run."""
     host: str
-    """Name of its machine, for people."""
+    """Name of its machine, for messages."""
     pid: int
-    """Its process."""
+    """Id of its process."""
     process_start: int | None
-    """When the process started, in ticks since boot; a pid is given out again, but not with the same start."""
+    """Start of the process in ticks since boot: the system reuses a pid, but not with the same start."""
     machine: str | None
-    """Boot and pid namespace in which `pid` means something; None where the system does not tell (not Linux)."""
+    """Boot and pid namespace of `pid`; None if unknown (not Linux)."""
     user: str
-    """Who started it."""
+    """User who started the run."""
     started_at: str
     """When it took the lock, by its own clock, in UTC."""
     expires_s: float
-    """It may be taken over when it was not heard of for so long."""
+    """Seconds without heartbeat after which the lock may be taken over."""
     heartbeat: int = 0
-    """How often it was heard of."""
+    """Number of heartbeats."""
 
     @classmethod
     def this_process(cls, run_id: str, expires_s: float) -> Self:
@@ -69,19 +69,19 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is a process of this machine, so that `is_dead` can tell."""
+        """Whether it is a process of this machine, so that `is_dead` can be determined."""
         return self.machine is not None and self.machine == _machine()
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to be dead: a process of this machine that is no more."""
+        """Whether it is known to be dead: a process of this machine that has ended."""
         if not self.is_here:
             return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # another user's, whose start /proc may hide
+        except PermissionError:  # a process of another user, whose start /proc may hide
             return False
         return _process_start(self.pid) != self.process_start
 
@@ -91,14 +91,14 @@ class Holder:
 
 
 class Lock:
-    """The lock of one run on an output, to be taken once; a context manager.
+    """The lock of one run on an output; a context manager, for one use.
 
     Args:
         storage: The output.
-        run_id: The run, named to whoever is refused.
-        key: The lock's object.
-        beat_s: Seconds from heartbeat to heartbeat.
-        expires_s: Others may take the lock when it was not heard of for so long; several times `beat_s`.
+        run_id: Id of the run, for the message to refused runs.
+        key: Key of the lock's object.
+        heartbeat_s: Seconds between heartbeats.
+        expires_s: Seconds without heartbeat after which others may take the lock; several times `heartbeat_s`.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class Lock:
         run_id: str,
         key: str = LOCK_KEY,
         *,
-        beat_s: float = 10.0,
+        heartbeat_s: float = 10.0,
         expires_s: float = 60.0,
     ) -> None:
         self._storage, self._key = storage, key
         self._me = Holder.this_process(run_id, expires_s)
-        self._beat_s = beat_s
-        self._heard = time.monotonic()
+        self._heartbeat_s = heartbeat_s
+        self._last_heartbeat = time.monotonic()
         self._lost = False
         self._stop = threading.Event()
-        self._beating = threading.Lock()
-        self._thread = threading.Thread(target=self._beat_on, name="geoseg-lock", daemon=True)
+        self._heartbeat_mutex = threading.Lock()
+        self._thread = threading.Thread(target=self._send_heartbeats, name="geoseg-lock", daemon=True)
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -130,18 +130,18 @@ class Lock:
 
     @property
     def lost(self) -> bool:
-        """Whether another run may hold the lock by now; final. A heartbeat that is overdue is made up for first."""
-        if not self._lost and not self._stop.is_set() and self._silent_s > self._me.expires_s:
+        """Whether another run may hold the lock; final once true. An overdue heartbeat is sent first."""
+        if not self._lost and not self._stop.is_set() and self._since_heartbeat_s > self._me.expires_s:
             self._heartbeat()
         return self._lost
 
     @property
     def token(self) -> str:
-        """What the lock bears while it is this run's; see `require_lock`."""
+        """Token in the lock while this run holds it; see `require_lock`."""
         return self._me.token
 
     def acquire(self) -> None:
-        """Take the lock, from a dead holder too.
+        """Take the lock, also from a dead holder.
 
         Raises:
             SettingsError: If another run holds it.
@@ -149,43 +149,43 @@ class Lock:
         """
         while not self._storage.create(self._key, self._me.to_json()):
             holder = self._holder(self._key)
-            if holder is None:  # released just now
+            if holder is None:  # it has just been released
                 continue
-            # S3 may repeat a request whose answer was lost, and then finds its own lock.
-            if holder.token == self._me.token or self._inherit(holder):
+            # S3 may repeat a request whose answer was lost, and then find its own lock.
+            if holder.token == self._me.token or self._take_over(holder):
                 break
-        self._heard = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         self._thread.start()
-        with suppress(OSError):  # the next run will
-            self._forget_heirs()
+        with suppress(OSError):  # the next run does it
+            self._delete_claims()
 
     def release(self) -> None:
-        """Stop the heartbeats, and remove the lock if it is still this run's."""
+        """Stop the heartbeats, and remove the lock if this run still holds it."""
         self._stop.set()
         self._thread.join()
-        with suppress(OSError):  # it expires
+        with suppress(OSError):  # the lock expires
             if self._is_held_by(self._me):
                 self._storage.delete(self._key)
-                self._forget_heirs()
+                self._delete_claims()
 
-    def _inherit(self, holder: Holder) -> bool:
-        """Take over from a stale holder; False if the lock changed hands meanwhile.
+    def _take_over(self, holder: Holder) -> bool:
+        """Take over from a stale holder; False if another run has taken or released the lock meanwhile.
 
-        Each holder has one claim, whoever creates the object that names it. An claim who dies before it wrote the lock
-        has an claim in turn, so no decision is ever taken back.
+        Only one run can create the claim on a holder. If that run dies before it has written the lock, other runs
+        create a claim on the claim, so claims are never withdrawn.
         """
         last, key = holder, self._key
         while True:
-            silent_s = self._storage.age_s(key)
-            if silent_s is not None and silent_s <= last.expires_s and not last.is_dead:
+            age_s = self._storage.age_s(key)
+            if age_s is not None and age_s <= last.expires_s and not last.is_dead:
                 if self._is_held_by(holder):
-                    raise self._refusal(last, silent_s)
-                return False  # and `last` was too late as well
-            key = self._heir_key(last)
+                    raise self._refusal(last, age_s)
+                return False  # `last` was too late, too
+            key = self._claim_key(last)
             if self._storage.create(key, self._me.to_json()):
                 break
             claim = self._holder(key)
-            if claim is None:  # removed: someone has taken over
+            if claim is None:  # removed: another run has taken over
                 return False
             if claim.token == self._me.token:
                 break
@@ -196,79 +196,79 @@ class Lock:
         self._storage.put(self._key, self._me.to_json())
         return True
 
-    def _refusal(self, holder: Holder, silent_s: float) -> SettingsError:
+    def _refusal(self, holder: Holder, age_s: float) -> SettingsError:
         return SettingsError(
             f"The output {self._storage.url} is in use by run {holder.run_id} on host {holder.host} (process "
-            f"{holder.pid}), started {holder.started_at}, last heard of {silent_s:.0f} s ago. Wait for it, or give "
+            f"{holder.pid}), started {holder.started_at}, last heard of {age_s:.0f} s ago. Wait for it, or give "
             f"another --output. A run that died is taken over after {holder.expires_s:g} s."
         )
 
-    def _beat_on(self) -> None:
-        while not self._lost and not self._stop.wait(self._beat_s):
+    def _send_heartbeats(self) -> None:
+        while not self._lost and not self._stop.wait(self._heartbeat_s):
             self._heartbeat()
 
     def _heartbeat(self) -> None:
-        with self._beating:
+        with self._heartbeat_mutex:
             try:
                 if self._is_held_by(self._me):
                     now = time.monotonic()
                     self._me = replace(self._me, heartbeat=self._me.heartbeat + 1)
                     self._storage.put(self._key, self._me.to_json())
-                    self._heard = now
+                    self._last_heartbeat = now
                 else:
                     self._lost = True
             except OSError:  # tried again at the next heartbeat
-                self._lost = self._silent_s > self._me.expires_s
+                self._lost = self._since_heartbeat_s > self._me.expires_s
 
     @property
-    def _silent_s(self) -> float:
-        return time.monotonic() - self._heard
+    def _since_heartbeat_s(self) -> float:
+        return time.monotonic() - self._last_heartbeat
 
     def _is_held_by(self, holder: Holder) -> bool:
-        return _bears(self._storage, self._key, holder.token)
+        return _has_token(self._storage, self._key, holder.token)
 
     def _holder(self, key: str) -> Holder | None:
         return _read_holder(self._storage, key)
 
-    def _heir_key(self, holder: Holder) -> str:
+    def _claim_key(self, holder: Holder) -> str:
         return f"{self._key}.claims/{holder.token}"
 
-    def _forget_heirs(self) -> None:
-        """Remove what earlier take-overs left; the claim of this run, if it has one already, is none of these."""
+    def _delete_claims(self) -> None:
+        """Remove the claims of earlier takeovers, but not a claim on this run."""
         for key in self._storage.keys(f"{self._key}.claims"):
-            if key != self._heir_key(self._me):
+            if key != self._claim_key(self._me):
                 self._storage.delete(key)
 
 
 def require_lock(storage: Storage, token: str) -> None:
-    """Make sure that an output is still a run's own, right before something of it is changed.
+    """Check that a run still holds the lock of an output; call it before each change of published files.
 
     Args:
         storage: The output.
         token: `Lock.token` of the run.
 
     Raises:
-        LockLostError: If it is not.
+        LockLostError: If it does not.
         OSError: If the storage fails.
     """
-    if not _bears(storage, LOCK_KEY, token):
+    if not _has_token(storage, LOCK_KEY, token):
         raise taken_over(storage.url)
 
 
 def taken_over(output: str) -> LockLostError:
-    """What a run says that lost its lock."""
+    """The error of a run that has lost its lock."""
     return LockLostError(
         f"Another run has taken over the output {output}: nothing was heard of this one for too long (its process was "
         "frozen, or the storage out of reach). What is published there is the other run's."
     )
 
 
-def _bears(storage: Storage, key: str, token: str) -> bool:
+def _has_token(storage: Storage, key: str, token: str) -> bool:
     try:
-        found = _read_holder(storage, key)
-    except SettingsError:  # overwritten by something else
+        holder = _read_holder(storage, key)
+    except SettingsError:  # it is not a lock of geoseg
         return False
-    return found is not None and found.token == token
+    return holder is not None and holder.token == token
 
 
 def _read_holder(storage: Storage, key: str) -> Holder | None:
@@ -292,7 +292,7 @@ def _machine() -> str | None:
 
 
 def _process_start(pid: int) -> int | None:
-    """Field 22 of /proc/<pid>/stat; None if there is no such process, or only its remains."""
+    """Field 22 of /proc/<pid>/stat; None if there is no such process, or a zombie."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -308,5 +308,5 @@ def _user() -> str:
 
 
 def new_run_id() -> str:
-    """Name a run by its start."""
+    """A new run id: start time and random digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

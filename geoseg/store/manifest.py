@@ -1,4 +1,4 @@
-"""The manifest of a published scene: what decided the results, and size and sha256 of each file."""
+"""The manifest of a published scene: its fingerprint, and size and sha256 of each file."""
 
 import hashlib
 import json
@@ -13,28 +13,28 @@ from geoseg.store.storages.base import Storage
 MODIFIED, MODEL_NAME, MODEL_PARTS = "scene.modified", "model.name", "model.parts"
 
 EXPLAINING = frozenset({MODIFIED, MODEL_NAME, MODEL_PARTS})
-"""Keys of a fingerprint that decide nothing: times of the files, and what the digests of a model's parts are."""
+"""Keys of a fingerprint that only explain differences: times of files, name of the model and digests of its parts."""
 
 Fingerprint = Mapping[str, Any]
-"""A fingerprint in the open: dotted names and JSON values."""
+"""A whole fingerprint: dotted names and JSON values."""
 
 
 def deciding(facts: Fingerprint) -> dict[str, Any]:
-    """What of a fingerprint decides the results: all but what only explains it."""
+    """The keys of a fingerprint that decide the results: all but `EXPLAINING`."""
     return {key: value for key, value in facts.items() if key not in EXPLAINING}
 
 
 def digest(facts: Fingerprint) -> str:
-    """Short name of a fingerprint."""
+    """Digest of the deciding keys, 16 hex digits."""
     return hashlib.sha256(json.dumps(deciding(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the output holds of a scene. The same bytes for the same results."""
+    """The published results of a scene. Equal results give equal bytes."""
 
     fingerprint: Fingerprint
-    """What decided the results, see `geoseg.plan.fingerprint`."""
+    """See `geoseg.plan.fingerprint`."""
     files: Mapping[str, Mapping[str, Any]]
     """Size in ``bytes`` and ``sha256`` of each file, by its key in the output."""
     results: Mapping[str, Any]
@@ -42,36 +42,36 @@ class Manifest:
 
 
 def rasters_prefix(scene_id: str) -> str:
-    """Where class map and confidence lie."""
+    """Folder of class map and confidence."""
     return f"rasters/{scene_id}"
 
 
 def polygons_prefix(scene_id: str) -> str:
-    """Where the GeoParquet parts lie."""
+    """Folder of the GeoParquet parts."""
     return f"polygons/scene={scene_id}"
 
 
 def manifest_key(scene_id: str) -> str:
-    """Where the manifest of a scene lies."""
+    """Key of the manifest of a scene."""
     return f"scenes/{scene_id}.json"
 
 
 def read_manifest(storage: Storage, scene_id: str) -> Manifest | None:
-    """What is published of a scene; None if nothing is, or not completely."""
+    """The manifest of a scene; None if the scene is not published completely."""
     return read_json(storage, manifest_key(scene_id))
 
 
 def published_scenes(storage: Storage, without: Set[str]) -> dict[str, Manifest]:
-    """What is published of each scene, but for some."""
+    """The manifests of all published scenes except those of ``without``."""
     ids = [key.removeprefix("scenes/").removesuffix(".json") for key in storage.keys("scenes")]
     ids = [scene_id for scene_id in ids if scene_id not in without]
     with ThreadPoolExecutor(READERS) as pool:
-        found = zip(ids, pool.map(lambda scene_id: read_manifest(storage, scene_id), ids), strict=True)
-        return {scene_id: manifest for scene_id, manifest in found if manifest is not None}
+        manifests = zip(ids, pool.map(lambda scene_id: read_manifest(storage, scene_id), ids), strict=True)
+        return {scene_id: manifest for scene_id, manifest in manifests if manifest is not None}
 
 
 def find_strays(storage: Storage, scene_id: str) -> list[str]:
-    """Files where the results of a scene lie, whether a manifest names them or not."""
+    """Keys of all files in the folders of a scene's results, whether a manifest names them or not."""
     return [key for prefix in (rasters_prefix(scene_id), polygons_prefix(scene_id)) for key in storage.keys(prefix)]
 
 

@@ -1,7 +1,7 @@
-"""What units of work have left in the storage: parts of bytes, and a record that says that they are complete.
+"""Records of finished units of work: parts with their bytes, and a record with the digest of each part.
 
-A part is trusted through its record alone, which is written last: a listing also shows what dead processes left.
-Neither is synced to the disk: what a power cut takes or spoils does not match its record, and is done again.
+The record is written last. A part without a valid record does not count: a dead process may have left it. Neither is
+synced to the disk: a part that a power failure has damaged does not match its record, and the unit is repeated.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from geoseg.store.storages.base import Buffer, Storage
 from geoseg.store.storages.opening import open_storage
 
 T = TypeVar("T")
-REMEMBERED = 4096
-"""Records that a process keeps in mind: a block's is asked for by all its neighbours, and may lie far away."""
+CACHED_RECORDS = 4096
+"""Records that a process caches: all neighbours of a block read its record, perhaps from a remote storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One unit of work that is done."""
+    """One finished unit of work."""
 
     facts: Mapping[str, Any]
     """Small values for the driver and the report."""
@@ -34,7 +34,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records under one prefix of a storage. Travels to workers."""
+    """The records under one prefix of a storage. Is sent to workers."""
 
     url: str
     """The storage."""
@@ -47,7 +47,7 @@ class Records:
         return open_storage(self.url)
 
     def put(self, kind: str, name: str, facts: Mapping[str, Any], **parts: Buffer) -> int:
-        """Keep the parts, then the record; the bytes they take."""
+        """Write the parts, then the record; returns the bytes written."""
         described = {}
         for part, data in parts.items():
             self.storage.put(self._key(kind, name, part), data, sync=False)
@@ -57,18 +57,18 @@ class Records:
         return sum(len(data) for data in parts.values()) + len(text)
 
     def find(self, kind: str, name: str) -> Record | None:
-        """The record, or None if the unit is not done."""
+        """The record; None if the unit is not finished."""
         try:
             content = json.loads(self.storage.get(self._key(kind, name, "json")))
             return Record(content["facts"], content["parts"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None  # a record that lost its content in a power cut is none
+            return None  # also a record that a power failure has damaged
 
     def get(self, kind: str, name: str, part: str) -> bytes | None:
-        """The content of a part; None if the unit had nothing to say there.
+        """The content of a part; None if the record has no such part.
 
         Raises:
-            StoreError: If it is lost or damaged. Its record is withdrawn, so that the next run does the unit again.
+            StoreError: If it is lost or damaged. Its record is invalidated, so that the next run repeats the unit.
         """
 
         def read(key: str) -> tuple[bytes, str]:
@@ -87,13 +87,13 @@ class Records:
 
         return self._checked(kind, name, part, read)
 
-    def withdraw(self, kind: str, name: str) -> None:
-        """Make a unit undone."""
+    def invalidate(self, kind: str, name: str) -> None:
+        """Delete the record, so that the unit is repeated."""
         self.storage.delete(self._key(kind, name, "json"))
 
     def _checked(self, kind: str, name: str, part: str, read: Callable[[str], tuple[T, str]]) -> T | None:
-        # A unit that is done again writes the same record, so what is remembered is read anew only if it does not fit.
-        for find in (_recall, Records.find):
+        # A repeated unit writes the same record, so a cached record is read again only if it does not match.
+        for find in (_cached_record, Records.find):
             with suppress(FileNotFoundError):
                 record = find(self, kind, name)
                 if record is not None and part not in record.parts:
@@ -101,7 +101,7 @@ class Records:
                 content, sha256 = read(self._key(kind, name, part))
                 if record is not None and sha256 == record.parts[part]["sha256"]:
                     return content
-        self.withdraw(kind, name)
+        self.invalidate(kind, name)
         raise StoreError(
             f"{self._key(kind, name, part)} in {self.url} is lost or damaged: its content is not what its record says. "
             "Check the disk, then run the same command again; that part is done anew."
@@ -111,9 +111,9 @@ class Records:
         return f"{self.prefix}/{kind}/{name}.{part}"
 
 
-@lru_cache(REMEMBERED)
-def _recall(records: Records, kind: str, name: str) -> Record:
+@lru_cache(CACHED_RECORDS)
+def _cached_record(records: Records, kind: str, name: str) -> Record:
     record = records.find(kind, name)
     if record is None:
-        raise FileNotFoundError  # and is not remembered
+        raise FileNotFoundError  # which is not cached
     return record

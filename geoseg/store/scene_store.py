@@ -1,7 +1,7 @@
-"""What a scene's units of work leave for each other and for the next run: finished blocks, their strips, polygons.
+"""The store of a scene: finished blocks, strips, graph and polygons, for other units and for the next run.
 
-Everything lies under ``.work/<scene>/<fingerprint>/<layout>/`` of the output, as records (`geoseg.store.records`).
-`geoseg.store.commit` moves results to their place.
+All of it is under ``.work/<scene>/<fingerprint>/<layout>/`` of the output, as records (`geoseg.store.records`).
+`geoseg.store.commit` publishes results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,13 +30,13 @@ from geoseg.vector.minimum_area import Boundaries, Changes
 from geoseg.vector.seams import BlockBorder, blank_border
 
 WORK = ".work"
-"""Folder of the output that holds what is not committed yet."""
+"""Folder of the output with unfinished work."""
 BLOCKS, MERGED, GRAPHS, CHANGES, TRACED = "blocks", "merged", "graphs", "changes", "traced"
-"""Kinds of records: finished blocks; their classes after the minimum area; graph; changes of class; polygons."""
+"""Kinds of records: finished blocks; components after the minimum area; graph; changes of class; polygons."""
 STRIPS = {(0, -1): "east", (-1, 0): "south", (-1, -1): "south_east"}
 """The strip of a neighbour that reaches into a block, by the step to the neighbour."""
 READERS = 16
-"""Records that are read at a time: each is small, and may come from far away."""
+"""Records read in parallel: each is small, and the storage may be remote."""
 SCENE = "scene"
 """Name of the record of a unit that works on the whole scene."""
 
@@ -48,7 +48,7 @@ class Graph:
     components: Components
     boundaries: Boundaries
     seams: np.ndarray
-    """Pairs of components of this block and its east and south neighbours that are one, int64 of shape (P, 2)."""
+    """Pairs of components of this block and its east and south neighbours to be united, int64 of shape (P, 2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +62,23 @@ class OpenBlock:
 
 @dataclass(frozen=True, slots=True)
 class SceneStore:
-    """Where one scene's unfinished work lies. Travels to workers."""
+    """Access to one scene's unfinished work. Is sent to workers."""
 
     url: str
-    """The run's output."""
+    """URL of the output."""
     scene_id: str
-    """The scene."""
+    """Id of the scene."""
     fingerprint: str
-    """Digest of all that can change a byte of the results."""
+    """Digest of the fingerprint."""
     layout: str
-    """Names the blocks and the software: records of one layout mean nothing to another."""
+    """Name of block size, software and hardware; records of another layout cannot be used."""
     token: str | None = None
-    """That of the run's lock; None for one that has none."""
+    """Token of the run's lock; None for a run without lock."""
     scratch_dir: str | None = None
     """``run.scratch_dir``."""
 
     def require_lock(self) -> None:
-        """Make sure that the output is still this run's own.
+        """Check that this run still holds the lock of the output.
 
         Raises:
             LockLostError: If another run has taken it over.
@@ -88,7 +88,7 @@ class SceneStore:
 
     @property
     def work(self) -> str:
-        """Prefix of all that is kept until the scene is committed."""
+        """Prefix of all that is removed when the scene is committed."""
         return f"{WORK}/{self.scene_id}/{self.fingerprint}"
 
     @property
@@ -104,7 +104,7 @@ class SceneStore:
     def put_finished(
         self, block: Block, class_map: ClassMap, spill: Spill, labels: BlockLabels | None, facts: Mapping[str, Any]
     ) -> int:
-        """Keep a finished block, its components, and the strips that its neighbours need; the bytes it takes."""
+        """Store a finished block, its components, and the strips for its neighbours; returns the bytes written."""
         parts: dict[str, Buffer] = {"classes": _bytes(class_map.classes), "confidence": _bytes(class_map.confidence)}
         if labels is not None:
             parts |= _labels(labels)
@@ -144,11 +144,11 @@ class SceneStore:
         return blank_labels(block.core) if data is None else unpack(BlockLabels, data)
 
     def put_merged(self, block: Block, labels: BlockLabels) -> int:
-        """Keep the components of a block after the minimum area; the bytes they take."""
+        """Store the components of a block after the minimum area; returns the bytes written."""
         return self.records.put(MERGED, block.name, {}, **_labels(labels))
 
     def borders(self, around: Mapping[Place, Block], *, merged: bool = False) -> dict[Place, BlockBorder]:
-        """Rims of a block's neighbours by their step from it."""
+        """Borders of a block's neighbours, by the step from the block."""
         borders = {}
         for step, block in around.items():
             data = self.records.get(MERGED if merged else BLOCKS, block.name, "border")
@@ -156,7 +156,7 @@ class SceneStore:
         return borders
 
     def put_graph(self, block: Block, graph: Graph) -> int:
-        """Keep a block's part of the graph; the bytes it takes."""
+        """Store a block's part of the graph; returns the bytes written."""
         return self.records.put(GRAPHS, block.name, {}, graph=pack(graph))
 
     def graphs(self, blocks: Iterable[Block]) -> list[Graph]:
@@ -164,7 +164,7 @@ class SceneStore:
         return [unpack(Graph, data) for data in self._parts(GRAPHS, "graph", blocks)]
 
     def put_changes(self, changes: Changes) -> int:
-        """Keep the scene's changes of class; the bytes they take."""
+        """Store the scene's changes of class; returns the bytes written."""
         return self.records.put(CHANGES, SCENE, {}, changes=pack(changes))
 
     def changes(self) -> Changes:
@@ -189,50 +189,52 @@ class SceneStore:
         )
 
     def polygon_files(self, blocks: Iterable[Block], folder: Path) -> list[Path]:
-        """Arrow files of the polygons inside blocks, brought into ``folder`` unless they are local."""
+        """Arrow files of the closed polygons of blocks; files that are not local are downloaded into ``folder``."""
         return self._files("polygons", blocks, folder)
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Record]:
-        """The records of a kind that exist; one whose parts are not there in full is withdrawn."""
+        """The complete records of a kind; a record with missing or shortened parts is invalidated."""
         folder = f"{self.records.prefix}/{kind}"
-        # The listing only spares asking for what was never begun and shows what is lost: the records are read.
+        # The listing avoids requests for records that do not exist, and shows lost parts.
         listed = {key.removeprefix(f"{folder}/"): size for key, size in self.storage.sizes(folder).items()}
-        likely = [name for name in names if f"{name}.json" in listed]
+        candidates = [name for name in names if f"{name}.json" in listed]
         with ThreadPoolExecutor(READERS) as pool:
-            found = dict(zip(likely, pool.map(lambda name: self.records.find(kind, name), likely), strict=True))
-        done = {}
-        for name, record in found.items():
+            records = dict(
+                zip(candidates, pool.map(lambda name: self.records.find(kind, name), candidates), strict=True)
+            )
+        complete = {}
+        for name, record in records.items():
             parts = {} if record is None else record.parts
             if record is not None and all(listed.get(f"{name}.{p}") == parts[p]["bytes"] for p in parts):
-                done[name] = record
+                complete[name] = record
             else:
-                self.records.withdraw(kind, name)
-        return done
+                self.records.invalidate(kind, name)
+        return complete
 
     def _files(self, part: str, blocks: Iterable[Block], folder: Path) -> list[Path]:
-        """Local files of a part of what traced blocks left, of those that have it."""
+        """Local files of one part of the records of traced blocks; blocks without this part are skipped."""
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
-            return [file for file in found if file is not None]
+            files = pool.map(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
+            return [file for file in files if file is not None]
 
     def _parts(self, kind: str, part: str, blocks: Iterable[Block]) -> list[bytes]:
-        """A part of each block's record, of those that have it."""
+        """One part of the record of each block; blocks without this part are skipped."""
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
-            return [data for data in found if data is not None]
+            parts = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
+            return [data for data in parts if data is not None]
 
-    def _plane(self, block: Block, part: str, nothing: int) -> NDArray[np.uint8]:
-        """Pixels of a block, shape of its core, read-only; ``nothing`` everywhere in one that has none."""
+    def _plane(self, block: Block, part: str, blank: int) -> NDArray[np.uint8]:
+        """Pixels of a block, uint8 of its core's shape, read-only; ``blank`` everywhere if the record has none."""
         data = self.records.get(BLOCKS, block.name, part)
-        pixels = np.broadcast_to(np.uint8(nothing), block.core.shape)
+        pixels = np.broadcast_to(np.uint8(blank), block.core.shape)
         return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
 
 
 def _labels(labels: BlockLabels) -> dict[str, Buffer]:
-    """The components of a block for itself, and what its neighbours need to know of them."""
+    """The parts for the components of a block: all of them, and its border for the neighbours."""
     return {"labels": pack(labels), "border": pack(labels.border)}
 
 
 def _bytes(pixels: NDArray[np.uint8]) -> Buffer:
-    """The bytes of an array, without a copy if they lie in order."""
+    """The bytes of an array, without a copy if it is contiguous."""
     return np.ascontiguousarray(pixels).data.cast("B")

@@ -1,4 +1,4 @@
-"""Room for the files that a node builds before it sends them to a bucket."""
+"""Free space for the files that a node builds before it uploads them to a bucket."""
 
 import os
 import shutil
@@ -20,14 +20,14 @@ class Room:
 
     folder: str
     free_bytes: int | None
-    """None if no file can be written there."""
+    """None if the folder cannot be written."""
 
 
 def find_room(scratch_dir: str | None) -> Room:
-    """Look at the folder of this machine for temporary files.
+    """Inspect this machine's folder for temporary files.
 
     Args:
-        scratch_dir: ``run.scratch_dir``; None for the system's.
+        scratch_dir: ``run.scratch_dir``; None for the system's folder.
     """
     folder = scratch_dir
     try:
@@ -39,15 +39,15 @@ def find_room(scratch_dir: str | None) -> Room:
 
 
 def check_room(output: str, scenes: Iterable[tuple[str, int]], rooms: Mapping[str, Room]) -> None:
-    """Make sure that each scene can be built on each node; a folder as output has its own room.
+    """Check that every node has space to build the largest scene; only for outputs in a bucket.
 
     Args:
         output: The run's output.
-        scenes: Path and number of pixels of each.
-        rooms: By the name of the node.
+        scenes: Path and number of pixels of each scene.
+        rooms: The folder of each node, by the node's name.
 
     Raises:
-        SettingsError: If not; names the node, its folder, what is needed and what is free.
+        SettingsError: If one has not; names the node, its folder, and the needed and free bytes.
     """
     if not output.startswith("s3://"):
         return

@@ -1,4 +1,4 @@
-"""Frozen values of arrays as bytes, for the store: safetensors, which holds no code and writes equal values equally."""
+"""Serialize frozen values of arrays as safetensors: without code, and with equal bytes for equal values."""
 
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 def pack(value: Any) -> bytes:
-    """Turn a dataclass of arrays, integers, further such dataclasses and Nones into bytes."""
+    """Serialize a dataclass whose fields are arrays, integers, None or such dataclasses."""
     return bytes(save(dict(_flatten(value, ""))))
 
 
 def unpack(kind: type[T], data: bytes) -> T:
-    """Turn bytes of `pack` back into the value; its arrays are read-only.
+    """Deserialize bytes of `pack`; the arrays are read-only.
 
     Raises:
         KeyError: If the bytes hold another kind of value.
@@ -30,10 +30,10 @@ def unpack(kind: type[T], data: bytes) -> T:
 
 @dataclass(frozen=True, slots=True)
 class PackedFiles(Sequence[T]):
-    """Packed values in files of their own, each read when it is asked for."""
+    """A sequence of packed values, one file each, read on access."""
 
     read: Callable[[bytes], T]
-    """Makes a value of the content of a file."""
+    """Deserializes the content of a file."""
     files: Sequence[Path]
 
     def __len__(self) -> int:

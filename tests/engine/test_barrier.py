@@ -1,9 +1,9 @@
-"""Barriers against the definition: a block is let through once, when all that it waits for has arrived."""
+"""Barriers against the definition: a barrier opens for a block once, when all blocks that it waits for have arrived."""
 
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.engine.barrier import Countdown, NeighbourBarrier
@@ -13,8 +13,9 @@ from geoseg.grid.tiling import Lattice, Tiling
 STEPS = [SPILL_STEPS, NEIGHBOUR_STEPS, ((0, 0), *NEIGHBOUR_STEPS)]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(STEPS), st.randoms(use_true_random=False))
-def test_a_block_is_let_through_once_when_all_it_waits_for_are_there(
+def test_a_barrier_opens_once_when_all_blocks_that_it_waits_for_have_arrived(
     rows: int, cols: int, steps: tuple[tuple[int, int], ...], order: random.Random
 ) -> None:
     tiling = Tiling(Lattice.of((rows * 8, cols * 8), 10, 2), 8)
@@ -32,7 +33,7 @@ def test_a_block_is_let_through_once_when_all_it_waits_for_are_there(
         assert sorted(passed) == sorted(p for p in places if needs[p] <= arrived)
         assert all(barrier.is_open(tiling.block(*p)) == (needs[p] <= arrived) for p in places)
     barrier.when_open(lambda: passed.append((-1, -1)), tiling.block(0, 0))
-    assert passed[-1] == (-1, -1), "an open barrier lets through at once"
+    assert passed[-1] == (-1, -1), "an open barrier wakes immediately"
 
 
 def test_a_countdown_opens_once_all_have_arrived() -> None:

@@ -20,8 +20,8 @@ HOLD = """if True:
     import sys
     from geoseg.store.lock import LOCK_KEY, Lock
     from geoseg.store.storages.opening import open_storage
-    _, url, run_id, beat_s, expires_s = sys.argv
-    lock = Lock(open_storage(url), run_id, beat_s=float(beat_s), expires_s=float(expires_s))
+    _, url, run_id, heartbeat_s, expires_s = sys.argv
+    lock = Lock(open_storage(url), run_id, heartbeat_s=float(heartbeat_s), expires_s=float(expires_s))
     with lock:
         print("held", flush=True)
         for line in sys.stdin:
@@ -78,9 +78,9 @@ def running(code: str, *arguments: object) -> Iterator[Process]:
 
 
 @contextmanager
-def holding(storage: Storage, *, beat_s: float = 10, expires_s: float = 60) -> Iterator[Process]:
+def holding(storage: Storage, *, heartbeat_s: float = 10, expires_s: float = 60) -> Iterator[Process]:
     """Another process that holds the lock."""
-    with running(HOLD, storage.url, "first-run", beat_s, expires_s) as process:
+    with running(HOLD, storage.url, "first-run", heartbeat_s, expires_s) as process:
         assert process.read() == "held"
         yield process
 
@@ -163,7 +163,7 @@ def test_a_holder_elsewhere_is_taken_over_only_when_it_expires(storage: Storage)
 
 
 def test_a_holder_that_beats_does_not_expire(storage: Storage) -> None:
-    with Lock(storage, "one", beat_s=0.2, expires_s=2.5) as lock:
+    with Lock(storage, "one", heartbeat_s=0.2, expires_s=2.5) as lock:
         storage.put(KEY, json.dumps(holder(storage) | {"machine": "elsewhere"}).encode())
         time.sleep(3.6)
         with pytest.raises(SettingsError, match=r"last heard of [01] s ago"):
@@ -173,11 +173,11 @@ def test_a_holder_that_beats_does_not_expire(storage: Storage) -> None:
 
 
 def test_a_frozen_holder_is_taken_over_and_sees_it(storage: Storage) -> None:
-    with holding(storage, beat_s=0.2, expires_s=2.5) as process:
+    with holding(storage, heartbeat_s=0.2, expires_s=2.5) as process:
         assert process.ask() == "False"
         process.popen.send_signal(signal.SIGSTOP)
         time.sleep(3.6)
-        with Lock(storage, "second-run", beat_s=0.2) as lock:
+        with Lock(storage, "second-run", heartbeat_s=0.2) as lock:
             process.popen.send_signal(signal.SIGCONT)
             assert process.ask() == "True"
             process.popen.communicate()
@@ -187,7 +187,7 @@ def test_a_frozen_holder_is_taken_over_and_sees_it(storage: Storage) -> None:
 
 def test_a_frozen_holder_that_nobody_took_over_goes_on(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    with holding(storage, beat_s=60, expires_s=0.5) as process:
+    with holding(storage, heartbeat_s=60, expires_s=0.5) as process:
         process.popen.send_signal(signal.SIGSTOP)
         time.sleep(1)
         process.popen.send_signal(signal.SIGCONT)
@@ -197,7 +197,7 @@ def test_a_frozen_holder_that_nobody_took_over_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("overwrite", [b"", b"{}", None])
 def test_a_lock_that_is_gone_or_overwritten_is_lost(tmp_path: Path, overwrite: bytes | None) -> None:
     storage = open_storage(str(tmp_path))
-    with Lock(storage, "one", beat_s=0.05) as lock:
+    with Lock(storage, "one", heartbeat_s=0.05) as lock:
         storage.delete(KEY) if overwrite is None else storage.put(KEY, overwrite)
         wait_until(lambda: lock.lost, 5)
     assert storage.keys("") == ([] if overwrite is None else [KEY])
@@ -206,7 +206,7 @@ def test_a_lock_that_is_gone_or_overwritten_is_lost(tmp_path: Path, overwrite: b
 def test_a_run_that_cannot_beat_loses_its_lock_when_it_expires(tmp_path: Path) -> None:
     root = tmp_path / "out"
     storage = open_storage(str(root))
-    with Lock(storage, "one", beat_s=0.05, expires_s=1) as lock:
+    with Lock(storage, "one", heartbeat_s=0.05, expires_s=1) as lock:
         root.rename(tmp_path / "away")
         root.write_text("the disk is away")
         time.sleep(0.5)
@@ -217,7 +217,7 @@ def test_a_run_that_cannot_beat_loses_its_lock_when_it_expires(tmp_path: Path) -
 def test_a_beat_that_fails_is_tried_again(tmp_path: Path) -> None:
     root = tmp_path / "out"
     storage = open_storage(str(root))
-    with Lock(storage, "one", beat_s=0.05) as lock:
+    with Lock(storage, "one", heartbeat_s=0.05) as lock:
         root.rename(tmp_path / "away")
         root.write_text("the disk is away")
         time.sleep(0.3)

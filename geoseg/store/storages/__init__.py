@@ -1,1 +1,1 @@
-"""Where an output lies: a local folder or a bucket."""
+"""Storages of an output: a local folder or a bucket."""

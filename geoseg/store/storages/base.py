@@ -1,7 +1,7 @@
 """Objects under a run's output: a local folder, or a prefix of an S3 bucket.
 
-A key is relative and separated by '/'. An object appears whole or not at all, so a reader never meets half of one.
-Folders are no objects: they come with the first object in them and go with the last.
+A key is relative and separated by '/'. Writing an object is atomic: a reader sees all of it or nothing.
+Folders are not objects: a folder exists while there is an object in it.
 """
 
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 Buffer = bytes | memoryview
-"""Bytes to be written; a view of them saves a copy."""
+"""Bytes to be written; a memoryview avoids a copy."""
 
 
 class Storage(Protocol):
-    """What a run needs of the place its output lies in. A value: cheap to make, to compare and to send to a worker.
+    """The storage of an output. A frozen value: cheap to create, to compare and to send to a worker.
 
     Every method raises ValueError for a key that could leave the output, and OSError, naming the object, if the
     storage fails.
@@ -24,16 +24,16 @@ class Storage(Protocol):
 
     @property
     def url(self) -> str:
-        """The place, for messages; holds no credentials."""
+        """Its URL or path, without credentials."""
 
     def put(self, key: str, data: Buffer, *, sync: bool = True) -> None:
         """Write an object, replacing an earlier one.
 
-        With ``sync`` it survives a power cut from then on. Without, such a cut may take it, or leave another content.
+        With ``sync`` it survives a power failure. Without, it may be missing or damaged afterwards.
         """
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; of several who try at once, exactly one gets True."""
+        """Write an object unless it exists; of several concurrent calls exactly one returns True."""
 
     def get(self, key: str) -> bytes:
         """Read an object.
@@ -46,9 +46,9 @@ class Storage(Protocol):
         """Bytes of an object; None if there is none."""
 
     def times(self, key: str) -> tuple[int, ...] | None:
-        """When an object was changed, in nanoseconds since 1970, by all clocks that tell; None if there is none.
+        """Times of the last change, in nanoseconds since 1970; None if there is no object.
 
-        All are later for an object that was changed later, whoever did it.
+        At least one of them is later for an object that was changed later.
         """
 
     def keys(self, prefix: str) -> list[str]:
@@ -67,14 +67,14 @@ class Storage(Protocol):
         """Remove a folder with all that is in it, temporary files too."""
 
     def retire(self, key: str, folder: str) -> None:
-        """Remove an object, if there is one, as long as a folder is there.
+        """Remove an object, if there is one, but only while a folder exists.
 
         Raises:
             FileNotFoundError: If there is no such folder.
         """
 
     def move(self, source: str, target: str) -> None:
-        """Give an object another key, replacing what has it.
+        """Move an object to another key, replacing an object there.
 
         Raises:
             FileNotFoundError: If there is no object at `source`.
@@ -84,13 +84,13 @@ class Storage(Protocol):
         """Seconds since an object was written, by the storage's own clock; None if there is none."""
 
     def scratch(self, prefix: str) -> AbstractContextManager[Path]:
-        """Give an empty local folder to build files for `upload` in; it is removed at the end."""
+        """An empty local folder in which files for `upload` are built; removed at the end."""
 
     def upload(self, file: Path, key: str) -> None:
-        """Publish a finished local file, which may be gone afterwards; durable when this returns."""
+        """Store a finished local file, which may be moved away; durable when this returns."""
 
     def fetch(self, key: str, folder: Path) -> Path:
-        """Give a local file with an object's content, to read only; downloaded into `folder` if it must be.
+        """A local file with the content of an object, read-only; downloaded into `folder` if it is not local.
 
         Raises:
             FileNotFoundError: If there is no such object.
@@ -108,7 +108,7 @@ def checked(key: str) -> str:
     """Return a key as it is.
 
     Raises:
-        ValueError: If it could leave the output, or holds what one of the storages cannot keep.
+        ValueError: If it could leave the output, or has characters that a storage does not support.
     """
     if any(part in {"", ".", ".."} for part in key.split("/")) or any(ord(sign) < 32 or sign == "\x7f" for sign in key):
         raise ValueError(f"{key!r} is no key: it must be a relative path without '.', '..' and control characters")
@@ -116,7 +116,7 @@ def checked(key: str) -> str:
 
 
 def temporary_name() -> str:
-    """Name for a file or folder that no reader looks at; short, as the name it stands in for may be long."""
+    """Name for a temporary file or folder, which readers ignore; short, because names have a maximum length."""
     return f".{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 

@@ -15,7 +15,7 @@ from geoseg.store.storages.base import Buffer, checked, is_temporary, temporary_
 
 T = TypeVar("T")
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems without hard links answer: SMB, exFAT, some of FUSE."""
+"""Errors of file systems without hard links: SMB, exFAT, some of FUSE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class LocalStorage:
             try:
                 target.hardlink_to(temporary)
             except FileExistsError:
-                # NFS repeats a request whose answer was lost, and then meets its own link.
+                # NFS repeats a request whose answer was lost, and then finds its own link.
                 return temporary.stat().st_nlink == 2
             except OSError as error:
                 if error.errno not in NO_LINKS:
@@ -78,14 +78,14 @@ class LocalStorage:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Walk the folder."""
-        found = {}
+        sizes = {}
         for path in self._walk(prefix):
-            with suppress(FileNotFoundError):  # a temporary one that is gone already
-                found[self._key(path)] = path.lstat().st_size
-        return found
+            with suppress(FileNotFoundError):  # a temporary file that has just been removed
+                sizes[self._key(path)] = path.lstat().st_size
+        return sizes
 
     def folders(self, prefix: str) -> list[str]:
-        """Look into the folder."""
+        """List the folder."""
         try:
             entries = list(os.scandir(self._path(prefix)))
         except FileNotFoundError:
@@ -101,14 +101,14 @@ class LocalStorage:
     def delete_all(self, prefix: str) -> None:
         """Remove the folder, and the folders above that it leaves empty."""
         folder = self._path(prefix)
-        for _ in range(3):  # an attempt that was given up may still write into it
+        for _ in range(3):  # an abandoned attempt may still write into it
             shutil.rmtree(folder, ignore_errors=True)
         if folder.is_dir():
             shutil.rmtree(folder)
         self._prune(folder.parent)
 
     def retire(self, key: str, folder: str) -> None:
-        """Move the file into the folder, which the system does in one step with the look whether it is there."""
+        """Move the file into the folder: one atomic step that fails if the folder does not exist."""
         path, home = self._path(key), self._path(folder)
         try:
             path.rename(home / temporary_name())
@@ -138,12 +138,12 @@ class LocalStorage:
             return None
         with _naming(path), _written_beside(path, lambda file: file.write(b"geoseg")) as probe:
             age_s = max(0.0, probe.stat().st_mtime - written)
-        self._prune(path.parent)  # the file may have gone meanwhile
+        self._prune(path.parent)  # another process may have removed the file
         return age_s
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
-        """Make a folder in the output itself, from where `upload` only renames."""
+        """Create a folder in the output, so that `upload` only renames."""
         folder = self._path(prefix) / temporary_name()
         _inside(folder.parent, folder.mkdir)
         try:
@@ -172,7 +172,7 @@ class LocalStorage:
             _sync(target.parent)
 
     def fetch(self, key: str, folder: Path) -> Path:  # noqa: ARG002 -- nothing needs to be downloaded
-        """Give the file itself."""
+        """Return the file itself."""
         path = self._path(key)
         if not path.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -211,7 +211,7 @@ class LocalStorage:
 
 
 def _written_first(target: Path, data: bytes) -> bool:
-    """Create a file where there are no links. A reader may meet it before its content."""
+    """Create a file on a file system without links; not atomic: a reader may see it empty."""
     try:
         with target.open("xb") as file:
             file.write(data)
@@ -238,7 +238,7 @@ def _written_beside(target: Path, write: Callable[[BinaryIO], object], *, sync: 
 
 def _inside(folder: Path, do: Callable[[], T]) -> T:
     for _ in range(3):
-        with suppress(FileNotFoundError, FileExistsError):  # another process pruned the folder just now
+        with suppress(FileNotFoundError, FileExistsError):  # another process has just removed the folder
             folder.mkdir(parents=True, exist_ok=True)
             return do()
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,7 +250,9 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):  # some file servers sync no folders
+        if not (
+            path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}
+        ):  # some file servers cannot sync folders
             raise
     finally:
         os.close(descriptor)
@@ -260,7 +262,7 @@ def _sync(path: Path) -> None:
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # that of a full disk names no file, and that of a rename names the temporary one
+    except OSError as error:  # a full disk's error names no file, a rename's error the temporary one
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -12,10 +12,10 @@ def open_storage(url: str, scratch_dir: str | None = None) -> Storage:
 
     Args:
         url: The output.
-        scratch_dir: Where files for a bucket are built; None for the system's folder for temporary files.
+        scratch_dir: Folder in which files for a bucket are built; None for the system's folder for temporary files.
 
     Raises:
-        SettingsError: If it is anything else.
+        SettingsError: If it is neither.
     """
     if url.startswith("s3://"):
         from geoseg.store.storages.s3 import S3Storage  # noqa: PLC0415 -- most runs write to a disk
@@ -24,6 +24,6 @@ def open_storage(url: str, scratch_dir: str | None = None) -> Storage:
     if not url.strip() or "://" in url or url.startswith("/vsi"):
         shown = re.sub(r"//[^/]*@", "//", url)
         raise SettingsError(f"The output '{shown}' is neither a local path nor s3://bucket/folder. Give --output one.")
-    from geoseg.store.storages.local import LocalStorage  # noqa: PLC0415 -- it needs what stands here
+    from geoseg.store.storages.local import LocalStorage  # noqa: PLC0415 -- needed for local outputs only
 
     return LocalStorage(Path(url).absolute())

@@ -1,8 +1,8 @@
-"""Objects in an S3 bucket, or in one of the many stores that speak its protocol.
+"""Objects in an S3 bucket, or in a compatible store.
 
 Credentials, region and endpoint come from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
-``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``, or the role of the machine), on every node its own: only
-the bucket and the prefix travel.
+``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``, or the role of the machine), separately on every node: only
+bucket and prefix are sent to workers.
 """
 
 import errno
@@ -25,9 +25,9 @@ from geoseg import faults
 from geoseg.errors import SettingsError
 from geoseg.store.storages.base import Buffer, checked, is_temporary, temporary_name
 
-# Requests are kept small, so that one which takes long is one that hangs.
+# Requests are small, so that a long one can be treated as hanging.
 PART_BYTES = 16 << 20
-LARGEST_COPY_BYTES = 256 << 20  # the server answers only when it has copied
+LARGEST_COPY_BYTES = 256 << 20  # the server answers only after the copy
 MOST_PARTS = 10_000  # S3's limit of one object
 NO_CREDENTIALS = "the environment holds no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
 BAD_CREDENTIALS = "the credentials are not accepted"
@@ -45,19 +45,19 @@ REASONS = {
     "403 Forbidden": "access is denied",
     "redirect": "the bucket lies in another region than AWS_REGION says",
 }
-"""What the store says, and what that means; the first that fits is shown."""
+"""Parts of the store's messages and their meaning; the first match is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Storage:
-    """A folder in a bucket. See `geoseg.store.storages.base.Storage` for what its methods promise."""
+    """A folder in a bucket. See `geoseg.store.storages.base.Storage` for its methods."""
 
     bucket: str
     """Name of the bucket."""
     prefix: str = ""
     """Folder in the bucket; '' for all of it."""
     scratch_dir: str | None = field(default=None, compare=False)
-    """Folder of this machine for temporary files; None for the system's."""
+    """Folder of this machine for temporary files; None for the system's folder."""
 
     @classmethod
     def of(cls, url: str, scratch_dir: str | None = None) -> "S3Storage":
@@ -73,7 +73,7 @@ class S3Storage:
         except ValueError as error:
             raise SettingsError(f"The output is no S3 folder: {error}. Give --output s3://bucket/folder.") from error
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", bucket):
-            shown = bucket.rpartition("@")[2]  # what stands before it may be a secret
+            shown = bucket.rpartition("@")[2]  # the part before @ may be a secret
             raise SettingsError(
                 f"The output names the bucket '{shown}', which S3 cannot have. Give s3://bucket/folder."
             )
@@ -85,13 +85,13 @@ class S3Storage:
         return "/".join(filter(None, (f"s3://{self.bucket}", self.prefix)))
 
     def put(self, key: str, data: Buffer, *, sync: bool = True) -> None:  # noqa: ARG002 -- S3 always does
-        """Send the object in one request, or in parts that appear together."""
+        """Upload the object in one request, or as a multipart upload."""
         faults.hit("put", "before-rename", key)
         with self._explaining(checked(key)) as store:
             obstore.put(store, key, data, chunk_size=PART_BYTES)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Send the object on condition that there is none."""
+        """Upload the object on condition that none exists."""
         with self._explaining(checked(key)) as store:
             try:
                 obstore.put(store, key, data, mode="create")
@@ -104,7 +104,7 @@ class S3Storage:
         return b"".join(self._parts(key))
 
     def size(self, key: str) -> int | None:
-        """Ask for the object's size."""
+        """Size from the object's header."""
         try:
             with self._explaining(checked(key)) as store:
                 return obstore.head(store, key)["size"]
@@ -112,7 +112,7 @@ class S3Storage:
             return None
 
     def times(self, key: str) -> tuple[int, ...] | None:
-        """Ask when the object was put; S3 counts whole seconds."""
+        """Time of the upload, in whole seconds."""
         try:
             with self._explaining(checked(key)) as store:
                 return (int(obstore.head(store, key)["last_modified"].timestamp() * 1e9),)
@@ -131,8 +131,8 @@ class S3Storage:
     def folders(self, prefix: str) -> list[str]:
         """List the folder down to the next '/'."""
         with self._explaining(checked(prefix)) as store:
-            found = obstore.list_with_delimiter(store, prefix)["common_prefixes"]
-        return sorted(name for path in found if not is_temporary(name := path.rstrip("/").rpartition("/")[2]))
+            paths = obstore.list_with_delimiter(store, prefix)["common_prefixes"]
+        return sorted(name for path in paths if not is_temporary(name := path.rstrip("/").rpartition("/")[2]))
 
     def delete(self, key: str) -> None:
         """Delete the object."""
@@ -147,18 +147,18 @@ class S3Storage:
                 obstore.delete(store, keys)
 
     def retire(self, key: str, folder: str) -> None:
-        """Look into the folder and delete the object: two requests, for S3 has none that does both."""
+        """Check the folder and delete the object: two requests, because S3 has no conditional delete across keys."""
         checked(key)
         if not self.sizes(checked(folder)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.url}/{folder}")
         self.delete(key)
 
     def move(self, source: str, target: str) -> None:
-        """Copy within the store and delete; a large object goes through this machine."""
+        """Copy within the store and delete; a large object is downloaded and uploaded."""
         checked(target)
         faults.hit("put", "before-rename", target)
         if (self.size(source) or 0) > LARGEST_COPY_BYTES:
-            # Not from request to request: the library cannot ask while it sends.
+            # Through a file: the library cannot read from the store while it uploads.
             with tempfile.TemporaryDirectory(prefix="geoseg-", dir=self.scratch_dir) as folder:
                 self.upload(self.fetch(source, Path(folder)), target)
         else:
@@ -182,20 +182,20 @@ class S3Storage:
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
-        """Make a folder where this machine keeps temporary files."""
+        """Create a folder among this machine's temporary files."""
         checked(prefix)
         with tempfile.TemporaryDirectory(prefix="geoseg-", dir=self.scratch_dir) as folder:
             yield Path(folder)
 
     def upload(self, file: Path, key: str) -> None:
-        """Send the file in parts, and compare the sizes."""
+        """Upload the file in parts, and compare the sizes."""
         size = file.stat().st_size
         faults.hit("put", "before-rename", key)
         with self._explaining(checked(key)) as store:
             obstore.put(store, key, file, chunk_size=_part_bytes(size), max_concurrency=4)
-            found = obstore.head(store, key)["size"]
-        if found != size:
-            raise OSError(errno.EIO, f"{found} of {size} bytes arrived", f"{self.url}/{key}")
+            stored = obstore.head(store, key)["size"]
+        if stored != size:
+            raise OSError(errno.EIO, f"{stored} of {size} bytes arrived", f"{self.url}/{key}")
 
     def fetch(self, key: str, folder: Path) -> Path:
         """Download the object part by part."""
@@ -210,7 +210,7 @@ class S3Storage:
         return file
 
     def check_writable(self) -> None:
-        """Try a probe."""
+        """Write, read and delete a probe."""
         probe = temporary_name()
         try:
             self.put(probe, b"geoseg")
@@ -231,7 +231,7 @@ class S3Storage:
                 return
             for start in range(0, size, PART_BYTES):
                 part = (start, min(start + PART_BYTES, size))
-                # Not parts of two versions, should the object be replaced meanwhile.
+                # The condition excludes parts of two versions if the object is replaced meanwhile.
                 yield bytes(obstore.get(store, key, options={"range": part, "if_match": version}).bytes())
 
     @contextmanager
@@ -254,7 +254,7 @@ def _part_bytes(size: int) -> int:
 
 @lru_cache(maxsize=8)
 def _open(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
-    # The library panics over an address without a host.
+    # The library panics for an address without a host.
     if endpoint is not None and not (endpoint.startswith(("http://", "https://")) and urlsplit(endpoint).hostname):
         raise SettingsError(f"AWS_ENDPOINT_URL is '{endpoint}', which is no address. Give it as https://host:port.")
     # One attempt takes 30 s at most, and none starts after 25 s: a store that does not answer is reported in a minute.

@@ -152,7 +152,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     58: ("plan/test_resume.py::test_an_input_replaced_during_the_run_is_refused_at_the_end",),
     59: (
         "engine/ray_cluster/test_nodes.py::test_every_node_that_lacks_something_is_named_with_what_it_lacks",
-        "engine/ray_cluster/test_nodes.py::test_a_node_introduces_itself",
+        "engine/ray_cluster/test_nodes.py::test_a_node_describes_its_software_and_files",
     ),
     60: ("engine/ray_cluster/test_ray_executor.py::test_a_node_with_other_software_is_named",),
     61: ("run/test_segment.py::test_patches_run_are_the_lattices_patches_with_a_valid_pixel",),
@@ -167,7 +167,7 @@ NAMED: dict[int, tuple[str, ...]] = {
         "run/test_segment.py::test_results_are_certified",
     ),
     67: (
-        "engine/ray_cluster/test_worker_pool.py::test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not",
+        "engine/ray_cluster/test_worker_pool.py::test_a_gpu_that_fails_repeatedly_is_excluded_alone",
         "engine/ray_cluster/test_worker_pool.py::test_a_gpu_that_is_parked_leaves_the_others_of_its_node_in_use",
     ),
     68: ("engine/test_fault_matrix.py::test_a_sample_on_ray", "engine/test_fault_matrix.py::test_a_sample_inline"),

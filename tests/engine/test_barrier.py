@@ -46,7 +46,7 @@ def test_a_countdown_opens_once_all_have_arrived() -> None:
     assert passed == ["early", "late"]
 
 
-def test_what_waits_is_forgotten_when_a_scene_ends() -> None:
+def test_waiting_flows_are_dropped_when_a_scene_ends() -> None:
     tiling = Tiling(Lattice.of((16, 16), 10, 2), 8)
     barrier, countdown = NeighbourBarrier(tiling, [(0, 0)]), Countdown(1)
     for held in (barrier, countdown):

@@ -106,7 +106,7 @@ def test_two_attempts_at_every_unit_give_one_result(scene: Scene, tmp_path: Path
     assert [found["status"] for found in again.scenes] == ["up to date"]
 
 
-def test_an_attempt_that_wakes_up_after_its_unit_is_done_withdraws_nothing(scene: Scene, tmp_path: Path) -> None:
+def test_a_late_attempt_invalidates_no_record(scene: Scene, tmp_path: Path) -> None:
     plan = scene.plan(tmp_path)
     blocks = list(plan.tiling.blocks())
     for block, own in zip(blocks, scene.scored(plan), strict=True):
@@ -117,7 +117,7 @@ def test_an_attempt_that_wakes_up_after_its_unit_is_done_withdraws_nothing(scene
     assert len(plan.store.find(BLOCKS, [block.name for block in blocks])) == len(blocks)
 
 
-def test_a_commit_that_nobody_heard_of_counts(scene: Scene, tmp_path: Path) -> None:
+def test_a_commit_whose_result_was_lost_is_found(scene: Scene, tmp_path: Path) -> None:
     plan = scene.plan(tmp_path)
     for block, own in zip(plan.tiling.blocks(), scene.scored(plan), strict=True):
         finish_block(plan, block, own)

@@ -51,7 +51,7 @@ def tries(error: Exception) -> int:
         (ValueError("a bug"), 1),
     ],
 )
-def test_only_what_is_not_the_units_fault_is_tried_again(error: Exception, expected: int) -> None:
+def test_only_lost_units_and_memory_errors_are_repeated(error: Exception, expected: int) -> None:
     assert tries(error) == expected
 
 

@@ -25,7 +25,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["at open", "in the middle"])
-def test_a_silent_source_fails_alone_and_is_gone_on_with(web: Web, tmp_path: Path, where: str) -> None:
+def test_a_silent_source_fails_alone_and_can_be_resumed(web: Web, tmp_path: Path, where: str) -> None:
     far = write_scene(
         tmp_path / "www/far.tif", textured(SIDE, SIDE), nodata=0, tiled=True, blockxsize=64, blockysize=64
     )

@@ -47,7 +47,7 @@ def test_units_run_side_by_side(
     assert max(depth) > 1
 
 
-def test_a_unit_that_hangs_is_left_behind_and_done_again(
+def test_a_unit_that_hangs_is_abandoned_and_repeated(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleep, over, before = time.sleep, threading.Event(), set(workers())
@@ -81,7 +81,7 @@ def test_scenes_fail_alone(inputs: tuple[Path, Path], tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("address", [{"address": "inline"}, THREADS], ids=["inline", "threads"])
-def test_what_failed_holds_no_pixels(
+def test_a_failed_unit_keeps_no_pixels(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: dict[str, object]
 ) -> None:
     """Without the help of the collector of cycles, which large arrays do not call."""

@@ -39,7 +39,7 @@ def scene_of(tmp_path: Path, names: list[str | None] | None = None, **how: Any) 
     return path
 
 
-def test_a_plain_scene_is_let_through_in_silence(tmp_path: Path) -> None:
+def test_a_plain_scene_gives_no_warning(tmp_path: Path) -> None:
     assert warnings(scene_of(tmp_path), tmp_path) == []
 
 

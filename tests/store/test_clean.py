@@ -38,7 +38,7 @@ def test_nothing_to_do_changes_nothing(geoseg: CommandLine, inputs: tuple[Path, 
 
 
 @pytest.mark.slow
-def test_what_dead_runs_left_is_removed(geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_work_of_dead_runs_is_removed(geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path) -> None:
     output = tmp_path / "out"
     run(*inputs, output)
     before = digests(output)

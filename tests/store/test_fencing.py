@@ -45,7 +45,7 @@ def test_on_a_disk_what_another_run_has_published_stays_as_it_is(
 @pytest.mark.parametrize(
     "name", ["before it removes the manifest", "after its first file", "before it moves its manifest"]
 )
-def test_so_it_does_in_a_bucket(
+def test_in_a_bucket_what_another_run_has_published_stays_as_it_is(
     inputs: tuple[Path, Path], s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     freeze_and_go_on(inputs, open_storage(s3_url), tmp_path, monkeypatch, POINTS[name])

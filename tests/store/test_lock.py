@@ -137,7 +137,7 @@ def test_a_killed_holder_of_this_machine_is_taken_over_at_once(storage: Storage)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
-def test_a_pid_given_to_another_process_and_a_process_that_only_awaits_burial_are_dead(tmp_path: Path) -> None:
+def test_a_reused_pid_and_a_zombie_count_as_dead(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     with holding(storage) as process:
         found = holder(storage)
@@ -162,7 +162,7 @@ def test_a_holder_elsewhere_is_taken_over_only_when_it_expires(storage: Storage)
         assert storage.keys("") == [KEY]
 
 
-def test_a_holder_that_beats_does_not_expire(storage: Storage) -> None:
+def test_a_holder_with_heartbeats_does_not_expire(storage: Storage) -> None:
     with Lock(storage, "one", heartbeat_s=0.2, expires_s=2.5) as lock:
         storage.put(KEY, json.dumps(holder(storage) | {"machine": "elsewhere"}).encode())
         time.sleep(3.6)
@@ -203,7 +203,7 @@ def test_a_lock_that_is_gone_or_overwritten_is_lost(tmp_path: Path, overwrite: b
     assert storage.keys("") == ([] if overwrite is None else [KEY])
 
 
-def test_a_run_that_cannot_beat_loses_its_lock_when_it_expires(tmp_path: Path) -> None:
+def test_a_run_without_heartbeats_loses_its_lock_when_it_expires(tmp_path: Path) -> None:
     root = tmp_path / "out"
     storage = open_storage(str(root))
     with Lock(storage, "one", heartbeat_s=0.05, expires_s=1) as lock:
@@ -214,7 +214,7 @@ def test_a_run_that_cannot_beat_loses_its_lock_when_it_expires(tmp_path: Path) -
         wait_until(lambda: lock.lost, 5)
 
 
-def test_a_beat_that_fails_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_heartbeat_is_repeated(tmp_path: Path) -> None:
     root = tmp_path / "out"
     storage = open_storage(str(root))
     with Lock(storage, "one", heartbeat_s=0.05) as lock:
@@ -248,7 +248,7 @@ def test_of_eight_runs_one_takes_over(storage: Storage, links: int) -> None:
         assert storage.keys(".lock") == [KEY]
 
 
-def test_an_heir_at_work_is_waited_for(storage: Storage) -> None:
+def test_a_claim_in_progress_is_waited_for(storage: Storage) -> None:
     write_dead(storage, expires_s=0)
     write_dead(storage, f"{KEY}.claims/dead", name="claim", run_id="claim-run")
     time.sleep(1.1)
@@ -256,7 +256,7 @@ def test_an_heir_at_work_is_waited_for(storage: Storage) -> None:
         Lock(storage, "third-run").acquire()
 
 
-def test_what_is_no_lock_is_left_alone(storage: Storage) -> None:
+def test_an_object_that_is_not_a_lock_is_kept(storage: Storage) -> None:
     storage.put(KEY, b"something else")
     with pytest.raises(SettingsError, match=r"run\.json is not what this version of geoseg writes.*Delete it"):
         Lock(storage, "one").acquire()

@@ -215,7 +215,7 @@ def test_clean_removes_what_a_killed_run_left(
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_ends_the_run_in_time_and_is_gone_on_with(
+def test_a_server_that_dies_ends_the_run_in_time_and_it_can_be_resumed(
     inputs: tuple[Path, Path], reference: dict[str, str], s3_url: str, proxy: Proxy, tmp_path: Path
 ) -> None:
     with halted(tmp_path / "halt", "predict:start:r0002c0001:*", *inputs, s3_url) as (command, halt):

@@ -30,7 +30,7 @@ def spoil(file: Path, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("cut", [CUTS[0], *(pytest.param(cut, marks=pytest.mark.slow) for cut in CUTS[1:])])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
-def test_what_it_spoils_is_done_again(
+def test_damaged_parts_are_computed_again(
     inputs: tuple[Path, Path],
     reference: dict[str, str],
     tmp_path: Path,

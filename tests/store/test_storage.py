@@ -193,7 +193,7 @@ def test_an_upload_replaces(storage: Storage, tmp_path: Path) -> None:
         assert storage.get("a/b") == content
 
 
-def test_a_storage_travels(storage: Storage) -> None:
+def test_a_storage_can_be_pickled(storage: Storage) -> None:
     storage.put("a", b"x")
     there = pickle.loads(pickle.dumps(storage))  # noqa: S301
     assert there == storage == open_storage(storage.url)

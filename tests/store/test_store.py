@@ -104,7 +104,7 @@ def test_traced_blocks_and_graphs_come_back(store: SceneStore, tmp_path: object)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "lose"])
-def test_damage_is_noticed_and_the_block_is_undone(store: SceneStore, damage: str) -> None:
+def test_damage_is_detected_and_the_record_is_invalidated(store: SceneStore, damage: str) -> None:
     class_map, labels, _, _ = labelled()
     store.put_finished(BLOCK, class_map, Spill(None, None, None), labels, {})
     key = f"{store.records.prefix}/{BLOCKS}/{BLOCK.name}.classes"

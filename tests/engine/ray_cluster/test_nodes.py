@@ -13,7 +13,7 @@ LARGE = Node("b", "beta (10.0.0.2:1)", cpus=8, gpus=2)
 
 
 @pytest.mark.parametrize(("device", "workers", "threads"), [("cpu", 10, 1), ("cpu", 2, 4), ("cuda", 2, 1)])
-def test_what_fits_is_let_through(device: str, workers: int, threads: int) -> None:
+def test_a_run_that_fits_is_accepted(device: str, workers: int, threads: int) -> None:
     require_resources([SMALL, LARGE], device, workers, threads)
 
 
@@ -44,7 +44,7 @@ def answer(**software: str) -> dict[str, Any]:
     return {"software": {"geoseg": "0.1.0", "torch": "2.13.0", **software}, "unseen": []}
 
 
-def test_equal_nodes_are_let_through() -> None:
+def test_equal_nodes_are_accepted() -> None:
     validate_nodes(answer(), {"alpha": answer(), "beta": answer()})
 
 
@@ -95,7 +95,7 @@ def test_what_the_driver_does_not_see_either_is_not_the_nodes_fault() -> None:
     validate_nodes(away, {"alpha": away})
 
 
-def test_a_node_introduces_itself(tmp_path: Any) -> None:
+def test_a_node_describes_its_software_and_files(tmp_path: Any) -> None:
     files = [str(tmp_path), str(tmp_path / "absent.tif")]
     assert node_info(files, str(tmp_path))["unseen"] == [files[1], str(tmp_path)], "a folder without the run's lock"
     with Lock(open_storage(str(tmp_path)), "run"):

@@ -67,7 +67,7 @@ def test_processes_of_a_frozen_node_that_wake_up_later_break_nothing(
 
 
 @pytest.mark.slow
-def test_a_run_that_nobody_can_go_on_with_says_so_and_is_resumed(
+def test_a_run_without_nodes_ends_with_a_message_and_can_be_resumed(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
 ) -> None:
     output, notes = tmp_path / "out", tmp_path / "notes"

@@ -87,7 +87,7 @@ def test_a_block_is_predicted_where_it_was_read() -> None:
 
 
 @pytest.mark.parametrize("home", ["n1", "gone"])
-def test_pixels_of_a_node_without_a_predictor_go_to_whoever_has_room(home: str) -> None:
+def test_pixels_of_a_node_without_a_predictor_go_to_any_with_room(home: str) -> None:
     placement, workers = placed((1, 1), (0, 1))
     give(workers["n0 predictor"][0], PREDICT)
     assert where(placement.choose(PREDICT, home, MOST)) == "n0"
@@ -121,7 +121,7 @@ def test_other_work_goes_where_cpu_workers_are_free_and_no_predictor_needs_them(
     assert not placement.has_idle_cpu_worker()
 
 
-def test_a_process_that_left_gets_nothing() -> None:
+def test_a_removed_worker_gets_no_unit() -> None:
     placement, workers = placed((1, 1))
     placement.leave(workers["n0 predictor"][0])
     placement.leave(workers["n0 predictor"][0])

@@ -59,7 +59,7 @@ def test_a_node_is_put_aside_after_failures_in_turn() -> None:
     assert not nodes.record_failure(PREDICTOR, "n0"), "it is put aside once"
 
 
-def test_a_success_makes_good_for_failures() -> None:
+def test_a_success_resets_the_failures() -> None:
     nodes = pool((1, 0), (1, 0))
     for _ in range(3 * NODE_FAILURES):
         assert not nodes.record_failure(PREDICTOR, "n0")
@@ -74,7 +74,7 @@ def test_failures_of_cpu_workers_and_predictors_are_counted_apart() -> None:
         nodes.record_success(CPU_WORKER, "n1")
 
 
-def test_the_last_node_gets_more_chances() -> None:
+def test_the_last_node_has_a_higher_limit() -> None:
     nodes = pool((1, 0), (1, 0))
     assert nodes.remove("n1")
     answers = [nodes.record_failure(PREDICTOR, "n0") for _ in range(MAX_NODE_FAILURES)]
@@ -82,7 +82,7 @@ def test_the_last_node_gets_more_chances() -> None:
     assert nodes.choose(PREDICTOR, Counter()) is None
 
 
-def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
+def test_a_node_is_removed_once_and_keeps_its_name() -> None:
     nodes = pool((1, 0), (1, 0))
     assert nodes.remove("n1")
     assert not nodes.remove("n1")
@@ -91,7 +91,7 @@ def test_a_node_that_is_lost_is_lost_once_and_keeps_its_name() -> None:
 
 
 @pytest.mark.parametrize(("gpu", "bad"), [("0", True), ("1", False), ("", False)])
-def test_a_gpu_that_fails_is_bad_and_its_neighbour_is_not(gpu: str, bad: bool) -> None:
+def test_a_gpu_that_fails_repeatedly_is_excluded_alone(gpu: str, bad: bool) -> None:
     nodes = pool((8, 2), (8, 2), device="cuda")
     for _ in range(GPU_FAILURES):
         nodes.record_failure(PREDICTOR, "n0", "0")

@@ -16,7 +16,7 @@ from geoseg.engine.threads import ThreadsExecutor
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware
 from geoseg.raster.source.env import quiet
-from geoseg.stages import scoring as stages
+from geoseg.stages import reading, scoring
 from tests.support.scenes import digests, run, textured, write_scene
 
 TILING = {"block_px": 48}
@@ -84,16 +84,16 @@ def test_scenes_fail_alone(inputs: tuple[Path, Path], tmp_path: Path, monkeypatc
 def test_a_failed_unit_keeps_no_pixels(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: dict[str, object]
 ) -> None:
-    """Without the help of the collector of cycles, which large arrays do not call."""
+    """Checked without the garbage collector, because large arrays do not trigger it."""
     held: list[weakref.ref[np.ndarray]] = []
-    read = stages.read_around_holes
+    read = reading.read_around_holes
 
     def watched(*args: Any) -> Any:
-        found = read(*args)
-        held.append(weakref.ref(found.pixels))
-        return found
+        raw = read(*args)
+        held.append(weakref.ref(raw.pixels))
+        return raw
 
-    monkeypatch.setattr(stages, "read_around_holes", watched)
+    monkeypatch.setattr(reading, "read_around_holes", watched)
     monkeypatch.setenv(FAULT_VARIABLE, "predict:start:r0001c0001:*:oom")
     gc.collect()
     gc.disable()
@@ -108,7 +108,7 @@ def test_a_failed_unit_keeps_no_pixels(
 def test_what_would_end_a_process_ends_the_unit(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, finish = [], stages.finish
+    calls, finish = [], scoring.finish
 
     def once(*args: Any) -> Any:
         calls.append(args)
@@ -116,7 +116,7 @@ def test_what_would_end_a_process_ends_the_unit(
             raise SystemExit("a library's panic")
         return finish(*args)
 
-    monkeypatch.setattr(stages, "finish", once)
+    monkeypatch.setattr(scoring, "finish", once)
     report = run(*inputs, tmp_path, tiling=TILING, run=THREADS)
     assert (report.exit_code, report.retries) == (0, 1)
     assert digests(tmp_path) == reference

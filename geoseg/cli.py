@@ -111,7 +111,7 @@ def clean_command(
 @app.command("validate")
 def validate_command(output: Annotated[Path, typer.Argument(help="Folder that a run wrote.")]) -> None:
     """Read results back and certify them: files and digests, coverage, areas, and every row made once more."""
-    from geoseg.verify.show import certificate, failures, verdict  # noqa: PLC0415
+    from geoseg.verify.certificate import certificate, failures, verdict  # noqa: PLC0415
     from geoseg.verify.validate import validate  # noqa: PLC0415
 
     checks = validate(output)
@@ -173,7 +173,7 @@ def demo_command(
     address: Annotated[str, typer.Option(help="auto, local, inline or a Ray address.")] = "local",
 ) -> None:
     """Make a landscape, segment it with the bundle that comes with geoseg, and show how well that went."""
-    from geoseg.demo.show import run_demo  # noqa: PLC0415
+    from geoseg.demo.command import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(size=size, seed=seed, output=output, address=address, console=out))
 

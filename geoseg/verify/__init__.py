@@ -1,1 +1,1 @@
-"""Read published results back and certify them."""
+"""`geoseg validate`: read published results and check them."""

@@ -1,40 +1,40 @@
-"""What a certificate consists of."""
+"""The result of a check, and its parts."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["files", "independent", "recomputed"]
-"""How a check came to its verdict: from manifest and files; by rules that know nothing of the engine; or by doing the
-work again from the rasters, with the engine that made the polygons."""
+"""Method of a check: manifest and files; rules that do not use the polygon engine; or the rows computed again from the
+rasters, with the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check of one scene."""
 
     scene: str
     """Name of the scene."""
     kind: Kind
-    """How it was looked at."""
+    """Method of the check."""
     name: str
-    """What was checked."""
+    """Name of the check."""
     file: str
-    """Where, relative to the output."""
+    """File or folder, relative to the output."""
     found: str
-    """What is there."""
+    """Actual value."""
     expected: str
-    """What should be there."""
+    """Expected value."""
     ok: bool
-    """Whether that is the same, or nothing could be compared."""
+    """Whether both agree, or nothing could be compared."""
     compared: bool = True
-    """Whether anything was compared; if not, ``found`` says why."""
+    """False if nothing could be compared; ``found`` then gives the reason."""
     remedy: str = ""
-    """What to do about it; empty if it is sound."""
+    """How to fix it; empty if the check passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check that does not know yet of which scene it is, or what to do about it."""
+    """A `Check` without scene and remedy, which `geoseg.verify.validate` adds."""
 
     kind: Kind
     name: str
@@ -46,5 +46,5 @@ class Finding:
 
 
 def not_compared(kind: Kind, name: str, file: str, reason: str) -> Finding:
-    """Say why nothing could be compared."""
+    """A finding without a comparison."""
     return Finding(kind, name, file, f"not compared: {reason}", "", ok=True, compared=False)

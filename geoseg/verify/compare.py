@@ -1,4 +1,4 @@
-"""Compare published rows with those that were recomputed, value by value."""
+"""Compare published rows with recomputed rows, value by value."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from geoseg.publish.polygon_table import POLYGON_SCHEMA
 
 SIZE_TOLERANCE = 1e-9
-"""Of areas and lengths, relative: the last bits of a sine depend on the machine."""
-PLACE_TOLERANCE = 1e-12
-"""Of coordinates in another CRS than the scene's, relative to the largest, for that reason: 5 micrometres in UTM."""
+"""Relative tolerance of areas and lengths: the last bits of a sine depend on the machine."""
+COORDINATE_TOLERANCE = 1e-12
+"""Tolerance of coordinates in another CRS than the scene's, relative to the largest one; 5 micrometres in UTM. The
+reason is the same."""
 
 COLUMNS = tuple(name for name in POLYGON_SCHEMA.names if name not in {"polygon_id", "bbox"})
-"""Columns that are compared in the rows of one ``polygon_id``. A box is checked against the published geometry."""
+"""Columns to compare. Boxes are checked against the published geometry instead."""
 
 
 @dataclass(slots=True)
@@ -28,25 +29,25 @@ class Difference:
     """A column in which rows differ."""
 
     rows: int = 0
-    """How many."""
+    """Number of such rows."""
     file: Path = Path()
-    """Where the first of them is."""
+    """File of the first one."""
     polygon_id: int = 0
-    """Which one that is."""
+    """``polygon_id`` of the first one."""
     found: str = ""
-    """What it holds."""
+    """Its value."""
     expected: str = ""
-    """What it should hold."""
+    """The recomputed value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """In what published rows differ from recomputed ones."""
+    """Differences between published and recomputed rows."""
 
     ids: NDArray[np.int64]
     """``polygon_id`` of the recomputed rows in their order, shape (N,)."""
     columns: dict[str, Difference] = field(default_factory=dict)
-    """By the name of the column; sound columns are not in it."""
+    """Differences by column; columns without a difference are left out."""
 
 
 def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], *, exact: bool) -> Comparison:
@@ -55,16 +56,16 @@ def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], *, exact: 
     Args:
         parts: The GeoParquet files.
         expected: The recomputed rows in the order of publication.
-        exact: The geometries' bytes must be equal; else their coordinates up to `PLACE_TOLERANCE`.
+        exact: The geometries' bytes must be equal; else their coordinates up to `COORDINATE_TOLERANCE`.
     """
     ids = [np.empty(0, np.int64)]
     differences: dict[str, Difference] = {}
-    portions = _Portions(expected)
+    stream = _RowStream(expected)
     for part in parts:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 found = file.read_row_group(group, columns=["polygon_id", *COLUMNS])
-                wanted = portions.take(len(found))
+                wanted = stream.take(len(found))
                 ids.append(wanted["polygon_id"].to_numpy())
                 _, here, there = np.intersect1d(
                     found["polygon_id"].to_numpy(), ids[-1], assume_unique=False, return_indices=True
@@ -72,19 +73,19 @@ def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], *, exact: 
                 found, wanted = found.take(np.sort(here)), wanted.take(there[np.argsort(here)])
                 for name in COLUMNS:
                     _note(differences.setdefault(name, Difference()), part, found, wanted, name, exact=exact)
-    ids += [table["polygon_id"].to_numpy() for table in portions.rest()]
+    ids += [table["polygon_id"].to_numpy() for table in stream.rest()]
     return Comparison(np.concatenate(ids), {name: what for name, what in differences.items() if what.rows})
 
 
-class _Portions:
-    """Tables, cut anew."""
+class _RowStream:
+    """Rows of consecutive tables."""
 
     def __init__(self, tables: Iterable[pa.Table]) -> None:
         self._tables = iter(tables)
         self._left: pa.Table | None = next(self._tables, None)
 
     def take(self, rows: int) -> pa.Table:
-        """The next rows; fewer if there are no more."""
+        """The next rows; fewer at the end."""
         pieces = []
         while self._left is not None and rows > 0:
             pieces.append(self._left.slice(0, rows))
@@ -94,20 +95,20 @@ class _Portions:
         return pa.concat_tables(pieces) if pieces else POLYGON_SCHEMA.empty_table()
 
     def rest(self) -> Iterator[pa.Table]:
-        """All rows that were not taken."""
+        """All remaining rows."""
         if self._left is not None:
             yield self._left
         yield from self._tables
 
 
 def _note(difference: Difference, part: Path, found: pa.Table, expected: pa.Table, name: str, *, exact: bool) -> None:
-    """Add the rows that differ in a column."""
+    """Count the rows that differ in a column, and keep the first one."""
     one, other = found[name].combine_chunks(), expected[name].combine_chunks()
     differs = _differs(one, other)
     rows = np.flatnonzero(differs)
     if name in {"area_m2", "perimeter_m"}:
         values, wanted = one.to_numpy()[rows], other.to_numpy()[rows]
-        # Written so that NaN, which is close to nothing, counts.
+        # `not <=` instead of `>`, so that NaN counts as a difference.
         rows = rows[~(np.abs(values - wanted) <= SIZE_TOLERANCE * np.abs(wanted))]
     if name == "geometry" and not exact:
         rows = np.array([row for row in rows if not _is_close(one[row].as_py(), other[row].as_py())], np.int64)
@@ -117,12 +118,12 @@ def _note(difference: Difference, part: Path, found: pa.Table, expected: pa.Tabl
         first = int(rows[0])
         difference.file, difference.polygon_id = part, found["polygon_id"][first].as_py()
         values = one[first].as_py(), other[first].as_py()
-        difference.found, difference.expected = _show_places(*values) if name == "geometry" else map(_show, values)
+        difference.found, difference.expected = _show_vertices(*values) if name == "geometry" else map(_show, values)
     difference.rows += len(rows)
 
 
 def _differs(one: pa.Array, other: pa.Array) -> NDArray[np.bool_]:
-    """Tell in which rows two columns hold different values; two without a value are alike."""
+    """Rows in which two columns differ, shape (N,). Two nulls are equal."""
     alike = pc.or_(pc.fill_null(pc.equal(one, other), False), pc.and_(pc.is_null(one), pc.is_null(other)))
     return ~np.asarray(alike.to_numpy(zero_copy_only=False), bool)
 
@@ -132,7 +133,7 @@ def _parse(wkb: bytes) -> Any:
 
 
 def _is_close(one: bytes, other: bytes) -> bool:
-    """Tell whether two geometries have the same rings with vertices in about the same places."""
+    """Whether two polygons have the same rings, with vertices equal up to `COORDINATE_TOLERANCE`."""
     found, wanted = _parse(one), _parse(other)
     if not isinstance(found, shapely.Polygon) or len(one) != len(other):
         return False
@@ -140,15 +141,15 @@ def _is_close(one: bytes, other: bytes) -> bool:
     if lengths[0] != lengths[1]:
         return False
     places, targets = shapely.get_coordinates(found), shapely.get_coordinates(wanted)
-    return bool((np.abs(places - targets) <= PLACE_TOLERANCE * np.abs(targets).max()).all())
+    return bool((np.abs(places - targets) <= COORDINATE_TOLERANCE * np.abs(targets).max()).all())
 
 
 def _show(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def _show_places(one: bytes, other: bytes) -> tuple[str, str]:
-    """What two geometries differ in: the first vertex that does, or their number."""
+def _show_vertices(one: bytes, other: bytes) -> tuple[str, str]:
+    """The first vertex that differs, or else the numbers of vertices, of two geometries."""
     found, wanted = (shapely.get_coordinates(_parse(wkb)) for wkb in (one, other))
     if found.shape != wanted.shape or (found == wanted).all():
         shown = [f"{shapely.get_num_interior_rings(_parse(wkb))} holes, {len(wkb)} bytes" for wkb in (one, other)]

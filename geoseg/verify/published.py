@@ -1,4 +1,4 @@
-"""What an output should hold, as its manifests and the reports of its runs tell, and whether it does."""
+"""Compare the files of an output with its manifests and the reports of its runs."""
 
 import hashlib
 import json
@@ -11,51 +11,51 @@ from geoseg.store.storages.base import Storage
 from geoseg.verify.check import Finding
 
 PUBLISHED = {"done", "up to date"}
-"""Status of a scene in a report whose results were there when the run ended."""
+"""Status in a report of scenes whose results were published."""
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """That a run has published a scene."""
+class ReportedScene:
+    """Entry of a published scene in the report of a run."""
 
     report: str
     """Key of the report."""
     model: str
     """Name of the model."""
     model_sha256: str
-    """Its digest."""
+    """sha256 of the bundle."""
 
 
 def published_scenes(output: Path) -> set[str]:
-    """Names of the scenes of which anything is published: polygons, rasters or a manifest."""
+    """Names of scenes with polygons, rasters or a manifest."""
     polygons = {path.name.removeprefix("scene=") for path in output.glob("polygons/scene=*")}
     rasters = {path.name for path in output.glob("rasters/*") if path.is_dir()}
     return polygons | rasters | {path.stem for path in output.glob("scenes/*.json")}
 
 
-def read_promises(output: Path) -> tuple[dict[str, list[Promise]], list[str]]:
-    """What the reports of an output's runs say they have published.
+def read_reports(output: Path) -> tuple[dict[str, list[ReportedScene]], list[str]]:
+    """Read which scenes the runs of an output have published.
 
     Returns:
-        The promises of each scene, oldest run first; the keys of reports that cannot be read.
+        The entries of each scene, oldest run first; the keys of reports that cannot be read.
     """
-    promises: dict[str, list[Promise]] = {}
+    reported: dict[str, list[ReportedScene]] = {}
     unreadable = []
     for path in sorted(output.glob("runs/*/report.json")):
         key = path.relative_to(output).as_posix()
         try:
             report = json.loads(path.read_bytes())
-            promise = Promise(key, str(report["model"]["name"]), str(report["model"]["sha256"]))
+            entry = ReportedScene(key, str(report["model"]["name"]), str(report["model"]["sha256"]))
             for scene in report["scenes"]:
                 if scene["status"] in PUBLISHED:
-                    promises.setdefault(str(scene["scene_id"]), []).append(promise)
+                    reported.setdefault(str(scene["scene_id"]), []).append(entry)
         except (OSError, ValueError, KeyError, TypeError):
             unreadable.append(key)
-    return promises, unreadable
+    return reported, unreadable
 
 
-def sound_manifest(storage: Storage, scene: str) -> Manifest | None:
-    """The manifest of a scene; None if it is missing, or says of a file no size and no sha256."""
+def valid_manifest(storage: Storage, scene: str) -> Manifest | None:
+    """The manifest of a scene; None if it is missing, or if a file lacks size or sha256."""
     manifest = read_manifest(storage, scene)
     if manifest is None or not all(isinstance(part, dict) for part in (manifest.fingerprint, manifest.results)):
         return None
@@ -70,7 +70,7 @@ def sound_manifest(storage: Storage, scene: str) -> Manifest | None:
 
 
 def check_digests(output: Path, scene: str, manifest: Manifest) -> Iterator[Finding]:
-    """Compare the files of a scene with its manifest: each one's size and sha256, and that no part is too many."""
+    """Compare the files of a scene with its manifest: size and sha256 of each file, and no additional files."""
     wanted = {f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", "confidence")}
     if "crs" in manifest.results:
         wanted.add(f"{polygons_prefix(scene)}/part-00000.parquet")
@@ -91,20 +91,20 @@ def check_digests(output: Path, scene: str, manifest: Manifest) -> Iterator[Find
 
 
 def _is_of(scene: str, key: str) -> bool:
-    """Tell whether a key lies directly where the results of a scene do."""
+    """Whether a key is directly in a folder of the scene's results."""
     folder, _, name = key.rpartition("/")
     return folder in {rasters_prefix(scene), polygons_prefix(scene)} and name not in {"", ".", ".."}
 
 
 def _data_files(output: Path, scene: str) -> set[str]:
-    """Keys of the rasters and parts of a scene; GIS tools put files of their own beside them."""
+    """Keys of the rasters and parts of a scene. Other files are ignored: GIS tools add some."""
     rasters, parts = (output / prefix for prefix in (rasters_prefix(scene), polygons_prefix(scene)))
-    found = [*rasters.glob("*.tif"), *parts.glob("*.parquet")]
-    return {path.relative_to(output).as_posix() for path in found}
+    paths = [*rasters.glob("*.tif"), *parts.glob("*.parquet")]
+    return {path.relative_to(output).as_posix() for path in paths}
 
 
 def _compare(path: Path, size: int, sha256: str) -> tuple[str, str]:
-    """What a file is and what it should be; equal if it is that."""
+    """Actual and expected size, or sha256 if the size is right; equal if the file is unchanged."""
     try:
         found = path.stat().st_size
         if found != size:

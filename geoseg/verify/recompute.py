@@ -1,8 +1,8 @@
-"""Do the work of a scene's polygons again, from its class map and its confidence.
+"""Compute the polygons of a scene again, from its class map and confidence.
 
-Block by block, as the run did, but with blocks of another size and without its store. In memory are one block, the
-borders of all, and a batch of the polygons that touch block borders; all else waits in a folder. With a minimum area
-the class map is passed twice more.
+It works block by block, as the run, but with another block size and without the store. Memory holds one block, the
+borders of all blocks, and a batch of the polygons that touch block borders; everything else is in a folder. A minimum
+area needs two more passes over the class map.
 """
 
 from collections.abc import Iterator
@@ -34,17 +34,17 @@ from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 
 BLOCK_PX = 2048
-"""Side of a block at most, unless the cut lattice is wider."""
+"""Largest side of a block, unless the cut lattice is wider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides the polygons of a scene besides its pixels."""
+    """Everything that decides the polygons of a scene, except its pixels."""
 
     grid: Grid
     legend: Legend
-    made: Provenance
-    """What the files say of how they were made."""
+    provenance: Provenance
+    """Settings in the metadata of the published files."""
     crs: str
     """``native`` or ``EPSG:nnnn``."""
     observed_at: datetime | None
@@ -58,8 +58,8 @@ def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> 
     Args:
         classes: The class map.
         confidence: Its confidence, on the same grid.
-        recipe: How.
-        folder: An empty folder for what waits to be sorted, about as large as the polygons without compression.
+        recipe: Settings and attributes.
+        folder: An empty folder for temporary files, about as large as the polygons without compression.
 
     Yields:
         The rows in the order of publication, in tables as of `geoseg.publish.sorting.sorted_parts`.
@@ -67,11 +67,11 @@ def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> 
     Raises:
         SceneError: If a raster cannot be read, or as `geoseg.publish.polygon_table.build_table`.
     """
-    cut_px = recipe.made.cut_px
+    cut_px = recipe.provenance.cut_px
     lattice = Lattice.of((recipe.grid.height, recipe.grid.width), cut_px, 0)
     with open_band(classes) as read_classes, open_band(confidence) as read_confidence:
         work = _Work(recipe, Tiling(lattice, max(1, BLOCK_PX // cut_px) * cut_px), read_classes, read_confidence)
-        if recipe.made.min_area_px > 1:
+        if recipe.provenance.min_area_px > 1:
             work = replace(work, changes=work.absorb())
         files = work.trace(folder)
     yield from sorted_parts(files, recipe.grid, cut_px)
@@ -86,7 +86,7 @@ class _Work:
     read_classes: ReadBand
     read_confidence: ReadBand
     changes: Changes | None = None
-    """Components that take another class."""
+    """Components that get another class."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,22 +94,22 @@ class _Work:
         return self.recipe.grid.height, self.recipe.grid.width
 
     def absorb(self) -> Changes:
-        """Decide which components take another class."""
+        """Find the components that get another class."""
         borders, components, boundaries = self.find_borders(), [], []
         for block, labels in self.label():
             around = neighbours(borders, (block.row, block.col))
-            boundaries.append(find_block_boundaries(labels, around, self.shape, cut_px=self.recipe.made.cut_px))
+            boundaries.append(find_block_boundaries(labels, around, self.shape, cut_px=self.recipe.provenance.cut_px))
             components.append(labels.components)
         return absorb(
             concatenate_components(components),
             find_seams(borders),
             concatenate_boundaries(boundaries),
-            self.recipe.made.min_area_px,
+            self.recipe.provenance.min_area_px,
         )
 
     def trace(self, folder: Path) -> list[Path]:
-        """Trace all blocks and keep their polygons as Arrow files in a folder."""
-        borders, made, transform = self.find_borders(), self.recipe.made, self.recipe.grid.transform
+        """Trace all blocks and write their polygons as Arrow files."""
+        borders, provenance, transform = self.find_borders(), self.recipe.provenance, self.recipe.grid.transform
         area = pixel_area(self.recipe.grid)
         files: list[Path] = []
         rests: list[Path] = []
@@ -119,8 +119,8 @@ class _Work:
                 add_areas(labels, area),
                 around,
                 self.shape,
-                cut_px=made.cut_px,
-                simplify_px=made.simplify_px,
+                cut_px=provenance.cut_px,
+                simplify_px=provenance.simplify_px,
                 transform=transform,
             )
             rests.append(folder / f"{block.name}.rest")
@@ -132,33 +132,35 @@ class _Work:
         return files
 
     def find_borders(self) -> dict[Place, BlockBorder]:
-        """What blocks show their neighbours."""
+        """The borders of all blocks."""
         return {(block.row, block.col): labels.border for block, labels in self.label()}
 
     def label(self, *, confident: bool = False) -> Iterator[tuple[Block, BlockLabels]]:
-        """Read and label the blocks in raster order; only ``confident`` sums up their confidence."""
-        width, made = self.recipe.grid.width, self.recipe.made
+        """Read and label the blocks in raster order; without ``confident``, the sums of confidence are 0."""
+        width, provenance = self.recipe.grid.width, self.recipe.provenance
         for block in self.tiling.blocks():
             classes, core = self.read_classes(block.core), block.core
             confidence = self.read_confidence(core) if confident else np.zeros_like(classes)
-            labels = label_block(split_at_grid(classes, core, made.cut_px, made.not_dissolved), confidence, core, width)
+            labels = label_block(
+                split_at_grid(classes, core, provenance.cut_px, provenance.not_dissolved), confidence, core, width
+            )
             if self.changes is not None:
-                classes = without_aliases(relabel(labels, self.changes), made.not_dissolved)
-                split = split_at_grid(classes, core, made.cut_px, made.not_dissolved)
+                classes = without_aliases(relabel(labels, self.changes), provenance.not_dissolved)
+                split = split_at_grid(classes, core, provenance.cut_px, provenance.not_dissolved)
                 labels = label_block(split, confidence, core, width)
             yield block, labels
 
     def keep(self, path: Path, polygons: PixelPolygons) -> Path:
-        """Give the polygons that are published their attributes and write them as an Arrow file."""
-        made, recipe = self.recipe.made, self.recipe
-        polygons = replace(polygons, class_id=without_aliases(polygons.class_id, made.not_dissolved))
-        if made.classes is not None:
-            polygons = polygons.take(np.isin(polygons.class_id, made.classes))
+        """Select the published classes, add the attributes, and write the rows as an Arrow file."""
+        provenance, recipe = self.recipe.provenance, self.recipe
+        polygons = replace(polygons, class_id=without_aliases(polygons.class_id, provenance.not_dissolved))
+        if provenance.classes is not None:
+            polygons = polygons.take(np.isin(polygons.class_id, provenance.classes))
         table = build_table(
             polygons,
             recipe.grid,
             recipe.legend,
-            cut_px=made.cut_px,
+            cut_px=provenance.cut_px,
             crs=recipe.crs,
             observed_at=recipe.observed_at,
             model=recipe.model,

@@ -1,7 +1,7 @@
-"""What a scene's rows should be, by polygonizing its class map and confidence once more.
+"""Compare the rows of a scene with rows that are polygonized again from its class map and confidence.
 
-The same engine does it, so this finds no fault of the engine. It finds whatever became of rows or rasters afterwards,
-and a run that mixed them up: each value of each row is compared, with a minimum area as well.
+The same engine is used, so errors of the engine are not found. Later changes of rows or rasters are found, and results
+that belong to different runs: every value of every row is compared, with a minimum area too.
 """
 
 import tempfile
@@ -20,20 +20,20 @@ from geoseg.store.manifest import Manifest
 from geoseg.verify.check import Finding
 from geoseg.verify.compare import COLUMNS, Comparison, compare_rows
 from geoseg.verify.independent import Polygons
-from geoseg.verify.published import Promise
+from geoseg.verify.published import ReportedScene
 from geoseg.verify.recompute import Recipe, recompute
 
 MODEL = "model"
-"""Key of a manifest's results: name of the model."""
+"""Key in the results of a manifest: name of the model."""
 
 
 def check_rows(
     polygons: Polygons, parts: Sequence[Path], confidence: Path, recipe: Recipe, output: Path
 ) -> Iterator[Finding]:
-    """Compare all rows of a scene with recomputed ones.
+    """Compare all rows of a scene with recomputed rows.
 
     Raises:
-        SceneError: If the rasters cannot be read, or hold what has no polygons.
+        SceneError: If the rasters cannot be read or polygonized.
     """
     with tempfile.TemporaryDirectory(prefix="geoseg-validate-") as folder:
         tables = recompute(polygons.raster, confidence, recipe, Path(folder))
@@ -49,12 +49,16 @@ def check_rows(
 
 
 def find_recipe(
-    polygons: Polygons, names: Sequence[str], parts: Sequence[Path], manifest: Manifest | None, promises: list[Promise]
+    polygons: Polygons,
+    names: Sequence[str],
+    parts: Sequence[Path],
+    manifest: Manifest | None,
+    reported: list[ReportedScene],
 ) -> Recipe:
-    """Gather what decided a scene's rows, from the manifest where there is one.
+    """Collect what decided the rows of a scene, from the manifest if there is one.
 
     Raises:
-        ValueError: If the manifest or a legend makes no sense.
+        ValueError: If the manifest or the legend is invalid.
     """
     facts: Mapping[str, Any] = manifest.fingerprint if manifest else {}
     crs, observed_at, model = facts.get("polygons.crs"), None, None
@@ -67,22 +71,22 @@ def find_recipe(
         if facts.get("scene.observed_at") is not None:
             observed_at = datetime.fromisoformat(str(facts["scene.observed_at"]))
             observed_at = observed_at if observed_at.tzinfo else observed_at.replace(tzinfo=UTC)
-        said = (promise.model for promise in promises if promise.model_sha256 == facts.get("model.sha256"))
-        model = manifest.results.get(MODEL) or next(said, None) or _first_value(parts, "model")
-    return Recipe(polygons.grid, _legend(names), polygons.made, str(crs), observed_at, str(model or ""))
+        models = (entry.model for entry in reported if entry.model_sha256 == facts.get("model.sha256"))
+        model = manifest.results.get(MODEL) or next(models, None) or _first_value(parts, "model")
+    return Recipe(polygons.grid, _legend(names), polygons.provenance, str(crs), observed_at, str(model or ""))
 
 
-def other_algorithm(manifest: Manifest | None) -> str:
-    """Why rows cannot be recomputed: another version of geoseg made them; empty if they can be."""
-    made = ALGORITHM if manifest is None else manifest.fingerprint.get("algorithm", ALGORITHM)
-    if made == ALGORITHM:
+def why_not_comparable(manifest: Manifest | None) -> str:
+    """The reason if another version of geoseg made the rows, so that they cannot be recomputed; else empty."""
+    algorithm = ALGORITHM if manifest is None else manifest.fingerprint.get("algorithm", ALGORITHM)
+    if algorithm == ALGORITHM:
         return ""
-    return f"made by another version of geoseg (algorithm {made}, here {ALGORITHM})"
+    return f"made by another version of geoseg (algorithm {algorithm}, here {ALGORITHM})"
 
 
 def _order(polygons: Polygons, found: Comparison) -> Finding:
-    """Compare which polygons there are, and in which order."""
-    ids, expected = polygons.scan.polygon_id, found.ids
+    """Compare the ids of the polygons and their order."""
+    ids, expected = polygons.summary.polygon_id, found.ids
     shown = f"{len(expected):,} rows in the order of publication"
     if np.array_equal(ids, expected):
         return Finding("recomputed", "rows", polygons.key, shown, shown, ok=True)
@@ -104,7 +108,7 @@ def _legend(names: Sequence[str]) -> Legend:
 
 
 def _first_value(parts: Sequence[Path], column: str) -> Any:
-    """What the first row holds; None without rows."""
+    """Value of the first row; None without rows."""
     with pq.ParquetFile(parts[0]) as file:
         if not file.num_row_groups:
             return None

@@ -1,10 +1,10 @@
-"""Certify what runs published: read it back, scene by scene, and compare each part with all others.
+"""Check the published results of runs, scene by scene.
 
-Three kinds of checks. *Files*: all that manifests and reports promise is there, with the size and sha256 it had when it
-was published. *Independent*: rules that know nothing of the engine (`geoseg.verify.independent`). *Recomputed*: the
-polygons are made once more from class map and confidence, and all values of all rows are compared
-(`geoseg.verify.rows`). What none but the first kind can see is a pixel that changes no row, such as one of a speck that
-a minimum area takes away, or one of a million in a polygon's mean confidence.
+There are three kinds of checks. *Files*: all files of manifests and reports exist, with the size and sha256 of their
+publication. *Independent*: rules that do not use the polygon engine (`geoseg.verify.independent`). *Recomputed*: the
+polygons are computed again from class map and confidence, and all values of all rows are compared
+(`geoseg.verify.rows`). Only the first kind can find a changed pixel that changes no row, such as a pixel of an area
+below the minimum, or one of a million pixels in a mean confidence.
 """
 
 import json
@@ -27,28 +27,28 @@ from geoseg.raster.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix
 from geoseg.store.scene_store import WORK
 from geoseg.store.storages.local import LocalStorage
-from geoseg.verify.audit import find_doubtful
+from geoseg.verify.audit import count_mismatches
 from geoseg.verify.check import Check, Finding, not_compared
 from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons, to_pixel_of
 from geoseg.verify.published import (
-    Promise,
+    ReportedScene,
     check_digests,
     published_scenes,
-    read_promises,
-    sound_manifest,
+    read_reports,
+    valid_manifest,
 )
-from geoseg.verify.rows import check_rows, find_recipe, other_algorithm
-from geoseg.verify.scan import scan
+from geoseg.verify.rows import check_rows, find_recipe, why_not_comparable
+from geoseg.verify.summary import summarize
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)
-"""What pyarrow, pyproj and json raise for a file that is damaged or no GeoParquet."""
+"""Exceptions of pyarrow, pyproj and json for a file that is damaged or no GeoParquet."""
 
 
 def validate(output: str | Path) -> list[Check]:
-    """Check all scenes of an output. Nothing is written there.
+    """Check all scenes of an output, without writing to it.
 
-    Memory is bounded by strips and blocks of the rasters, a part of the polygons, and about 20 bytes a polygon; the
-    recomputed polygons wait in the folder for temporary files.
+    Memory holds strips and blocks of the rasters, a part of the polygons, and about 20 bytes for each polygon. The
+    recomputed polygons are in the system's temporary folder.
 
     Args:
         output: The folder that runs wrote.
@@ -57,27 +57,29 @@ def validate(output: str | Path) -> list[Check]:
         SettingsError: If it holds neither polygons nor rasters.
     """
     folder = Path(output).absolute()
-    promises, unreadable = read_promises(folder)
-    scenes = published_scenes(folder) | promises.keys()
+    reported, unreadable = read_reports(folder)
+    scenes = published_scenes(folder) | reported.keys()
     if not scenes and not unreadable:
         raise SettingsError(
             f"{output} holds no polygons/scene=* and no rasters/*, so there is nothing to validate. "
             "Give the --output folder of a finished run."
         )
-    remedy = "If the run is of no interest any more, remove its folder; else restore it from a copy."
+    remedy = "Remove the folder of the run if you do not need it; else restore it from a copy."
     checks = [
         Check(Path(key).parent.name, "files", "report", key, "cannot be read", "a report", ok=False, remedy=remedy)
         for key in unreadable
     ]
     crs: list[CRS] = []
     for scene in sorted(scenes):
-        found = list(_Scene(folder, scene, promises.get(scene, [])).check(crs))
-        checks += [Check(scene, **asdict(finding), remedy=_remedy(folder, scene, finding, found)) for finding in found]
+        findings = list(_Scene(folder, scene, reported.get(scene, [])).check(crs))
+        checks += [
+            Check(scene, **asdict(finding), remedy=_remedy(folder, scene, finding, findings)) for finding in findings
+        ]
     return checks
 
 
 def _remedy(output: Path, scene: str, finding: Finding, findings: Sequence[Finding]) -> str:
-    """What to do about a finding; empty if it is sound."""
+    """How to fix a finding; empty if it passed."""
     failed, again = {other.name for other in findings if not other.ok}, "Give the command of the run again"
     if finding.ok:
         remedy = ""
@@ -87,12 +89,14 @@ def _remedy(output: Path, scene: str, finding: Finding, findings: Sequence[Findi
         remedy = f"{again}; if the scene was removed on purpose, remove the report too."
     elif "manifest" in failed:
         unfinished = (output / WORK / scene).is_dir()
-        remedy = f"{again}: it was cut short." if unfinished else f"{again} with --overwrite: the scene is done anew."
+        remedy = (
+            f"{again}: it was interrupted." if unfinished else f"{again} with --overwrite: the scene is done again."
+        )
     elif "digests" in failed:
-        remedy = f"{again} with --verify: the scene is done anew."
+        remedy = f"{again} with --verify: the scene is done again."
     else:
         remedy = (
-            "The files are as the run left them, so the run went wrong: please report it. Then remove "
+            "The files are unchanged since the run, so this is an error of geoseg: please report it. Then remove "
             f"{manifest_key(scene)} and give the command of the run again with --overwrite."
         )
     return remedy
@@ -101,16 +105,16 @@ def _remedy(output: Path, scene: str, finding: Finding, findings: Sequence[Findi
 class _Scene:
     """The checks of one scene."""
 
-    def __init__(self, output: Path, scene: str, promises: list[Promise]) -> None:
-        self.output, self.scene, self.promises = output, scene, promises
-        self.manifest = sound_manifest(LocalStorage(output), scene)
+    def __init__(self, output: Path, scene: str, reported: list[ReportedScene]) -> None:
+        self.output, self.scene, self.reported = output, scene, reported
+        self.manifest = valid_manifest(LocalStorage(output), scene)
         self.raster_key, self.confidence_key = (
             f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", "confidence")
         )
         self.key = polygons_prefix(scene)
 
     def check(self, crs: list[CRS]) -> Iterator[Finding]:
-        """Check the scene; ``crs`` holds the CRS of the output's first scene, once that is known."""
+        """Check the scene; ``crs`` holds the CRS of the first scene of the output, or nothing yet."""
         try:
             yield from self._check(crs)
         except SceneError as error:
@@ -118,13 +122,13 @@ class _Scene:
 
     def _check(self, crs: list[CRS]) -> Iterator[Finding]:
         if self.scene not in published_scenes(self.output):
-            report = self.promises[-1].report
-            yield Finding("files", "scene", report, "no file of it", "the scene that the report lists", ok=False)
+            report = self.reported[-1].report
+            yield Finding("files", "scene", report, "no files", "the scene, which the report lists", ok=False)
             return
         if self.manifest is None:
             key = manifest_key(self.scene)
             found = "cannot be read" if (self.output / key).exists() else "no file"
-            yield Finding("files", "manifest", key, found, "what the run says of the scene", ok=False)
+            yield Finding("files", "manifest", key, found, "a manifest", ok=False)
         else:
             yield from check_digests(self.output, self.scene, self.manifest)
         raster, confidence = self.output / self.raster_key, self.output / self.confidence_key
@@ -149,7 +153,7 @@ class _Scene:
         if other != grid:
             found, wanted = (f"{g.height} x {g.width} px, transform {g.transform}" for g in (other, grid))
             return Finding("independent", name, self.confidence_key, found, f"{wanted}, as the class map", ok=False)
-        count, (row, col) = find_doubtful(raster, confidence, grid)
+        count, (row, col) = count_mismatches(raster, confidence, grid)
         where = f", the first at row {row}, column {col}" if count else ""
         found = f"{count} pixels with a class or a confidence alone{where}"
         return Finding("independent", name, self.confidence_key, found, "0 pixels", ok=not count)
@@ -157,7 +161,7 @@ class _Scene:
     def _polygons(self, grid: Grid, raster: Path, confidence: Path | None, crs: list[CRS]) -> Iterator[Finding]:
         folder = self.output / self.key
         parts = sorted(folder.glob("*.parquet"))
-        made, published = _check_parts(folder, parts)
+        provenance, published = _check_parts(folder, parts)
         crs[:] = crs or [published]
         count = f"{len(parts)} GeoParquet 1.1 with the columns of geoseg"
         yield Finding("files", "files", self.key, count, "", ok=True)
@@ -165,34 +169,34 @@ class _Scene:
         yield Finding("files", "crs", self.key, published.name, f"{crs[0].name}, as the first scene", ok=same)
         try:
             same = bool(grid.crs) and published.equals(CRS.from_wkt(grid.crs), ignore_axis_order=True)
-            found = scan(parts, None if same else to_pixel_of(published, grid))
+            summary = summarize(parts, None if same else to_pixel_of(published, grid))
         except (OSError, pa.ArrowException) as error:
             raise SceneError(f"{folder} cannot be read ({error}).") from error
-        polygons = Polygons(self.key, self.raster_key, raster, grid, published, made, found)
+        polygons = Polygons(self.key, self.raster_key, raster, grid, published, provenance, summary)
         names = class_map_names(raster)
         if self.manifest is not None:
             yield self._settings(polygons, self.manifest)
             yield self._results(polygons, names, self.manifest)
         yield from check_polygons(polygons)
-        reason = "there is no confidence" if confidence is None else other_algorithm(self.manifest)
+        reason = "there is no confidence" if confidence is None else why_not_comparable(self.manifest)
         if confidence is None or reason:
             yield not_compared("recomputed", "rows", self.key, reason)
             return
         try:
-            recipe = find_recipe(polygons, names, parts, self.manifest, self.promises)
+            recipe = find_recipe(polygons, names, parts, self.manifest, self.reported)
             yield from check_rows(polygons, parts, confidence, recipe, self.output)
         except (SceneError, SettingsError, ValueError) as error:
             yield Finding("recomputed", "rows", self.key, f"cannot be recomputed: {error}", "rows", ok=False)
 
     def _settings(self, polygons: Polygons, manifest: Manifest) -> Finding:
-        """Compare what the parts say of how they were made with what the manifest says."""
-        facts, made = manifest.fingerprint, polygons.made
+        """Compare the settings in the metadata of the parts with those of the manifest."""
+        facts, provenance = manifest.fingerprint, polygons.provenance
         found = {
-            "simplify_px": made.simplify_px,
-            "min_area_px": made.min_area_px,
-            "classes": None if made.classes is None else list(made.classes),
-            "not_dissolved": list(made.not_dissolved),
-            "cut_px": made.cut_px,
+            "simplify_px": provenance.simplify_px,
+            "min_area_px": provenance.min_area_px,
+            "classes": None if provenance.classes is None else list(provenance.classes),
+            "not_dissolved": list(provenance.not_dissolved),
+            "cut_px": provenance.cut_px,
         }
         wanted: dict[str, Any] = {key: facts.get(f"polygons.{key}") for key in list(found)[:-1]}
         patch, overlap = facts.get("tiling.patch_px"), facts.get("tiling.overlap_px")
@@ -203,52 +207,54 @@ class _Scene:
 
     def _results(self, polygons: Polygons, names: Sequence[str], manifest: Manifest) -> Finding:
         """Compare the counts and areas of the manifest with those of the rows."""
-        rows, pixels = len(polygons.scan.polygon_id), polygons.grid.window.pixels
-        areas = {name: float(area) for name, area in zip(names, polygons.scan.area_m2, strict=False)}
-        said = manifest.results.get("area_m2_by_class")
-        said = said if isinstance(said, dict) else {}
+        rows, pixels = len(polygons.summary.polygon_id), polygons.grid.window.pixels
+        areas = {name: float(area) for name, area in zip(names, polygons.summary.area_m2, strict=False)}
+        stated = manifest.results.get("area_m2_by_class")
+        stated = stated if isinstance(stated, dict) else {}
         found, wanted = [f"{rows:,} polygons"], [f"{manifest.results.get('polygons')!s} polygons"]
         sound = rows == manifest.results.get("polygons")
         if pixels != manifest.results.get("pixels"):
             sound = False
             found.append(f"{pixels} pixels")
             wanted.append(f"{manifest.results.get('pixels')} pixels")
-        for name in sorted(areas.keys() | said.keys()):
-            one, other = areas.get(name, np.nan), said.get(name, np.nan)
+        for name in sorted(areas.keys() | stated.keys()):
+            one, other = areas.get(name, np.nan), stated.get(name, np.nan)
             if not (isinstance(other, int | float) and abs(one - other) <= AREA_TOLERANCE * abs(other)):
                 sound = False
                 found.append(f"{one} m2 of {name!r}")
                 wanted.append(f"{other} m2 of {name!r}")
-        says = "; ".join(wanted)
-        return Finding("files", "results", self.key, "; ".join(found), f"{says}, as {manifest_key(self.scene)}", sound)
+        expected = "; ".join(wanted)
+        return Finding(
+            "files", "results", self.key, "; ".join(found), f"{expected}, as {manifest_key(self.scene)}", sound
+        )
 
 
 def _check_parts(folder: Path, parts: list[Path]) -> tuple[Provenance, CRS]:
-    """Make sure that the parts are complete and alike; how they were made, and their CRS.
+    """Check that the parts are complete and have the same metadata; return their settings and their CRS.
 
     Raises:
-        SceneError: If they are not; names the file.
+        SceneError: If not; names the file.
     """
     names = [path.name for path in parts]
     if names != [f"part-{i:05d}.parquet" for i in range(max(1, len(names)))]:
         raise SceneError(
             f"{folder} holds {names or 'no parts'} instead of part-00000.parquet, part-00001.parquet and so on."
         )
-    made = [_read_metadata(part) for part in parts]
-    for part, said in zip(parts, made, strict=True):
-        if said != made[0]:
+    metadata = [_read_metadata(part) for part in parts]
+    for part, values in zip(parts, metadata, strict=True):
+        if values != metadata[0]:
             raise SceneError(f"{part} has another CRS or other settings than {parts[0].name}.")
     try:
-        return made[0][0], CRS.from_json_dict(made[0][1])
+        return metadata[0][0], CRS.from_json_dict(metadata[0][1])
     except UNREADABLE as error:
         raise SceneError(f"{parts[0]} has a CRS that cannot be read ({error}).") from error
 
 
 def _read_metadata(part: Path) -> tuple[Provenance, dict[str, Any]]:
-    """How a part was made, and its CRS as PROJJSON.
+    """The settings of a part, and its CRS as PROJJSON.
 
     Raises:
-        SceneError: If it is no part of geoseg.
+        SceneError: If the file is no part that geoseg wrote.
     """
     try:
         schema = pq.read_schema(part)
@@ -257,11 +263,11 @@ def _read_metadata(part: Path) -> tuple[Provenance, dict[str, Any]]:
             return read_provenance(part), _column(schema)["crs"]
     except UNREADABLE as error:
         reason = f"it cannot be read ({error})"
-    raise SceneError(f"{part} is no part of geoseg: {reason}.")
+    raise SceneError(f"{part} was not written by geoseg: {reason}.")
 
 
 def _wrong_metadata(schema: pa.Schema) -> str:
-    """Tell in what a file is not GeoParquet 1.1 with the declared columns; empty if it is."""
+    """How a file differs from GeoParquet 1.1 with the declared columns; empty if it does not."""
     if not schema.equals(POLYGON_SCHEMA):
         return f"it has the columns {', '.join(f'{field.name} {field.type}' for field in schema)}"
     geo, column = json.loads(schema.metadata[GEO_KEY]), _column(schema)
@@ -271,6 +277,6 @@ def _wrong_metadata(schema: pa.Schema) -> str:
 
 
 def _column(schema: pa.Schema) -> dict[str, Any]:
-    """What a file's metadata say of the geometries."""
+    """The GeoParquet metadata of the geometry column."""
     column: dict[str, Any] = json.loads(schema.metadata[GEO_KEY])["columns"][GEOMETRY]
     return column

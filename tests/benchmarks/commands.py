@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from geoseg.demo.show import BUNDLE
+from geoseg.demo.command import BUNDLE
 from tests.benchmarks.scenes import TILE_PX, landscape
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from geoseg.demo.show import BUNDLE
+from geoseg.demo.command import BUNDLE
 from tests.benchmarks.commands import read_report, segment_command, warm_up, window_of
 from tests.benchmarks.cpu_times import is_own, watch_cpu
 from tests.benchmarks.figure import Figure

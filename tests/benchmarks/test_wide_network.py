@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from geoseg.demo.show import BUNDLE
+from geoseg.demo.command import BUNDLE
 from geoseg.model.architectures import build
 from tests.benchmarks.wide_network import write_wide_bundle
 

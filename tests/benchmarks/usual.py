@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from geoseg.demo.show import BUNDLE
+from geoseg.demo.command import BUNDLE
 from tests.benchmarks.commands import read_report, segment_command, warm_up
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.processes import measure

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from geoseg.demo.show import BUNDLE
+from geoseg.demo.command import BUNDLE
 from geoseg.model.architectures import UNet
 
 WIDTH, DEPTH = 24, 4

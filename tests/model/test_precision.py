@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from geoseg.demo.command import BUNDLE
 from geoseg.demo.landscape import write_landscape
-from geoseg.demo.show import BUNDLE
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.bundle.bundle import read_bundle

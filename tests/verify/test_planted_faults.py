@@ -1,4 +1,4 @@
-"""Every fault that is planted in the output of a run is found, also where the manifest was made to agree with it."""
+"""`geoseg validate` finds every planted fault of an output, also if the manifest is changed to match it."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.support.cli import CommandLine
 from tests.support.planting import FAULTS, edit, parts_of, replaced, seal, vertex_moved
 from tests.support.scenes import run, textured, write_scene
 
-HOW: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "minimum area": {"min_area_px": 6},
     "another CRS": {"crs": "EPSG:4326"},
@@ -25,14 +25,14 @@ SCENE = "field"
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Sound outputs of one scene, by how their polygons were made."""
-    folder = tmp_path_factory.mktemp("sound")
+    """Valid outputs of one scene, by settings of the polygons."""
+    folder = tmp_path_factory.mktemp("valid")
     scene = write_scene(folder / f"{SCENE}.tif", textured(70, 90), nodata=0)
     bundle = unet_bundle(folder / "bundle")
     observed = {"observed_at": "2026-06-21T10:30:00Z"}
-    for name, polygons in HOW.items():
+    for name, polygons in VARIANTS.items():
         assert run(scene, bundle, folder / name, scene=observed, polygons=polygons).exit_code == 0
-    return {name: folder / name for name in HOW}
+    return {name: folder / name for name in VARIANTS}
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def failed(output: Path) -> set[str]:
     return {check.name for check in validate(output) if not check.ok}
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_a_sound_output_passes(outputs: dict[str, Path], how: str) -> None:
-    checks = validate(outputs[how])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_valid_output_passes(outputs: dict[str, Path], variant: str) -> None:
+    checks = validate(outputs[variant])
     assert [check for check in checks if not check.ok] == []
     columns = next(check.found for check in checks if check.name == "columns")
     assert all(name in columns for name in ("area_m2", "confidence", "geometry", "model", "observed_at"))
@@ -60,18 +60,18 @@ def test_a_fault_is_found(output: Path, name: str) -> None:
     assert FAULTS[name].found_by & found or not FAULTS[name].found_by
 
 
-@pytest.mark.parametrize("output", HOW, indirect=True)
+@pytest.mark.parametrize("output", VARIANTS, indirect=True)
 @pytest.mark.parametrize(
     "name", [name for name, fault in FAULTS.items() if fault.found_beside_files and fault.found_by]
 )
-def test_a_fault_is_found_though_the_manifest_agrees(output: Path, name: str) -> None:
+def test_a_fault_is_found_if_the_manifest_matches_it(output: Path, name: str) -> None:
     FAULTS[name].plant(output, SCENE)
     seal(output, SCENE)
     assert FAULTS[name].found_by & failed(output)
 
 
 def test_a_line_moved_by_the_last_bit_on_both_of_its_sides_is_found(output: Path) -> None:
-    """No polygon overlaps another and no sum tells; only the recomputed geometry does."""
+    """No overlap and no changed sum: only the recomputed geometry differs."""
     edit(parts_of(output, SCENE), vertex_moved(by=0, everywhere=True))
     seal(output, SCENE)
     assert failed(output) <= {"geometry", "boxes"}
@@ -79,7 +79,7 @@ def test_a_line_moved_by_the_last_bit_on_both_of_its_sides_is_found(output: Path
 
 
 def test_a_pixel_that_changes_no_row_is_found_by_its_digest(outputs: dict[str, Path], tmp_path: Path) -> None:
-    """With a minimum area a pixel of another class joins its neighbours again; nobody else remembers it."""
+    """With a minimum area, a single pixel of another class is merged into its neighbours, so only the file differs."""
     output = Path(shutil.copytree(outputs["minimum area"], tmp_path / "out"))
     path = output / f"rasters/{SCENE}/classes.tif"
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
@@ -103,8 +103,8 @@ def test_with_a_minimum_area_a_class_map_of_other_classes_is_found(outputs: dict
     assert {"rows", "class_id"} <= failed(output)
 
 
-def test_all_scenes_of_manifests_and_reports_are_looked_for(output: Path) -> None:
-    """Also where nothing at all is left but a report, or that is no JSON."""
+def test_missing_scenes_of_manifests_and_reports_are_found(output: Path) -> None:
+    """Also if only a report is left, or if it is not JSON."""
     (report,) = output.glob("runs/*/report.json")
     for folder in ("rasters", "polygons", "scenes"):
         shutil.rmtree(output / folder)
@@ -116,7 +116,7 @@ def test_all_scenes_of_manifests_and_reports_are_looked_for(output: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"fingerprint": {}, "files": {"../x": {"bytes": 1}}, "results": {}}'])
-def test_a_manifest_that_makes_no_sense_is_none(output: Path, content: str) -> None:
+def test_an_invalid_manifest_is_reported(output: Path, content: str) -> None:
     (output / f"scenes/{SCENE}.json").write_text(content)
     assert failed(output) == {"manifest"}
 
@@ -167,14 +167,14 @@ def test_rows_are_recomputed_whatever_the_settings(
     assert {"class_id", "confidence"} & failed(tmp_path / "out")
 
 
-def test_the_command_tells_a_stranger_what_is_wrong(
+def test_the_command_prints_file_values_and_remedy(
     output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = CommandLine(monkeypatch, capsys)
-    sound = command("validate", output)
-    assert (sound.code, sound.err) == (0, "")
-    assert max(map(len, sound.out.splitlines())) <= 80
-    assert "18 of 18 checks passed." in sound.out
+    valid = command("validate", output)
+    assert (valid.code, valid.err) == (0, "")
+    assert max(map(len, valid.out.splitlines())) <= 80
+    assert "18 of 18 checks passed." in valid.out
     edit(parts_of(output, SCENE), lambda table: replaced(table, "area_m2", np.full(len(table), 50.0)))
     printed = command("validate", output)
     assert printed.code == 3
@@ -184,4 +184,4 @@ def test_the_command_tells_a_stranger_what_is_wrong(
     start = lines.index(f"{SCENE}: area_m2 (recomputed) of {part}")
     assert lines[start + 1].startswith("  found     50.0 in polygon_id ")
     assert lines[start + 2].startswith("  expected  ")
-    assert lines[start + 3] == "  remedy    Give the command of the run again with --verify: the scene is done anew."
+    assert lines[start + 3] == "  remedy    Give the command of the run again with --verify: the scene is done again."

@@ -1,4 +1,4 @@
-"""Sound outputs pass; every planted fault is found, by the check that is there for it."""
+"""Valid outputs pass; each planted fault is found by the check for it."""
 
 import json
 
@@ -34,7 +34,7 @@ UTM = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
 ROTATED = (3.0, 1.0, 500_000.3, 1.0, -3.0, 4_000_000.7)
 DEGREES = (1e-5, 0.0, 13.123456, 0.0, -1e-5, 52.654321)
 COARSE = (25_000.0, 0.0, 100_000.0, 0.0, -25_000.0, -100_000.0)
-"""Beside the pole, where edges of a few pixels bend in degrees."""
+"""Near the pole, where edges of a few pixels are curves in degrees."""
 ALL = {
     *("manifest", "digests", "files", "crs", "settings", "results"),
     *("confidence map", "ids", "rings", "boxes", "coverage", "area", "area_m2"),
@@ -45,7 +45,7 @@ ALL = {
 def publish(
     output, classes, *, scene="s", transform=UTM, epsg=32633, crs="native", simplify_px=0.0, change=None, **metadata
 ):
-    """Publish a class map and its polygons; ``change`` turns the sound table into another. The manifest agrees."""
+    """Publish a class map and its polygons; ``change`` modifies the table. The manifest matches."""
     grid = Grid(*classes.shape, transform, CRS.from_epsg(epsg).to_wkt())
     sure = (classes != NODATA).astype(np.uint8)
     polygons = polygonize(classes, sure, simplify_px=simplify_px, cut_px=16, transform=transform)
@@ -97,7 +97,7 @@ def _parsed(value):
 
 
 def failed(output):
-    """Names of the checks that fail, but for those that recompute: see tests/verify/test_planted_faults.py."""
+    """Names of failed checks, without those that recompute: see tests/verify/test_planted_faults.py."""
     return {check.name for check in validate(output) if not check.ok and check.kind != "recomputed"}
 
 
@@ -196,7 +196,7 @@ class TestPlantedFaults:
             assert found <= {"coverage", "area", "boxes"}
 
     def test_a_vertex_moved_in_all_polygons_beside_nodata(self, tmp_path):
-        """All edges have their partners; only the class map tells that the outline is another."""
+        """All edges have partners; only the class map shows that the outline is wrong."""
         old, new = (X + 20, Y - 30), (X + 21, Y - 31)
         output = publish(tmp_path, FIELD, change=lambda t: moved(t, old, new, np.arange(len(t))))
         assert failed(output) == {"coverage", "area", "boxes"}
@@ -227,7 +227,7 @@ class TestPlantedFaults:
         assert failed(publish(tmp_path, draw(picture), change=change)) == {"coverage"}
 
     def test_a_vertex_moved_on_a_slanting_line(self, tmp_path):
-        """None of the edges without a partner is a side of a pixel."""
+        """No unpaired edge is a pixel side."""
 
         row, col = np.indices((30, 30))
         classes = (2 * row > col + 7).astype(np.uint8)
@@ -237,7 +237,7 @@ class TestPlantedFaults:
         assert failed(output) == {"coverage", "area"}
 
     def test_an_edge_that_should_be_a_curve(self, tmp_path):
-        """300 km along a scene's rows, without the points that bend it: 500 m off in degrees."""
+        """300 km along a scene's rows without inserted points: 500 m off in degrees."""
 
         def change(table):
             ring = shapely.get_coordinates(geometry_of(table)[0])[:-1]
@@ -254,7 +254,7 @@ class TestPlantedFaults:
         )
         assert failed(output) == {"place"}
 
-    def test_a_doubled_polygon(self, tmp_path):
+    def test_a_duplicate_polygon(self, tmp_path):
         output = publish(tmp_path, FIELD, change=lambda t: pa.concat_tables([t, t.slice(2, 1)]))
         assert failed(output) == {"ids", "coverage", "area", "area_m2", "pixels", "pixels by class"}
 
@@ -267,20 +267,20 @@ class TestPlantedFaults:
 
         assert failed(publish(tmp_path, FIELD, change=change)) == {"coverage", "area", "area_m2", "first pixels"}
 
-    def test_an_island_over_a_polygon_without_the_hole(self, tmp_path):
+    def test_a_polygon_whose_hole_is_filled(self, tmp_path):
         def change(table):
             return with_geometry(table, [shapely.Polygon(g.exterior) for g in geometry_of(table)])
 
         assert failed(publish(tmp_path, ISLAND, change=change)) == {"coverage", "area"}
 
-    def test_a_doubled_id(self, tmp_path):
+    def test_a_duplicate_id(self, tmp_path):
         def change(table):
             ids = table["polygon_id"].to_pylist()
             return replaced(table, "polygon_id", [*ids[:-1], ids[0]])
 
         output = publish(tmp_path, FIELD, change=change)
         assert failed(output) == {"ids", "first pixels"}
-        assert "1 doubled, such as 0" in {check.found for check in validate(output)}
+        assert "1 duplicates, such as 0" in {check.found for check in validate(output)}
 
     @pytest.mark.parametrize("wrong", [-1, 36, 1, 6, 20])
     def test_an_id_that_is_not_the_first_pixel(self, tmp_path, wrong):
@@ -311,14 +311,14 @@ class TestPlantedFaults:
         output = publish(tmp_path, FIELD, change=change)
         assert "rings" in failed(output)
         found = next(check.found for check in validate(output) if check.name == "rings")
-        assert "1 unsound" in found
+        assert "1 invalid" in found
         assert "polygon_id" in found
         assert "Self-intersection" in found
 
     @pytest.mark.parametrize(
         "make", [shapely.reverse, lambda _: shapely.Polygon(), lambda polygon: polygon.exterior, lambda _: None]
     )
-    def test_what_is_no_counter_clockwise_polygon(self, tmp_path, make):
+    def test_geometries_that_are_no_counter_clockwise_polygons(self, tmp_path, make):
         def change(table):
             first, *others = geometry_of(table)
             wkb = [b"no geometry" if make(first) is None else shapely.to_wkb(make(first)), *shapely.to_wkb(others)]
@@ -409,7 +409,7 @@ def test_with_some_classes_only_those_are_compared(tmp_path):
 
 
 @pytest.mark.parametrize("metadata", [{"geoseg:min_area_px": "0"}, {"geoseg:classes": "3"}, {"geoseg:classes": "["}])
-def test_metadata_that_make_no_sense(tmp_path, metadata):
+def test_invalid_metadata(tmp_path, metadata):
     assert failed(publish(tmp_path, FIELD, **metadata)) == {"files"}
 
 
@@ -433,8 +433,8 @@ def test_nothing_to_validate(tmp_path):
 
 @settings(max_examples=100, deadline=None)
 @given(classes=random_maps, simplify_px=st.sampled_from([0.0, 1.0, 3.0]), portions=st.integers(1, 5), data=st.data())
-def test_edges_judge_as_geos_does(classes, simplify_px, portions, data):
-    """Any portions leave the outline; a polygon that loses a vertex is found, also where GEOS sees no fault: a gap."""
+def test_coverage_check_agrees_with_geos(classes, simplify_px, portions, data):
+    """Any portions give the same outline. A missing vertex is found, also where GEOS finds no fault (a gap)."""
     geometry = polygonize(classes, simplify_px=simplify_px, cut_px=5).geometry
     assert faults(geometry, classes, portions) == 0
     if len(geometry):

@@ -10,8 +10,8 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
 from geoseg.demo.accuracy import confusion_matrix, intersection_over_union
+from geoseg.demo.command import BUNDLE, run_demo
 from geoseg.demo.landscape import LEGEND, write_landscape
-from geoseg.demo.show import BUNDLE, run_demo
 from geoseg.model.bundle.bundle import read_bundle
 from tests.support.bundles import trained_network
 from tests.support.scenes import TRANSFORM, read_band, run, write_scene

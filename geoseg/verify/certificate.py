@@ -1,4 +1,4 @@
-"""A certificate as people read it, in 80 columns."""
+"""Print the results of all checks, in 80 columns."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -10,7 +10,7 @@ from geoseg.verify.check import Check
 
 
 def certificate(checks: Sequence[Check]) -> Iterator[Table]:
-    """One table for each scene: what was checked, the verdict, and what was found."""
+    """One table for each scene: method, name, verdict and actual value of each check."""
     for scene, found in groupby(checks, lambda check: check.scene):
         table = Table(title=Text(f"scene {scene}", "bold"), title_justify="left", box=None, show_header=False)
         for column in ("kind", "check", "verdict"):
@@ -25,7 +25,7 @@ def certificate(checks: Sequence[Check]) -> Iterator[Table]:
 
 
 def failures(checks: Sequence[Check]) -> Iterator[str]:
-    """What is wrong, where, what should be there, and after all of one scene that have the same remedy, the remedy."""
+    """Lines about failed checks: file, actual and expected value; then the remedy, once for checks that share it."""
     failed = [check for check in checks if not check.ok]
     for (scene, remedy), group in groupby(failed, lambda check: (check.scene, check.remedy)):
         for check in group:
@@ -36,7 +36,7 @@ def failures(checks: Sequence[Check]) -> Iterator[str]:
 
 
 def verdict(checks: Sequence[Check]) -> str:
-    """How many checks passed."""
+    """The number of passed checks."""
     compared = [check for check in checks if check.compared]
     passed = sum(check.ok for check in compared)
     rest = len(checks) - len(compared)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from geoseg.publish.geoparquet import read_polygons
     from geoseg.run.segment import segment
 
-_HOMES = {
+_MODULES = {
     "Settings": "geoseg.config",
     "load_settings": "geoseg.config",
     "polygonize": "geoseg.polygonizer.array",
@@ -21,14 +21,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used: `import geoseg` alone must not load torch."""
-    if name not in _HOMES:
+    """Import public names on first use, so that `import geoseg` does not load torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """What completion shows: the public names, none of which is imported yet."""
+    """The public names, for completion; they need not be imported yet."""
     return sorted([*__all__, "__version__"])

@@ -1,4 +1,4 @@
-"""The commands. Thin: they turn words into settings, call one function and print what it found."""
+"""The command line: parse arguments, call one function, print its result."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ app = typer.Typer(
 models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-HECTARES_BELOW_M2, METRES_BELOW_M2 = 1e7, 1e4
+MAX_HECTARES_M2, MAX_METRES_M2 = 1e7, 1e4
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,8 +35,10 @@ OutputOption = Annotated[str | None, typer.Option(help="Directory for the result
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
 AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
-OverwriteOption = Annotated[bool | None, typer.Option("--overwrite", help="Replace results made otherwise.")]
-VerifyOption = Annotated[bool | None, typer.Option("--verify", help="Read what is published before it is up to date.")]
+OverwriteOption = Annotated[
+    bool | None, typer.Option("--overwrite", help="Replace results of other settings, model or input.")
+]
+VerifyOption = Annotated[bool | None, typer.Option("--verify", help="Read all published files to find changed ones.")]
 TrustOption = Annotated[
     bool | None, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
 ]
@@ -88,7 +90,7 @@ def segment_command(
     if dry_run:
         _print_forecast(settings)
         return
-    from geoseg.run.segment import segment  # noqa: PLC0415  torch takes seconds to import; --help should not
+    from geoseg.run.segment import segment  # noqa: PLC0415  importing torch takes seconds; --help must be fast
 
     report = segment(settings, out)
     print_report(report, settings.output)
@@ -97,20 +99,20 @@ def segment_command(
 
 @app.command("clean")
 def clean_command(
-    output: Annotated[str, typer.Argument(help="Folder, or s3://BUCKET/PREFIX, that runs wrote.")],
+    output: Annotated[str, typer.Argument(help="Output of runs: a folder or s3://BUCKET/PREFIX.")],
 ) -> None:
-    """Remove the unfinished work of runs that died. What is published stays."""
+    """Remove the unfinished work of runs that died. Published results stay."""
     from geoseg.store.clean import clean  # noqa: PLC0415
 
-    found = clean(output)
-    out.print(f"{_count(found.files, 'file')}, {found.bytes / 2**20:,.1f} MiB removed")
-    for scene in found.scenes:
+    removed = clean(output)
+    out.print(f"{_count(removed.files, 'file')}, {removed.bytes / 2**20:,.1f} MiB removed")
+    for scene in removed.scenes:
         out.print(f"{escape(scene)}: the next run does it from the start, unless it is published")
 
 
 @app.command("validate")
-def validate_command(output: Annotated[Path, typer.Argument(help="Folder that a run wrote.")]) -> None:
-    """Read results back and certify them: files and digests, coverage, areas, and every row made once more."""
+def validate_command(output: Annotated[Path, typer.Argument(help="Output folder of a run.")]) -> None:
+    """Read results and check them: files and sha256, coverage, areas; every row is computed again."""
     from geoseg.verify.certificate import certificate, failures, verdict  # noqa: PLC0415
     from geoseg.verify.validate import validate  # noqa: PLC0415
 
@@ -128,25 +130,27 @@ def polygonize_command(
     class_map: Annotated[list[str], typer.Argument(help="Raster of one band of integers.", metavar="CLASSMAP")],
     output: Annotated[Path, typer.Option(help="File to write: .parquet, .gpkg or .fgb.")],
     simplify_px: Annotated[float, typer.Option(help="Smooth stairs of pixels; 0 keeps every corner.")] = 1.0,
-    min_area_px: Annotated[int, typer.Option(help="Smaller areas take the value of a neighbour.", min=0)] = 0,
-    block_px: Annotated[int, typer.Option(help="Side of a block: memory, never the result.")] = 2048,
+    min_area_px: Annotated[int, typer.Option(help="Smaller areas get the value of a neighbour.", min=0)] = 0,
+    block_px: Annotated[int, typer.Option(help="Side of a block. Changes memory, not the result.")] = 2048,
     values: Annotated[str | None, typer.Option(help="Values to publish, such as 1,2,3; default all.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace it; other layers of a .gpkg stay.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output; other layers of a .gpkg stay.")
+    ] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Accept an https:// or s3:// URL.")] = False,
     allow_private_hosts: Annotated[
-        bool, typer.Option("--allow-private-hosts", help="With --remote: http:// and hosts in your own network too.")
+        bool, typer.Option("--allow-private-hosts", help="With --remote: also http:// and private hosts.")
     ] = False,
     allow_continuous: Annotated[
-        bool, typer.Option("--allow-continuous", help="Take a raster that looks like a quantity, not like classes.")
+        bool, typer.Option("--allow-continuous", help="Accept a raster that looks continuous.")
     ] = False,
 ) -> None:
-    """Polygonize any class raster, of any size and from anywhere."""
+    """Polygonize any class raster, of any size."""
     from geoseg.polygonizer.file import parse_values, polygonize_raster  # noqa: PLC0415
 
     if len(class_map) > 1:
         raise SettingsError(
             f"polygonize takes one raster and got {len(class_map)}: {', '.join(class_map[:3])}"
-            f"{' ...' if len(class_map) > 3 else ''}. A pattern stands for all files that fit; take them in turn: "
+            f"{' ...' if len(class_map) > 3 else ''}. A shell pattern expands to all matching files; use a loop: "
             'for f in *.tif; do geoseg polygonize "$f" --output "${f%.*}.parquet"; done'
         )
     count = polygonize_raster(
@@ -168,11 +172,11 @@ def polygonize_command(
 @app.command("demo")
 def demo_command(
     size: Annotated[int, typer.Option(help="Side of the landscape in pixels.", min=256)] = 4096,
-    seed: Annotated[int, typer.Option(help="Another seed, another landscape.", min=0)] = 7,
-    output: Annotated[Path, typer.Option(help="Directory for everything.")] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(help="Seed of the landscape.", min=0)] = 7,
+    output: Annotated[Path, typer.Option(help="Directory for landscape, results and picture.")] = Path("demo-output"),
     address: Annotated[str, typer.Option(help="auto, local, inline or a Ray address.")] = "local",
 ) -> None:
-    """Make a landscape, segment it with the bundle that comes with geoseg, and show how well that went."""
+    """Make a landscape, segment it with the bundled model, and compare the result with the truth."""
     from geoseg.demo.command import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(size=size, seed=seed, output=output, address=address, console=out))
@@ -180,20 +184,20 @@ def demo_command(
 
 @models.command("show")
 def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
-    """Print what a bundle wants and gives."""
+    """Print the inputs and outputs of a bundle."""
     from geoseg.model.bundle.bundle import read_bundle  # noqa: PLC0415
     from geoseg.model.bundle.show import describe_bundle  # noqa: PLC0415
 
-    found = read_bundle(bundle)
+    content = read_bundle(bundle)
     table = Table(show_header=False, box=None)
-    for heading, text in describe_bundle(found):
+    for heading, text in describe_bundle(content):
         table.add_row(heading, escape(text))
-    for entry in found.legend.classes:
+    for entry in content.legend.classes:
         table.add_row(
             f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
         )
     out.print(table)
-    out.print(f" sha256 {found.sha256}")
+    out.print(f" sha256 {content.sha256}")
 
 
 @models.command("check")
@@ -208,15 +212,17 @@ def check_model(
     from geoseg.model.inference import Inference  # noqa: PLC0415
     from geoseg.model.load import start_predictor  # noqa: PLC0415
 
-    found = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
-    started = start_predictor(found, Inference(device, found.patch_px))
-    for warning in (*warn_unscaled(found.name, found.file.scaling), *started.task.warnings):
+    content = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
+    predictor = start_predictor(content, Inference(device, content.patch_px))
+    for warning in (*warn_unscaled(content.name, content.file.scaling), *predictor.task.warnings):
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
-    out.print(f"{found.name} runs on {device} with patches of {found.patch_px} px and {len(found.legend)} classes.")
+    out.print(
+        f"{content.name} runs on {device} with patches of {content.patch_px} px and {len(content.legend)} classes."
+    )
 
 
 def print_report(report: Report, output: str) -> None:
-    """Print what was done, what failed and where it lies."""
+    """Print the outcome of each scene, and where the results are."""
     for word, scenes in (("done", report.done), ("up to date", report.up_to_date)):
         for scene in scenes:
             facts = (
@@ -244,13 +250,13 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 
 
 def _area(area_m2: float) -> str:
-    if area_m2 < METRES_BELOW_M2:
+    if area_m2 < MAX_METRES_M2:
         return f"{area_m2:,.0f} m2" if area_m2 >= 1 else f"{area_m2:.2g} m2"
-    return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= HECTARES_BELOW_M2 else f"{area_m2 / 1e4:,.2f} ha"
+    return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= MAX_HECTARES_M2 else f"{area_m2 / 1e4:,.2f} ha"
 
 
-def _print_whole(table: Table) -> None:
-    """Print a table as wide as it is: in a narrow terminal or a pipe columns would be cut."""
+def _print_full_width(table: Table) -> None:
+    """Print a table in its full width, also if the terminal or pipe is narrower."""
     needed = Measurement.get(out, out.options.update(width=10_000), table).maximum
     Console(width=max(needed, out.width), highlight=False, soft_wrap=True).print(table)
 
@@ -258,9 +264,9 @@ def _print_whole(table: Table) -> None:
 def _print_forecast(settings: Settings) -> None:
     from geoseg.plan.forecast import forecast  # noqa: PLC0415
 
-    found = forecast(settings)
+    plan = forecast(settings)
     table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)
-    for scene in found.scenes:
+    for scene in plan.scenes:
         table.add_row(
             f"{scene.height} x {scene.width}",
             " ".join(map(str, scene.bands)),
@@ -271,17 +277,17 @@ def _print_forecast(settings: Settings) -> None:
             f"about {max(1, round(scene.seconds / 60))} min",
             scene.scene_id,
         )
-    _print_whole(table)
-    out.print(f"Workers on {found.device}: {found.workers}; times are those of a common U-Net. Nothing was written.")
-    for warning in found.warnings:
+    _print_full_width(table)
+    out.print(f"Workers on {plan.device}: {plan.workers}; times are those of a common U-Net. Nothing was written.")
+    for warning in plan.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
-    for _, message in found.failed:
+    for _, message in plan.failed:
         err.print(f"[red]would fail[/red] {escape(message)}")
-    raise typer.Exit(ExitCode.SCENES_FAILED if found.failed else ExitCode.OK)
+    raise typer.Exit(ExitCode.SCENES_FAILED if plan.failed else ExitCode.OK)
 
 
 def main() -> None:
-    """Run the command line; errors that geoseg can explain are shown as a message."""
+    """Run the command line; a `GeosegError` is printed as a message, without traceback."""
     try:
         app()
     except GeosegError as error:

@@ -1,4 +1,4 @@
-"""The errors geoseg raises on purpose. Every message names the file, the value, the limit and the remedy."""
+"""Errors with a message for the user: the file, the value, the limit and the remedy."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from geoseg.redact import redact
 
 
 class ExitCode(IntEnum):
-    """What the process returns. A scheduler decides by it; the report holds the details."""
+    """Exit codes of the process, for schedulers. The report has the details."""
 
     OK = 0
     CRASH = 1
@@ -15,51 +15,51 @@ class ExitCode(IntEnum):
 
 
 class GeosegError(Exception):
-    """Something geoseg can explain. Shown as a message, never as a traceback."""
+    """An expected error. It is printed as a message, without a traceback."""
 
     exit_code: int = ExitCode.CRASH
 
     def __init__(self, message: str) -> None:
-        """Keep the message without the secrets that a URL in it may hold."""
+        """Store the message without secrets of URLs."""
         super().__init__(redact(message))
 
 
 class SettingsError(GeosegError):
-    """The run cannot start as asked: settings, bundle, output folder or cluster."""
+    """The run cannot start: wrong settings, bundle, output or cluster."""
 
     exit_code = ExitCode.SETTINGS
 
 
 class ClusterError(GeosegError):
-    """The run cannot go on: nothing is left that could do the work. What is done is kept."""
+    """The run cannot continue, because no worker is left. Finished blocks are kept."""
 
 
 class OutputError(GeosegError):
-    """The output cannot be read or written just now. What is done is kept."""
+    """The output cannot be read or written at the moment. Finished blocks are kept."""
 
 
 class LockLostError(GeosegError):
-    """Another run has taken over the output while this one could not be heard of."""
+    """Another run took over the output, because this run did not renew its lock in time."""
 
 
-class Interrupted(GeosegError):  # noqa: N818  nothing is wrong
-    """The run was told to stop. What is done is kept."""
+class Interrupted(GeosegError):  # noqa: N818  it is no error
+    """The run was stopped by a signal. Finished blocks are kept."""
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
-        # As a shell names a process that ended by a signal.
+        # The exit code that shells use for a process that a signal ended.
         self.exit_code = 128 + signum
 
 
 class SceneError(GeosegError):
-    """One scene cannot be processed. The other scenes of the run go on."""
+    """One scene cannot be processed. The other scenes of the run continue."""
 
     exit_code = ExitCode.SCENES_FAILED
 
 
 class UnreachableError(SceneError):
-    """A scene cannot be read just now, though it was before: its disk or its server is away. Worth another attempt."""
+    """A scene could be read before, but not at the moment: its disk or server is unavailable. A retry may help."""
 
 
 class StoreError(SceneError):
-    """What the output held of a scene's unfinished work is lost or damaged; the next run does that part again."""
+    """Unfinished work of a scene in the output is lost or damaged; the next run repeats that part."""

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words that need no knowledge of Python or pydantic."""
+"""Messages for wrong settings that need no knowledge of Python or pydantic."""
 
 import difflib
 import reprlib
@@ -9,28 +9,26 @@ from typing import Any
 from pydantic import ValidationError
 
 MAX_SHOWN = 10
-"""Problems that a message lists."""
-HOW_TO_GIVE = {"scenes": "SCENE...", "model": "--model BUNDLE", "output": "--output DIR"}
-"""The flags of the settings that every run needs."""
-
-
+"""Largest number of problems in a message."""
+REQUIRED_FLAGS = {"scenes": "SCENE...", "model": "--model BUNDLE", "output": "--output DIR"}
+"""Flags of the required settings."""
 DATES = "a date such as 2026-06-21 or 2026-06-21T10:30:00Z"
 _UNKNOWN = ("extra_forbidden", "invalid_key")
-"""What pydantic calls a key that no setting has, or that is no text."""
+"""pydantic's error types for an unknown key, and for a key that is no text."""
 
 
 def explain(error: ValidationError, schema: Mapping[str, Any]) -> str:
-    """All problems in words, one line for each setting: key, value, what is allowed.
+    """Explain all problems, one line for each setting: key, value, allowed values.
 
     Args:
-        error: What pydantic found.
+        error: The errors that pydantic found.
         schema: JSON schema of the settings.
     """
     by_key: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     keys = list(key_schemas(schema))
     known = {*keys, *(key.rpartition(".")[2] for key in keys)}
     for item in error.errors(include_url=False):
-        # Parts of a union stand in the location as "int", "constrained-int" or "literal['auto']": not a person's keys.
+        # pydantic adds parts of a union to the location, such as "int" or "literal['auto']"; these are no keys.
         parts = [_cut(str(part)) for part in item["loc"] if str(part) in known or item["type"] in _UNKNOWN]
         if item["type"] == "invalid_key":
             parts[-1] = shown(item["input"])
@@ -49,7 +47,7 @@ def _sentence(key: str, kind: str, items: Sequence[Mapping[str, Any]], schema: M
             f" Did you mean {near[0]}?" if near else " See configs/README.md."
         )
     if kind == "missing":
-        return f"Setting {key} is missing. Give {HOW_TO_GIVE[key]}, or {key}: in a --config file."
+        return f"Setting {key} is missing. Give {REQUIRED_FLAGS[key]}, or {key}: in a --config file."
     own = [item["msg"].removeprefix("Value error, ") for item in items if item["type"] == "value_error"]
     if not key:
         return f"{shown(items[0]['input'])} holds no settings. Give keys and values; see configs/README.md."
@@ -60,17 +58,17 @@ def _sentence(key: str, kind: str, items: Sequence[Mapping[str, Any]], schema: M
 def key_schemas(
     whole: Mapping[str, Any], section: Mapping[str, Any] | None = None, prefix: str = ""
 ) -> dict[str, Mapping[str, Any]]:
-    """The JSON schema of every dotted key: of a whole schema, or of one of its sections."""
-    found: dict[str, Mapping[str, Any]] = {}
+    """The JSON schema of every dotted key, of a whole schema or of one section."""
+    schemas: dict[str, Mapping[str, Any]] = {}
     for name, field in (whole if section is None else section)["properties"].items():
-        found[prefix + name] = field
+        schemas[prefix + name] = field
         if "$ref" in field:
-            found |= key_schemas(whole, whole["$defs"][field["$ref"].rpartition("/")[2]], f"{prefix}{name}.")
-    return found
+            schemas |= key_schemas(whole, whole["$defs"][field["$ref"].rpartition("/")[2]], f"{prefix}{name}.")
+    return schemas
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """What a JSON schema lets pass, in words."""
+    """Describe the values that a JSON schema allows."""
     if "anyOf" in schema:
         return " or ".join(map(_allowed, schema["anyOf"]))
     if "$ref" in schema:
@@ -93,7 +91,7 @@ def _number(schema: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short however large or deep it is."""
+    """A value for a message, shortened if it is large or deeply nested."""
     if isinstance(value, date):
         return value.isoformat()
     show = reprlib.Repr()

@@ -1,4 +1,4 @@
-"""Take secrets out of text before a person, a log or a report sees it."""
+"""Remove secrets from messages, logs and reports."""
 
 import re
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 HIDDEN = "***"
 
 _END = r"[^&\s\"'<>\\]+"
-"""A backslash ends a value too, so that redacted JSON is still JSON."""
-# An AWS secret may hold slashes; digits before a slash are a port, and an @ after it belongs to the path.
+"""A backslash also ends a value, so that redacted JSON stays JSON."""
+# An AWS secret may contain slashes. Digits before a slash are a port; an @ after it is part of the path.
 _CREDENTIALS = re.compile(r"(://)(?:[^/\s@\"'<>]+|[^/\s@:\"'<>]+:(?!\d+/)[^\s@\"'<>]+)@")
 _QUERY = re.compile(
     rf"([?&;][\w.%-]*(?:sig|token|secret|passw|pwd|cred|auth|key|session)[\w.%-]*=){_END}", re.IGNORECASE
@@ -19,8 +19,8 @@ _BEARER = re.compile(r"\b((?:Bearer|Basic) )[\w+/=.~-]{8,}")
 def redact(text: str) -> str:
     """Replace credentials by ``***``: user and password of a URL, signatures and tokens of a query, bearer tokens.
 
-    What is left still names host and path, so that a person knows which file is meant. Bytes of file names that are not
-    UTF-8 are written as escapes, which any file and terminal takes. Redacting twice changes nothing.
+    Host and path stay, so that the file can be identified. Bytes of file names that are not UTF-8 become escapes, which
+    every file and terminal can show. Redacting twice has no further effect.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
     text = _CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
@@ -30,7 +30,7 @@ def redact(text: str) -> str:
 
 
 def redact_values(value: Any) -> Any:
-    """Redact every string in values of mappings, lists and tuples, however deep; tuples become lists."""
+    """Redact all strings in nested mappings, lists and tuples; tuples become lists."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

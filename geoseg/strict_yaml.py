@@ -1,7 +1,7 @@
-"""YAML of settings, read strictly: no aliases, no key twice, no deep nesting, one kind of error for all that is wrong.
+"""Strict YAML for settings: no aliases, no repeated keys, no deep nesting, and `ValueError` for every problem.
 
-PyYAML alone recurses as deep as a text asks for, unfolds aliases into exponential sizes, lets the last of two equal
-keys win, and raises a dozen kinds of exceptions.
+Plain PyYAML has no limit for nesting, expands aliases to exponential size, silently takes the last of repeated keys,
+and raises a dozen kinds of exceptions.
 """
 
 from collections.abc import Hashable
@@ -11,23 +11,21 @@ import yaml
 
 MAX_DEPTH = 20
 MAX_CHARACTERS = 1 << 20
-_ALL_THAT_IT_RAISES = (
-    *(yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError),
-)
-"""Beside its own errors, what tags on values of another kind and dates such as 2026-02-30 lead to."""
+_PYYAML_ERRORS = (*(yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError),)
+"""PyYAML's own errors, and those for unsuitable tags and for dates such as 2026-02-30."""
 
 
 def read_yaml(text: str) -> Any:
-    """The value that a text stands for.
+    """Parse a YAML text.
 
     Raises:
-        ValueError: If it is no YAML that settings may have; says why and where.
+        ValueError: If the text is not YAML that settings may have; the message has the reason and the place.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, and settings have at most {MAX_CHARACTERS:,}")
     try:
         return _Loader(text).get_single_data()
-    except _ALL_THAT_IT_RAISES as error:
+    except _PYYAML_ERRORS as error:
         raise ValueError(_reason(error)) from error
 
 
@@ -60,9 +58,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.value in seen and isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice; keep one", key.start_mark
+                    None, None, f"the key {key.value!r} occurs twice; keep one", key.start_mark
                 )
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return found
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping

@@ -1,4 +1,4 @@
-"""What a stranger reads when something is wrong: the file, the value, the remedy, the exit code, no traceback."""
+"""Messages of the command line: file, value, remedy and exit code, without traceback."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def good(tmp_path: Path) -> list[object]:
     return [scene, "--model", unet_bundle(tmp_path / "bundle"), "--output", tmp_path / "out", "--address", "inline"]
 
 
-def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
+def test_a_run_prints_its_results_and_their_place(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
     printed = geoseg("segment", *good)
     assert printed.code == 0
     assert "done good: " in printed.out
@@ -42,7 +42,7 @@ def test_a_run_says_what_it_did_and_where_it_lies(geoseg: CommandLine, good: lis
     assert json.loads(report.read_text())["exit_code"] == 0
 
 
-def test_what_was_published_now_and_before_and_what_failed_is_counted_apart(
+def test_published_up_to_date_and_failed_scenes_are_counted_separately(
     geoseg: CommandLine, good: list[object], tmp_path: Path
 ) -> None:
     geoseg("segment", *good)
@@ -52,7 +52,7 @@ def test_what_was_published_now_and_before_and_what_failed_is_counted_apart(
     assert "4 scenes: 2 published, 1 up to date, 1 failed; report: " in printed.out
 
 
-def test_no_report_is_named_where_none_could_be_written(
+def test_no_report_is_named_if_it_could_not_be_written(
     geoseg: CommandLine, good: list[object], tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -177,13 +177,13 @@ def test_a_dry_run_predicts_and_writes_nothing(geoseg: CommandLine, good: list[o
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_refuses_what_cannot_fit(geoseg: CommandLine, good: list[object]) -> None:
+def test_a_dry_run_refuses_blocks_that_do_not_fit(geoseg: CommandLine, good: list[object]) -> None:
     printed = geoseg("segment", *good, "--dry-run", "--set", "run.memory_gib=0.0001", "--set", "tiling.block_px=96")
     assert printed.code == 2
     assert "tiling.block_px=96 needs" in printed.err
 
 
-def test_a_run_tells_once_what_the_bundle_leaves_out_or_contradicts(geoseg: CommandLine, tmp_path: Path) -> None:
+def test_warnings_about_the_bundle_are_printed_once(geoseg: CommandLine, tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path / "bundle", activation="none", scaling=[])
     scenes = [scene_with(tmp_path / name) for name in ("a.tif", "b.tif")]
     printed = geoseg("segment", *scenes, "--model", bundle, "--output", tmp_path / "out", "--address", "inline")
@@ -233,7 +233,7 @@ def test_every_command_has_help_under_two_names(geoseg: CommandLine, words: list
     assert "Usage: " in short.out
 
 
-def test_the_version_and_completion_can_be_asked_for(geoseg: CommandLine) -> None:
+def test_version_and_completion(geoseg: CommandLine) -> None:
     printed = geoseg("--version")
     assert (printed.code, printed.out) == (0, f"geoseg {package.__version__}\n")
     assert "--install-completion" in geoseg("-h").out
@@ -248,7 +248,7 @@ def test_public_names_are_listed_and_exist() -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
-def test_one_is_singular_and_small_areas_have_small_units(geoseg: CommandLine, tmp_path: Path) -> None:
+def test_singular_and_units_of_small_areas(geoseg: CommandLine, tmp_path: Path) -> None:
     bundle = identity_bundle(tmp_path / "bundle")
     for name, side, area in (("acre", 20, "4.00 ha"), ("yard", 3, "900 m2")):
         scene = write_scene(tmp_path / f"{name}.tif", np.ones((1, side, side), np.uint8))

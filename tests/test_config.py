@@ -29,7 +29,7 @@ def load(**sources: object) -> Settings:
     return load_settings(**{"environment": {}, "flags": NEEDED, **sources})
 
 
-def test_later_sources_win(tmp_path: Path) -> None:
+def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("tiling: {patch_px: 64, overlap_px: 8}\nrun: {threads: 2}\noutput: from-file\n")
     settings = load(
@@ -50,7 +50,7 @@ def test_bands_may_be_given_without_brackets() -> None:
             load(assignments=[f"scene.bands={refused}"])
 
 
-def test_a_setting_of_python_needs_no_other_source() -> None:
+def test_settings_in_python_need_no_other_source() -> None:
     assert Settings(scenes=("a.tif",), model="m", output="o").tiling.patch_px == "auto"
 
 
@@ -92,7 +92,7 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
         ({"assignments": ["scene.bands=" + "[" * 5000]}, r"scene\.bands='\[.*nested more than 20 deep"),
         ({"assignments": ["run.workers=[&a [1], *a]"]}, "aliases .* are not read; write the value"),
         ({"assignments": ["run.workers=!!timestamp x"]}, "a tag does not fit its value"),
-        ({"assignments": ["run={workers: 1, workers: 2}"]}, "the key 'workers' stands there twice"),
+        ({"assignments": ["run={workers: 1, workers: 2}"]}, "the key 'workers' occurs twice"),
         ({"assignments": ["scene.bands=" + "9" * 5000]}, "a number in it has thousands of digits"),
         ({"assignments": ["model=a\udcffb"]}, "is not a valid YAML value: "),
         ({"flags": {**NEEDED, "output": "a\udcffb"}}, "output=.* is not allowed: it must be a name in UTF-8"),
@@ -108,7 +108,7 @@ def test_a_setting_of_python_needs_no_other_source() -> None:
         ({"flags": {}}, r"Setting scenes is missing.*\n.*model is missing.*\n.*output is missing"),
     ],
 )
-def test_what_is_wrong_is_named(sources: dict[str, object], message: str) -> None:
+def test_messages_name_the_problem(sources: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load(**sources)
 
@@ -154,7 +154,7 @@ def test_a_date_is_midnight_in_utc_however_it_is_given(tmp_path: Path, given: st
         assert settings.scene.observed_at.utcoffset() == timedelta(0)
 
 
-def test_settings_of_python_are_explained_too() -> None:
+def test_wrong_settings_in_python_are_explained() -> None:
     with pytest.raises(
         SettingsError, match=r"^Setting tiling\.patch_px='abc' is not allowed: it must be a whole number"
     ):
@@ -163,7 +163,7 @@ def test_settings_of_python_are_explained_too() -> None:
         Settings.model_validate([])
 
 
-def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_file_of_nested_aliases_is_refused(tmp_path: Path) -> None:
     levels = [f"l{n}: &l{n} {{{', '.join(f'<<: *l{n - 1}' for _ in range(9))}}}" for n in range(1, 9)]
     (tmp_path / "s.yaml").write_text("\n".join(["l0: &l0 {a: 1}", *levels]))
     with pytest.raises(SettingsError, match=r"s\.yaml is not valid YAML: aliases .* are not read"):

@@ -1,4 +1,4 @@
-"""The import rule of ARCHITECTURE.md, asserted where it counts: in a process that imports one module."""
+"""The import rules of ARCHITECTURE.md."""
 
 import ast
 import subprocess
@@ -37,7 +37,7 @@ NEVER = {
     "model.bundle": {"raster", "vector"},
     "vector": {"raster", "model"},
 }
-"""Packages that lie side by side and do not know each other."""
+"""Packages that must not import each other."""
 MAX_FILES, MAX_LINES, MAX_FILE_LINES = 16, 1800, 350
 
 

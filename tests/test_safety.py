@@ -1,4 +1,4 @@
-"""What geoseg never does with a file: unpickle it, evaluate it, or show a secret that it was given."""
+"""geoseg never unpickles or evaluates a file, and never shows a secret."""
 
 import ast
 import json
@@ -33,7 +33,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def offences(source: str) -> list[str]:
-    """Imports and calls that turn the content of a file into running code."""
+    """Imports and calls that can run the content of a file as code."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -52,7 +52,7 @@ def offences(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_turns_a_file_into_code(path: Path) -> None:
+def test_no_module_runs_a_file_as_code(path: Path) -> None:
     assert offences(path.read_text()) == []
 
 
@@ -63,11 +63,11 @@ def test_no_source_turns_a_file_into_code(path: Path) -> None:
         *("np.load(x, allow_pickle=True)", "subprocess.run(x, shell=True)", "import dill.source"),
     ],
 )
-def test_the_search_finds_what_it_looks_for(source: str) -> None:
+def test_the_search_finds_unsafe_calls(source: str) -> None:
     assert offences(source)
 
 
-def test_loaders_that_run_code_stand_in_one_place_behind_one_door() -> None:
+def test_loaders_that_run_code_are_in_one_module() -> None:
     users = {
         path.name
         for path in SOURCES
@@ -85,7 +85,7 @@ class Witness:
 
 
 @pytest.mark.parametrize("name", ["scene.npy", "scene.tif", "scene.vrt", "scene.pkl"])
-def test_a_poisoned_scene_runs_nothing(tmp_path: Path, name: str) -> None:
+def test_a_malicious_scene_runs_no_code(tmp_path: Path, name: str) -> None:
     witness = tmp_path / "witness"
     (tmp_path / name).write_bytes(pickle.dumps(Witness(witness)))
     if name == "scene.npy":
@@ -94,7 +94,7 @@ def test_a_poisoned_scene_runs_nothing(tmp_path: Path, name: str) -> None:
         describe(tmp_path / name)
     assert not witness.exists()
     pickle.loads(pickle.dumps(Witness(witness)))  # noqa: S301
-    assert witness.exists(), "the poison is real"
+    assert witness.exists(), "the payload works"
 
 
 POISON = "!!python/object/apply:os.mkdir [{}]"
@@ -112,7 +112,7 @@ def test_yaml_builds_no_objects(tmp_path: Path) -> None:
         load_settings(environment={"GEOSEG_OUTPUT": poison}, flags=NEEDED)
     assert not witness.exists()
     yaml.unsafe_load(poison)
-    assert witness.exists(), "the poison is real"
+    assert witness.exists(), "the payload works"
 
 
 SECRET = "s3cr3t/Abc+9=="  # noqa: S105
@@ -151,7 +151,7 @@ def test_secrets_are_redacted_everywhere(text: str) -> None:
         "sha256 0123, but model_sha256=4567 is asked for",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_other_text_is_not_redacted(text: str) -> None:
     assert redact(text) == text
 
 
@@ -181,7 +181,7 @@ def test_a_run_writes_and_prints_no_secret(geoseg: CommandLine, tmp_path: Path) 
     assert not any(b"s3cr3t" in content for content in written)
 
 
-def test_a_bundle_with_code_runs_with_the_flag_alone(geoseg: CommandLine, tmp_path: Path) -> None:
+def test_a_bundle_with_code_needs_the_flag(geoseg: CommandLine, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "good.tif", textured(70, 90), nodata=0)
     bundle = with_code(unet_bundle(tmp_path / "bundle"), "model.pt2")
     asked = ["segment", scene, "--model", bundle, "--output", tmp_path / "out", "--address", "inline"]
@@ -193,7 +193,7 @@ def test_a_bundle_with_code_runs_with_the_flag_alone(geoseg: CommandLine, tmp_pa
     assert geoseg(*asked, "--trust-model-code").code == 0
 
 
-def test_the_digest_that_is_shown_can_be_asked_for(geoseg: CommandLine, tmp_path: Path) -> None:
+def test_the_printed_sha256_can_be_required(geoseg: CommandLine, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "good.tif", textured(70, 90), nodata=0)
     bundle = unet_bundle(tmp_path / "bundle")
     digest = next(word for word in geoseg("models", "show", bundle).out.split() if len(word) == 64)

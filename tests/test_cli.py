@@ -52,9 +52,7 @@ def test_published_up_to_date_and_failed_scenes_are_counted_separately(
     assert "4 scenes: 2 published, 1 up to date, 1 failed; report: " in printed.out
 
 
-def test_no_report_is_named_if_it_could_not_be_written(
-    geoseg: CommandLine, good: list[object], tmp_path: Path
-) -> None:
+def test_no_report_is_named_if_it_could_not_be_written(geoseg: CommandLine, good: list[object], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/runs").write_text("a file where a folder must be")
     printed = geoseg("segment", *good)

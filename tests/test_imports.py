@@ -116,7 +116,7 @@ def test_only_the_ray_cluster_imports_ray() -> None:
         for path in modules()
         if any(name == "ray" or name.startswith("ray.") for name in imported(path))
     }
-    assert users <= {"engine.ray_cluster", "train"}
+    assert users == {"engine.ray_cluster"}
 
 
 def test_packages_and_files_stay_small() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.plan.fingerprint import versions_of
-from geoseg.raster.source.content import PIECE_BYTES, is_sampled, pieces_of, take_digest
+from geoseg.raster.source.content_digest import PIECE_BYTES, is_sampled, pieces_per_file, take_digest
 from geoseg.raster.source.identity import identify_all
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.source.version import Version, describe_change
@@ -39,7 +39,7 @@ def settle_versions(scene: Scene, recorded: Iterable[Fingerprint]) -> tuple[Scen
     with ThreadPoolExecutor(READERS) as pool:
         settled = tuple(
             pool.map(
-                lambda file, version, *before: _settle(file, version, before, pieces_of(len(scene.files))),
+                lambda file, version, *before: _settle(file, version, before, pieces_per_file(len(scene.files))),
                 scene.files,
                 scene.versions,
                 *known,
@@ -69,7 +69,7 @@ def check_unchanged(scene: Scene) -> list[str]:
         SceneError: If a file has changed.
         UnreachableError: If a file cannot be reached.
     """
-    pieces, seen = pieces_of(len(scene.files)), []
+    pieces, seen = pieces_per_file(len(scene.files)), []
     for file, before, after in zip(scene.files, scene.versions, identify_all(scene.files), strict=True):
         if before.is_known and not after.is_known:
             raise UnreachableError(
@@ -100,7 +100,7 @@ def _settle(file: str, version: Version, before: Sequence[Version], pieces: int)
 
 def _touched(files: Sequence[str], before: Sequence[Version], now: Sequence[Version]) -> list[str]:
     """Warn of large files with another time whose content was compared in samples only."""
-    pieces = pieces_of(len(files))
+    pieces = pieces_per_file(len(files))
     return [
         f"{file} has another time and no other content, as far as was looked ({describe_change(old, new)}): {pieces} "
         f"pieces of {PIECE_BYTES >> 10} KiB are the same. If it was edited in place, give another --output."

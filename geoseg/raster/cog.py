@@ -21,7 +21,7 @@ from rasterio.errors import RasterioIOError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.source.env import gdal_env, quiet
+from geoseg.raster.source.env import gdal_env, without_georeference_warning
 
 TILE_PX = 512
 """Side of an internal tile."""
@@ -91,7 +91,7 @@ def write_cog(
         gdal_env(),
         # GDAL compresses the overviews for itself before it compresses them for good.
         rasterio.Env(ZSTD_LEVEL_OVERVIEW=1),
-        quiet,
+        without_georeference_warning,
     ):
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
         with rasterio.open(plain, "w", **profile) as dataset:

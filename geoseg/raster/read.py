@@ -16,12 +16,12 @@ from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
-from geoseg.raster.source.cells import KeptCells, Pixels, ReadCell, cut_from_cells
+from geoseg.raster.source.cells import CellCache, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.source.env import open_raster
-from geoseg.raster.source.palette import paint
+from geoseg.raster.source.palette import apply_palette
 from geoseg.raster.source.scene import Scene
 
-_KEPT = KeptCells()
+_CACHE = CellCache()
 
 
 class CountedPixels(NamedTuple):
@@ -84,9 +84,9 @@ def read_declared(
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
-    open_scene = partial(_fetching, scene, selection)
+    open_scene = partial(_open_reader, scene, selection)
     if scene.in_cells:
-        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_scene, _KEPT)
+        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_scene, _CACHE)
     else:
         with open_scene() as fetch:
             stored, masks = fetch(window)
@@ -94,15 +94,15 @@ def read_declared(
 
 
 @contextmanager
-def _fetching(scene: Scene, selection: BandSelection) -> Iterator[ReadCell]:
+def _open_reader(scene: Scene, selection: BandSelection) -> Iterator[ReadCell]:
     """Open a scene; gives what reads a window of it as it is stored."""
     with _open(scene) as dataset:
-        yield partial(_fetch_or_explain, dataset, scene, selection)
+        yield partial(_read_or_explain, dataset, scene, selection)
 
 
-def _fetch_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
+def _read_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
     try:
-        return _fetch(dataset, scene, selection, window)
+        return _read_stored(dataset, scene, selection, window)
     except RasterioIOError as error:
         what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
         if scene.remote:  # what a server did not send is no hole
@@ -133,7 +133,7 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
         raise UnreachableError(f"{scene.path} can no longer be opened: {error.__cause__ or error} {remedy}") from error
 
 
-def _fetch(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
+def _read_stored(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
     """The bands as they are stored, and the masks of `_mask_names`."""
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     bands = _bands_to_read(scene, selection)
@@ -173,7 +173,7 @@ def _understand(
     masks = dict(zip(_mask_names(scene, selection), file_masks, strict=True))
     pixels = stored
     if scene.palette is not None:
-        colours, masks["mask of visible colours"] = paint(stored[0], scene.palette)
+        colours, masks["mask of visible colours"] = apply_palette(stored[0], scene.palette)
         pixels = colours[[band - 1 for band in selection.bands]]
     for mask in masks.values():
         valid &= mask

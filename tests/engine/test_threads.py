@@ -15,7 +15,7 @@ from geoseg.config import FAULT_VARIABLE, RunSettings
 from geoseg.engine.threads import ThreadsExecutor
 from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware
-from geoseg.raster.source.env import quiet
+from geoseg.raster.source.env import without_georeference_warning
 from geoseg.stages import reading, scoring
 from tests.support.scenes import digests, run, textured, write_scene
 
@@ -124,7 +124,7 @@ def test_what_would_end_a_process_ends_the_unit(
 
 def test_scenes_without_a_georeference_warn_of_nothing(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     """Each read silences rasterio for a moment, in all threads; warnings are errors here."""
-    with quiet:
+    with without_georeference_warning:
         scene = write_scene(tmp_path / "s.tif", textured(203, 267), nodata=0, crs=None, transform=None)
     settings = {"tiling": {"block_px": 24}, "scene": {"allow_ungeoreferenced": True}}
     report = run(scene, inputs[1], tmp_path / "out", run=THREADS, **settings)

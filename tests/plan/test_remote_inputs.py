@@ -44,7 +44,7 @@ def test_a_server_that_fails_for_a_while_is_no_other_version(
     failed = again(order=fail(1000))
     assert failed.exit_code == 3
     assert "scene.tif cannot be reached: 503" in failed.failed[0]["error"]
-    assert "What is done is kept: run the same command again" in failed.failed[0]["error"]
+    assert "Finished work is kept: run the same command again" in failed.failed[0]["error"]
     assert failed.failed[0]["error"].count("overwrite") == 0
     assert digests(out) == {}
 

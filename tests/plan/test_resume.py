@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from geoseg.config import FAULT_VARIABLE
-from geoseg.raster.source import content
+from geoseg.raster.source import content_digest
 from geoseg.run.report import Report
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
@@ -203,7 +203,7 @@ def test_a_large_input_that_may_have_been_edited_in_place_is_named(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = write_scene(tmp_path / "s.tif", textured(200, 200), nodata=0)
-    monkeypatch.setattr(content, "PIECE_BYTES", 256)  # 256 pieces of 256 bytes are less than its 320,000 bytes
+    monkeypatch.setattr(content_digest, "PIECE_BYTES", 256)  # 256 pieces of 256 bytes are less than its 320,000 bytes
     run(scene, inputs[1], tmp_path / "out")
     os.utime(scene, ns=(3, 3))
     again = run(scene, inputs[1], tmp_path / "out")

@@ -17,7 +17,7 @@ from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
 from geoseg.raster.decode_errors import describe_holes, read_around_holes
 from geoseg.raster.read import read_window
 from geoseg.raster.sample import sample_warnings, take_sample
-from geoseg.raster.source.palette import paint
+from geoseg.raster.source.palette import apply_palette
 from geoseg.raster.source.scene import Scene, describe
 
 Make = Callable[..., Path]
@@ -78,7 +78,7 @@ def test_row14_without_the_setting_it_is_refused_with_it(paletted: tuple[Path, N
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_row14_transparent_colours_and_indices_beyond_the_palette_are_not_valid(dtype: type) -> None:
-    pixels, valid = paint(np.array([[0, 1, 2]], dtype), ((9, 8, 7, 255), (1, 2, 3, 0)))
+    pixels, valid = apply_palette(np.array([[0, 1, 2]], dtype), ((9, 8, 7, 255), (1, 2, 3, 0)))
     assert (pixels[:, 0].T.tolist(), valid.tolist()) == ([[9, 8, 7], [1, 2, 3], [0, 0, 0]], [[True, False, False]])
 
 

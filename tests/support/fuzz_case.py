@@ -12,7 +12,7 @@ import rasterio
 
 from geoseg.config import load_settings
 from geoseg.errors import GeosegError
-from geoseg.raster.source.env import quiet
+from geoseg.raster.source.env import without_georeference_warning
 from geoseg.run.segment import segment
 
 LONGEST_MESSAGE = 2000
@@ -85,7 +85,7 @@ def run_case(case: Case, folder: Path) -> Result:
 
 
 def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
-    with quiet, rasterio.open(folder / case.scene) as source:
+    with without_georeference_warning, rasterio.open(folder / case.scene) as source:
         shape = source.shape
     rasters = sorted((folder / "out/rasters").rglob("*.tif"))
     if [path.name for path in rasters] != ["classes.tif", "confidence.tif"]:

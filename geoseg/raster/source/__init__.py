@@ -1,1 +1,1 @@
-"""What gives pixels to a scene: names, files, VRTs and servers, described and checked before any work."""
+"""Sources of a scene's pixels: names, files, VRTs and servers, described and checked before a run."""

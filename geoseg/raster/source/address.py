@@ -1,6 +1,6 @@
-"""What a scene may be called: a local file, a raster inside one, or, where that is allowed, a file on a public host.
+"""Allowed names of a scene: a local file, a raster inside one, or, where permitted, a file on a public host.
 
-GDAL itself would take much more: archives, memory, standard input, inline XML, web services, names inside names.
+GDAL itself accepts more: archives, memory, standard input, inline XML, web services, nested names.
 """
 
 import errno
@@ -20,76 +20,76 @@ _REMOTE = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
 _PREFIXED = re.compile(r"/vsi|<|\w[\w+.-]*:")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _AZURE_METADATA = ipaddress.ip_address("168.63.129.16")
-"""The one metadata service of a large cloud that lies in a public range."""
+"""Azure's metadata service, the only one of a large cloud with an address in a public range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a raster is."""
+    """Location of a raster."""
 
     name: str
-    """What GDAL opens; absolute if it is a local file."""
+    """GDAL's name; absolute if it is a local file."""
     stem: str
-    """Its file name without suffix, directories and what a URL adds."""
+    """File name without suffix, directories and URL query."""
     remote: bool = False
-    """It is read over the network."""
+    """The raster is read over the network."""
     file: str | None = None
-    """The local file that holds it; None if it is remote."""
+    """Local file that holds the raster; None if it is remote."""
 
 
 def locate(
     path: str | Path, *, remote: bool = False, allow_private_hosts: bool = False, public: set[str] | None = None
 ) -> Address:
-    """Find out what a path means, and refuse what geoseg does not open.
+    """Resolve a path, and refuse what geoseg does not open.
 
     Args:
         path: A local file, ``GTIFF_DIR:n:FILE``, ``NITF_IM:n:FILE``, or an ``https://`` or ``s3://`` URL.
         remote: Allow URLs.
         allow_private_hosts: Allow ``http://``, and hosts in private networks, on this machine and of metadata services.
-        public: Hosts that were found to be public, which are not looked up again; those found now are added.
+        public: Hosts already known to be public, which are not resolved again; new ones are added.
 
     Raises:
-        SceneError: If there is no such file, or the path is of another kind or not allowed.
+        SceneError: If the file does not exist, or the path is of another kind or not allowed.
     """
     text = str(path)
-    if _is_there(text):
-        return _local("", text, text)
-    if (inside := _INSIDE_A_FILE.fullmatch(text)) and _is_there(inside[2]):
-        return _local(inside[1], inside[2], text)
+    if _exists(text):
+        return _local_address("", text, text)
+    if (inside := _INSIDE_A_FILE.fullmatch(text)) and _exists(inside[2]):
+        return _local_address(inside[1], inside[2], text)
     if _REMOTE.match(text):
         if not remote:
             raise SceneError(
                 f"{text} lies on another machine, and scene.remote=false. Give --remote (scene.remote: true) to read "
                 "it over the network, or fetch the file."
             )
-        return _distant(text, allow_private_hosts, set() if public is None else public)
+        return _remote_address(text, allow_private_hosts, set() if public is None else public)
     if is_prefixed(text):
         raise SceneError(
             f"{text} is neither a file that exists here nor a name that geoseg opens. Give a local file, a raster "
             "inside one (GTIFF_DIR:n:FILE, NITF_IM:n:FILE), or with --remote an https:// or s3:// URL."
         )
-    raise SceneError(f"{text} {_why_not_there(text)}")
+    raise SceneError(f"{text} {_explain_missing(text)}")
 
 
 def is_prefixed(path: str) -> bool:
-    """Tell whether GDAL takes a path for something else than a plain file name."""
+    """Return whether GDAL interprets a path as something else than a plain file name."""
     return _PREFIXED.match(path) is not None
 
 
 def is_missing(path: str) -> bool:
-    """Tell whether a path is a plain file name without a file."""
-    return not _is_there(path) and not is_prefixed(path)
+    """Return whether a path is a plain file name of a file that does not exist."""
+    return not _exists(path) and not is_prefixed(path)
 
 
-def _is_there(path: str) -> bool:
-    # os.path also answers False for names that the file system refuses, such as overlong ones.
+def _exists(path: str) -> bool:
+    # os.path returns False for names that the file system refuses, such as overlong ones; pathlib raises.
     return os.path.exists(path)  # noqa: PTH110
 
 
-def _why_not_there(path: str) -> str:
-    """What keeps a path from being read, and what to do."""
+def _explain_missing(path: str) -> str:
+    """Explain why a path cannot be read, and what to do."""
     try:
-        os.stat(path)  # noqa: PTH116  a path may begin with what pathlib would change
+        os.stat(path)  # noqa: PTH116  pathlib would normalise the path
     except ValueError:
         return "holds a zero byte, which no path may. Check the path."
     except OSError as error:
@@ -97,16 +97,16 @@ def _why_not_there(path: str) -> str:
             return f"cannot be reached: {error.strerror}. Check the path, its links and the rights to its folders."
     if not glob.has_magic(path):
         return "does not exist or cannot be reached from this machine. Check the path."
-    found = sorted(glob.glob(path))  # noqa: PTH207  as above
-    shown = f", such as {found[0]}" if found else ""
-    count = f"{len(found)} file{'s' * (len(found) != 1)}" if found else "no file"
+    matches = sorted(glob.glob(path))  # noqa: PTH207  as above
+    shown = f", such as {matches[0]}" if matches else ""
+    count = f"{len(matches)} file{'s' * (len(matches) != 1)}" if matches else "no file"
     return (
         f"does not exist: it is a pattern, which matches {count} here{shown}. Patterns are for the shell: give it "
         "without quotes on the command line, or list the files under scenes: in a --config file."
     )
 
 
-def _local(prefix: str, path: str, given: str) -> Address:
+def _local_address(prefix: str, path: str, given: str) -> Address:
     absolute = Path(path).absolute()
     try:
         str(absolute).encode()
@@ -119,7 +119,7 @@ def _local(prefix: str, path: str, given: str) -> Address:
     return Address(f"{prefix}{absolute}", absolute.stem, file=str(absolute))
 
 
-def _distant(url: str, allow_private_hosts: bool, public: set[str]) -> Address:
+def _remote_address(url: str, allow_private_hosts: bool, public: set[str]) -> Address:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -148,15 +148,15 @@ def _distant(url: str, allow_private_hosts: bool, public: set[str]) -> Address:
 
 
 def _refuse_private(url: str, host: str) -> None:
-    """Refuse a host that a stranger outside this network could not reach himself.
+    """Refuse a host that is not reachable from the public internet.
 
-    One that cannot be resolved here is left to GDAL, which may know a proxy that can.
+    A host that cannot be resolved here is left to GDAL, which may use a proxy.
     """
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
-        found = set()
-    for text in found:
+        addresses = set()
+    for text in addresses:
         address = ipaddress.ip_address(str(text).partition("%")[0])
         address = getattr(address, "ipv4_mapped", None) or address
         if not address.is_global or address.is_multicast or address == _AZURE_METADATA:
@@ -164,7 +164,7 @@ def _refuse_private(url: str, host: str) -> None:
                 f"{url} lies on {host} ({address}), which is not a public host. Set scene.allow_private_hosts=true "
                 "(polygonize: --allow-private-hosts) if you mean to read from your own network."
             )
-    if not found and re.search(r"(^|\.)(localhost|local|internal)\.?$", host):
+    if not addresses and re.search(r"(^|\.)(localhost|local|internal)\.?$", host):
         raise SceneError(
             f"{url} lies on {host}, a name of private networks. Set scene.allow_private_hosts=true (polygonize: "
             "--allow-private-hosts) if you mean it."

@@ -1,7 +1,7 @@
-"""Read by fixed cells of a scene's grid, so that a pixel depends on its place alone and not on the window.
+"""Read fixed cells of a scene's grid, so that a pixel depends on its position only and not on the window.
 
-GDAL warps, resamples and filters a window by arithmetic that begins at the window: another window gives other pixels.
-Here each cell is always read as a whole, and windows are cut out of the cells.
+When GDAL warps, resamples or filters, the result depends on the origin of the window that is read. Here each cell is
+always read as a whole, and windows are cut out of the cells.
 """
 
 from collections import OrderedDict
@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 from geoseg.grid.window import Window
 
 CELL_PX = 256
-"""Side of a cell. Smaller ones cost more at their own rims, larger ones at those of the windows."""
-KEPT_BYTES = 64 << 20
-"""Cells that a process keeps: those that the blocks beside the last ones need again, not a scene."""
+"""Side of a cell. Smaller cells cost more resampling at their edges, larger ones more unused pixels around a window."""
+CELL_CACHE_BYTES = 64 << 20
+"""Size of a process's cell cache: enough for the cells that neighbouring blocks share, not for a scene."""
 
 Pixels = tuple[NDArray[np.number], NDArray[np.bool_]]
-"""Values, shape (C, H, W), and the masks that come with them, True = valid, shape (M, H, W)."""
+"""Values, shape (C, H, W), and their masks, shape (M, H, W), True = valid."""
 ReadCell = Callable[[Window], Pixels]
 """Reads a whole cell."""
 
 
-class KeptCells:
-    """The cells that were asked for last, up to a number of bytes. Threads may share it."""
+class CellCache:
+    """LRU cache of cells, limited in bytes. Thread-safe."""
 
-    def __init__(self, limit_bytes: int = KEPT_BYTES) -> None:
-        """Keep nothing yet."""
+    def __init__(self, limit_bytes: int = CELL_CACHE_BYTES) -> None:
+        """Create an empty cache."""
         self._limit_bytes, self._bytes = limit_bytes, 0
         self._cells: OrderedDict[Hashable, Pixels] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable) -> Pixels | None:
-        """A cell that was put there, unless others have taken its place."""
+        """Return a cached cell, or None."""
         with self._lock:
             if key in self._cells:
                 self._cells.move_to_end(key)
             return self._cells.get(key)
 
     def put(self, key: Hashable, cell: Pixels) -> None:
-        """Keep a cell instead of those that were not asked for the longest."""
+        """Add a cell; evict the least recently used ones if the cache is full."""
         with self._lock:
-            if key in self._cells:  # another thread was faster
+            if key in self._cells:  # another thread has read it as well
                 return
             self._cells[key] = cell
             self._bytes += _size_bytes(cell)
@@ -54,7 +54,7 @@ class KeptCells:
 
 
 def cells_of(window: Window, shape: tuple[int, int]) -> list[Window]:
-    """The cells that a window touches, row by row; at the rim of a grid of ``shape``, (H, W), they end with it."""
+    """List the cells that a window touches, row by row, clipped to a grid of ``shape`` (H, W)."""
     height, width = shape
     return [
         Window.from_bounds(row, col, min(row + CELL_PX, height), min(col + CELL_PX, width))
@@ -68,19 +68,22 @@ def cut_from_cells(
     shape: tuple[int, int],
     source: Hashable,
     open_source: Callable[[], AbstractContextManager[ReadCell]],
-    kept: KeptCells,
+    cache: CellCache,
 ) -> Pixels:
-    """Put a window together from whole cells.
+    """Assemble a window from whole cells.
 
     Args:
-        window: What is wanted, inside the grid.
-        shape: Height and width of the grid, whose first pixel is the first cell's.
-        source: All that the pixels of a cell depend on beside its place; names them in ``kept``.
-        open_source: Gives what reads cells; only called if one of them is not kept.
-        kept: Cells that were read before.
+        window: Window to read, inside the grid.
+        shape: Height and width of the grid. The first cell starts at its first pixel.
+        source: Cache key of the source: everything except the position that the pixels of a cell depend on.
+        open_source: Opens the source for reading cells; called only if a cell is not in the cache.
+        cache: Cells that were read before.
 
     Returns:
         Values and masks of the window.
+
+    Raises:
+        ValueError: If the window lies outside the grid.
     """
     result: Pixels | None = None
     with ExitStack() as opened:
@@ -88,20 +91,20 @@ def cut_from_cells(
         for cell in cells_of(window, shape):
             if (common := cell.intersect(window)) is None:
                 continue  # the window reaches outside the grid
-            found = kept.get((source, cell))
-            if found is None:
+            pixels = cache.get((source, cell))
+            if pixels is None:
                 read = read or opened.enter_context(open_source())
-                found = read(cell)
-                kept.put((source, cell), found)
-            values, masks = result = result or (_like(found[0], window), _like(found[1], window))
-            whole, part = common.slices(window), common.slices(cell)
-            values[:, *whole], masks[:, *whole] = found[0][:, *part], found[1][:, *part]
+                pixels = read(cell)
+                cache.put((source, cell), pixels)
+            values, masks = result = result or (_empty_like(pixels[0], window), _empty_like(pixels[1], window))
+            target, part = common.slices(window), common.slices(cell)
+            values[:, *target], masks[:, *target] = pixels[0][:, *part], pixels[1][:, *part]
     if result is None:
         raise ValueError(f"{window} lies outside a grid of {shape}.")
     return result
 
 
-def _like(cell: NDArray[Any], window: Window) -> NDArray[Any]:
+def _empty_like(cell: NDArray[Any], window: Window) -> NDArray[Any]:
     return np.empty((len(cell), *window.shape), cell.dtype)
 
 

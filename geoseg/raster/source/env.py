@@ -1,4 +1,4 @@
-"""How geoseg opens rasters: one set of GDAL options, one list of formats, no handle shared by threads or processes."""
+"""Open rasters: one set of GDAL options, one list of formats, no handle shared by threads or processes."""
 
 import os
 import sys
@@ -13,23 +13,23 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
-from geoseg.raster.source.shared_context import Shared
+from geoseg.raster.source.shared_context import SharedContext
 
 CACHE_BYTES = 64 << 20
-"""Decoded tiles that GDAL keeps in a process. Its default is 5 % of the machine, for each of the workers."""
+"""GDAL's cache of decoded tiles per process. Its default is 5 % of the memory, in each worker."""
 
 PLAIN_DRIVERS = (
     *("GTiff", "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "ERS", "NITF"),
     *("PNG", "JPEG", "WEBP", "BMP"),
 )
-"""Formats a scene may have: plain rasters. GDAL's others reach services, archives or any file they name."""
+"""Allowed formats: plain rasters. Other drivers of GDAL read services, archives or any file that a file names."""
 DRIVERS = ("VRT", *PLAIN_DRIVERS)
-"""A VRT names files too, and is opened only after `geoseg.raster.source.vrt.check_vrt` has looked at them."""
+"""A VRT also names files, so `geoseg.raster.source.vrt.check_vrt` checks them before it is opened."""
 
-_NOWHERE = "/vsicurl/network-is-off"
+_NO_URL = "/vsicurl/network-is-off"
 
 _OPTIONS: dict[str, str | int] = {
-    # rasterio takes bytes here, where GDAL's own option would read 64 as megabytes.
+    # rasterio takes bytes; GDAL itself would read a small number as megabytes.
     "GDAL_CACHEMAX": CACHE_BYTES,
     # A VRT is data: it must not run code.
     "GDAL_VRT_ENABLE_PYTHON": "NO",
@@ -39,8 +39,8 @@ _OPTIONS: dict[str, str | int] = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
 }
 
-_PATIENCE = {
-    # Without these a remote read hangs for ever when the other side falls silent.
+_NETWORK_OPTIONS = {
+    # Without these a remote read never ends if the server stops sending.
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
@@ -48,21 +48,21 @@ _PATIENCE = {
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
 }
-"""What the process's environment may set otherwise."""
+"""Defaults that environment variables override."""
 
 
-def patience(name: str) -> float:
-    """How long, or how often, to try: one of GDAL's options above, as the environment or geoseg has it."""
+def network_setting(name: str) -> float:
+    """Value of a network option of GDAL, from the environment or geoseg's default."""
     try:
-        return max(0.0, float(os.environ.get(name, _PATIENCE[name])))
+        return max(0.0, float(os.environ.get(name, _NETWORK_OPTIONS[name])))
     except ValueError:
-        return float(_PATIENCE[name])
+        return float(_NETWORK_OPTIONS[name])
 
 
 @contextmanager
 def gdal_env() -> Iterator[None]:
-    """Set the GDAL options under which every file is opened, read and written."""
-    with rasterio.Env(**_OPTIONS, **{name: os.environ.get(name, value) for name, value in _PATIENCE.items()}):
+    """Set the GDAL options with which every file is opened, read and written."""
+    with rasterio.Env(**_OPTIONS, **{name: os.environ.get(name, value) for name, value in _NETWORK_OPTIONS.items()}):
         yield
 
 
@@ -72,11 +72,11 @@ def open_raster(
 ) -> Iterator[DatasetReader]:
     """Open a raster for reading, inside `gdal_env`.
 
-    The handle is closed at the end and not shared, not even with another call for the same file.
+    The handle is closed at the end and never shared, not even with another call for the same file.
 
     Args:
-        path: What GDAL opens, see `geoseg.raster.source.address.locate`.
-        driver: GDAL's name of the format; None tries `PLAIN_DRIVERS`, so never a VRT.
+        path: GDAL's name, see `geoseg.raster.source.address.locate`.
+        driver: GDAL's name of the format; None tries `PLAIN_DRIVERS`, which exclude VRT.
         remote: The raster, or for a VRT some of its sources, may be read over the network.
         options: Open options of the driver.
 
@@ -85,29 +85,33 @@ def open_raster(
     """
     drivers = list(PLAIN_DRIVERS) if driver is None else [driver]
     try:
-        with gdal_env(), rasterio.Env(**_network(path, remote)), _legible:
-            with quiet:
+        with gdal_env(), rasterio.Env(**_network(path, remote)), _without_decode_errors:
+            with without_georeference_warning:
                 dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
             with dataset:
                 yield dataset
-    # rasterio lets GDAL's own errors pass where it asks for more than pixels.
+    # rasterio does not wrap all of GDAL's own errors.
     except (CPLE_BaseError, CRSError) as error:
         raise RasterioIOError(str(error)) from error
     except UnicodeDecodeError as error:
-        raise RasterioIOError(f"GDAL's account of it holds bytes of the file that are no text ({error}).") from None
+        raise RasterioIOError(f"GDAL's message about it holds bytes that are not UTF-8 text ({error}).") from None
 
 
 @contextmanager
-def _undecodable_log_lines_dropped() -> Iterator[None]:
-    """Keep Python from printing errors where rasterio cannot log what GDAL says, since that quotes the file's bytes."""
+def _drop_decode_errors() -> Iterator[None]:
+    """Suppress the errors that Python prints when rasterio cannot log a message of GDAL that is not UTF-8.
+
+    Damaged metadata causes such messages. rasterio's log function decodes them before logging filters are asked, it is
+    compiled code that cannot raise, and it stays GDAL's error handler whatever CPL_LOG says: only hooks remain.
+    """
     unraisable, uncaught = sys.unraisablehook, sys.excepthook
 
-    def drop_unraisable(found: "sys.UnraisableHookArgs") -> None:
-        if not isinstance(found.exc_value, UnicodeDecodeError):
-            unraisable(found)
+    def drop_unraisable(args: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(args.exc_value, UnicodeDecodeError):
+            unraisable(args)
 
     def drop_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        # Cython reports what it cannot raise here as well, but without a traceback.
+        # Cython also calls this hook for an error that it cannot raise, without a traceback.
         if trace is not None or not isinstance(error, UnicodeDecodeError):
             uncaught(kind, error, trace)
 
@@ -119,21 +123,21 @@ def _undecodable_log_lines_dropped() -> Iterator[None]:
 
 
 def _network(path: str, remote: bool) -> dict[str, str]:
-    """What GDAL's network file systems may reach: nothing, this one file, or anything for a VRT with remote sources."""
+    """Options that restrict GDAL's network access: none, this file, or unrestricted for a VRT with remote sources."""
     if not remote:
-        return {"CPL_VSIL_CURL_ALLOWED_FILENAME": _NOWHERE}
-    # Looking for sidecars would cost a request each.
-    alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    return alone | ({"CPL_VSIL_CURL_ALLOWED_FILENAME": path} if path.startswith("/vsi") else {})
+        return {"CPL_VSIL_CURL_ALLOWED_FILENAME": _NO_URL}
+    # Each sidecar file that GDAL looks for would cost a request.
+    no_sidecars = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    return no_sidecars | ({"CPL_VSIL_CURL_ALLOWED_FILENAME": path} if path.startswith("/vsi") else {})
 
 
 @contextmanager
-def _without_warning() -> Iterator[None]:
+def _ignore_georeference_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
-quiet = Shared(_without_warning)
-"""Keeps rasterio from warning of a missing georeference: geoseg makes it an error, or was told to allow it."""
-_legible = Shared(_undecodable_log_lines_dropped)
+without_georeference_warning = SharedContext(_ignore_georeference_warning)
+"""Suppresses rasterio's warning of a missing georeference: it is an error in geoseg, or the settings allow it."""
+_without_decode_errors = SharedContext(_drop_decode_errors)

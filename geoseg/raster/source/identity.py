@@ -1,55 +1,55 @@
-"""Which version of a file this is, without reading it: for fingerprints."""
+"""Determine the version of a file without reading its content, for fingerprints."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from geoseg.raster.source.remote import ask_bucket, ask_server
-from geoseg.raster.source.version import Answer, Version
+from geoseg.raster.source.remote_version import query_bucket, query_server
+from geoseg.raster.source.version import Response, Version
 
-MOST_AT_ONCE = 16
-"""Requests that wait for an answer at a time: enough to hide the latency, few enough for any server."""
+MAX_REQUESTS = 16
+"""Concurrent requests: enough to hide the latency, few enough for any server."""
 _REMOTE = ("/vsi", "http://", "https://")
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def identify(file: str) -> Version:
-    """Find out which version of a file this is.
+    """Determine the version of a file.
 
     Args:
-        file: What GDAL opens.
+        file: GDAL's name of the file.
 
     Raises:
-        UnreachableError: If the server of a remote file does not answer, also when it is asked again.
+        UnreachableError: If the server of a remote file does not answer, after all retries.
     """
-    return ask(file).version
+    return query_file(file).version
 
 
 def identify_all(files: Iterable[str]) -> tuple[Version, ...]:
-    """As `identify`, for several files; remote ones are asked for `MOST_AT_ONCE` at a time."""
+    """As `identify`, for several files, with up to `MAX_REQUESTS` concurrent requests."""
     files = list(files)
-    distant = [file for file in files if file.startswith(_REMOTE)]
-    versions = dict(zip(distant, (answer.version for answer in at_once(ask, distant)), strict=True))
-    return tuple(versions[file] if file in versions else ask(file).version for file in files)
+    remote = [file for file in files if file.startswith(_REMOTE)]
+    versions = dict(zip(remote, map_concurrently(identify, remote), strict=True))
+    return tuple(versions[file] if file in versions else identify(file) for file in files)
 
 
-def ask(file: str) -> Answer:
-    """Find out with one request at most which version of a file this is, and how it starts; errors as of `identify`."""
+def query_file(file: str) -> Response:
+    """Determine the version and the first bytes of a file with at most one request; errors as of `identify`."""
     path = Path(file)
     if path.is_file():
         state = path.stat()
-        return Answer(Version(path.name, state.st_size, modified=state.st_mtime_ns))
+        return Response(Version(path.name, state.st_size, modified=state.st_mtime_ns))
     if not file.startswith(_REMOTE):
-        return Answer(Version(path.name))
-    return ask_bucket(file) if file.startswith("/vsis3/") else ask_server(file.removeprefix("/vsicurl/"))
+        return Response(Version(path.name))
+    return query_bucket(file) if file.startswith("/vsis3/") else query_server(file.removeprefix("/vsicurl/"))
 
 
-def at_once(function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
-    """Call a function that waits for the network, for `MOST_AT_ONCE` items at a time; results in the items' order.
+def map_concurrently(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Apply a function that waits for the network to `MAX_REQUESTS` items at a time; results in the items' order.
 
-    The first error, in that order, is raised; what has not begun by then is not begun.
+    The first error in that order is raised; calls that have not started by then are cancelled.
     """
-    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         yield from pool.map(function, items)

@@ -1,17 +1,17 @@
-"""How a file is cut into pieces, and what it costs to read a window of it."""
+"""Cost of reading a window, given a file's internal tiles or strips."""
 
 from geoseg.errors import SceneError
 from geoseg.raster.source.scene import Scene
 
 TYPICAL_READ_PX = 1024
-"""Side of the window that the cost of a layout is judged by."""
+"""Side of the window for which the cost is computed."""
 HIGH_AMPLIFICATION = 4
 MAX_AMPLIFICATION = 100
-"""Above this a scene is refused: a run would spend its hours decoding the same rows again and again."""
+"""Above this a scene is refused: a run would decode the same rows many times."""
 
 
 def read_amplification(scene: Scene) -> float:
-    """Pixels that are decoded for each pixel of a typical window: 1 is best, 100 is hopeless."""
+    """Decoded pixels per pixel of a typical window; 1 is best."""
     decoded = needed = 1
     for size, block in zip(scene.grid.window.shape, scene.block_shape, strict=True):
         side = min(size, TYPICAL_READ_PX)
@@ -21,17 +21,17 @@ def read_amplification(scene: Scene) -> float:
 
 
 def check_layout(scene: Scene, *, force: bool) -> list[str]:
-    """Judge how expensive the file's layout makes windows.
+    """Check the read amplification of the file's layout.
 
     Args:
         scene: The scene.
-        force: Warn where the scene would be refused.
+        force: Warn instead of refusing the scene.
 
     Returns:
         A warning, or nothing.
 
     Raises:
-        SceneError: If windows cost more than `MAX_AMPLIFICATION` times their pixels.
+        SceneError: If the read amplification is above `MAX_AMPLIFICATION`.
     """
     times = read_amplification(scene)
     if times <= HIGH_AMPLIFICATION:

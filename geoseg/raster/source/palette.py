@@ -1,4 +1,4 @@
-"""A band of palette indices as the colours it stands for."""
+"""Expand a band of palette indices to its colours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ Colour = tuple[int, int, int, int]
 def colour_fields(
     dtypes: tuple[str, ...], nodata: tuple[float | None, ...], colormap: Mapping[int, Colour]
 ) -> dict[str, Any]:
-    """Describe a scene of one paletted band as one of red, green and blue; its nodata value stays an index.
+    """Fields that describe a scene of one paletted band as red, green and blue; the nodata value stays an index.
 
     Args:
-        dtypes: Type of the one band.
-        nodata: Its nodata value.
+        dtypes: Data type of the single band.
+        nodata: Nodata value of the single band.
         colormap: Red, green, blue, alpha (0..255) of each index.
 
     Returns:
@@ -35,8 +35,10 @@ def colour_fields(
     }
 
 
-def paint(indices: NDArray[np.number], palette: tuple[Colour, ...]) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
-    """Look indices up in a palette.
+def apply_palette(
+    indices: NDArray[np.number], palette: tuple[Colour, ...]
+) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
+    """Look up the colours of palette indices.
 
     Args:
         indices: Shape (H, W). An index beyond the palette has no colour.
@@ -47,7 +49,7 @@ def paint(indices: NDArray[np.number], palette: tuple[Colour, ...]) -> tuple[NDA
         fully transparent, shape (H, W).
     """
     table = np.array([*palette, (0, 0, 0, 0)], indices.dtype)
-    # A table of 65,536 colours has an end that uint16 cannot name.
+    # A table of 65,536 colours has a last index beyond uint16.
     places = np.minimum(indices.astype(np.int64), len(palette))
     red, green, blue, alpha = table[places].transpose(2, 0, 1)
     return np.stack([red, green, blue]), alpha != 0

@@ -1,4 +1,4 @@
-"""What a raster file says about itself, checked before any work."""
+"""The description of a raster file, checked before a run."""
 
 import hashlib
 import math
@@ -17,21 +17,21 @@ from geoseg.raster.source.address import locate
 from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.env import gdal_env, open_raster
 from geoseg.raster.source.identity import identify_all
+from geoseg.raster.source.open_errors import check_access, explain_access_error, explain_open_error
 from geoseg.raster.source.palette import colour_fields
-from geoseg.raster.source.unreadable import check_readable, why_refused, why_unreadable
 from geoseg.raster.source.version import Version
 from geoseg.raster.source.vrt import VrtSources, check_vrt, is_vrt
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _GDAL_IDENTITY = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _MAX_ID_BYTES = 200
-_LONGEST_STRIP = 10_000
+_MAX_STRIP_ROWS = 10_000
 
-MAX_LOOKED_AT = 1 << 18
-"""Internal tiles that are looked at for whether they are stored: all of 200,000 x 200,000 pixels in tiles of 512."""
+MAX_INSPECTED_TILES = 1 << 18
+"""Internal tiles that are inspected for whether they are stored: all of 200,000 x 200,000 pixels in tiles of 512."""
 _INDEX_ENTRY_BYTES = 4
 _MAX_INTERNAL_TILES = 1 << 24
-_MOST_ROWS = 1 << 20
+_MAX_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,51 +41,50 @@ class Scene:
     scene_id: str
     """Name of the scene in every output; safe as a file name and as a hive partition value."""
     path: str
-    """What GDAL opens; absolute if it is a local file."""
+    """GDAL's name; absolute if it is a local file."""
     driver: str
     """GDAL's name of the format."""
     grid: Grid
-    """Its pixels and where they lie."""
+    """Size and georeference."""
     bands: int
     """Number of bands."""
     dtypes: tuple[str, ...]
     """Data type of each band."""
     nodata: tuple[float | None, ...]
-    """Nodata value of each band, as the file declares or the settings say; its data type may be unable to hold it."""
+    """Nodata value of each band, from the settings or the file; the data type may be unable to represent it."""
     descriptions: tuple[str | None, ...]
     """Name of each band, if it has one."""
     roles: tuple[str, ...]
     """GDAL's colour interpretation of each band, such as ``red``, ``alpha``, ``palette`` or ``undefined``."""
     scales: tuple[float, ...]
-    """Scale of each band, which the stored numbers must be multiplied with to be what they stand for."""
+    """Scale of each band: physical value = stored value * scale + offset."""
     offsets: tuple[float, ...]
-    """What must be added to each band then."""
+    """Offset of each band."""
     one_bit: bool
-    """The file stores a single bit a sample."""
+    """The file stores one bit per sample."""
     has_mask: bool
-    """A validity mask comes with the raster, inside it or as a ``.msk`` file."""
+    """The raster has a validity mask, internal or as a ``.msk`` file."""
     block_shape: tuple[int, int]
     """Height and width of the internal tiles or strips, or of the cells."""
     in_cells: bool
-    """GDAL computes its pixels anew for each window, so it is read by the whole cells of
-    `geoseg.raster.source.cells`."""
+    """GDAL computes the pixels for each window, so the scene is read in the cells of `geoseg.raster.source.cells`."""
     absent_blocks: int
-    """Internal tiles that are not stored and therefore read as 0; only counted where no nodata value is declared.
-    An estimate where there are more than `MAX_LOOKED_AT`."""
+    """Internal tiles that are not stored and therefore read as 0; counted only if no nodata value is declared. An
+    estimate if there are more than `MAX_INSPECTED_TILES`."""
     area_or_point: str
-    """``Area`` or ``Point``: what a sample stands for. ``grid`` speaks of pixel corners in both cases."""
+    """``Area`` or ``Point``: what a sample represents. ``grid`` describes pixel corners in both cases."""
     files: tuple[str, ...]
     """All files that are read: the raster, its sidecars and, for a VRT, its sources."""
     versions: tuple[Version, ...]
-    """Which version of each of ``files`` was described."""
+    """Version of each of ``files`` at the time of the description."""
     remote: bool
-    """It, or for a VRT one of its sources, is read over the network."""
+    """The raster, or a source of a VRT, is read over the network."""
     palette: tuple[tuple[int, int, int, int], ...] | None = None
-    """Colours of the one stored band, which is read as red, green and blue; see `geoseg.raster.source.palette`."""
+    """Colours of the single stored band, which is read as red, green and blue; see `geoseg.raster.source.palette`."""
 
     @property
     def alpha_band(self) -> int | None:
-        """The band tagged as alpha, counted from 1. Many a near infrared band is tagged so by mistake."""
+        """The band tagged as alpha, counted from 1. Near infrared bands are often tagged so by mistake."""
         return self.roles.index("alpha") + 1 if "alpha" in self.roles else None
 
 
@@ -100,28 +99,28 @@ def describe(
     remote: bool = False,
     allow_private_hosts: bool = False,
 ) -> Scene:
-    """Describe a raster and refuse what cannot be located or trusted.
+    """Describe a raster; refuse one that cannot be located or trusted.
 
     Args:
-        path: A file of one of `DRIVERS`, or what else `geoseg.raster.source.address.locate` takes.
-        scene_id: Name of the scene; the file's stem by default. What no file name may hold becomes ``_``.
-        assume_crs: CRS of a raster that names none, as WKT, PROJ string or ``EPSG:nnnn``; no effect on others.
-        allow_ungeoreferenced: Take a raster without CRS or transform as it is, in pixels.
-        expand_palette: Take a paletted band for the red, green and blue that its indices stand for.
-        nodata: Nodata value of all bands, or one for each band of the file, instead of what the file declares.
+        path: A file in a format of `DRIVERS`, or another name that `geoseg.raster.source.address.locate` accepts.
+        scene_id: Name of the scene; the file's stem by default. Characters not allowed in file names become ``_``.
+        assume_crs: CRS for a raster without one, as WKT, PROJ string or ``EPSG:nnnn``; no effect on others.
+        allow_ungeoreferenced: Accept a raster without CRS or transform, in pixel coordinates.
+        expand_palette: Read a paletted band as red, green and blue.
+        nodata: Nodata value of all bands, or one for each band of the file, instead of the declared ones.
         remote: Allow scenes, and sources of VRTs, that are read over the network.
         allow_private_hosts: See `geoseg.raster.source.address.locate`.
 
     Raises:
-        SceneError: If the file is missing, not allowed or no raster, holds several rasters or complex numbers, lacks a
-            georeference, or is a VRT with a source that is missing or not allowed.
-        SettingsError: If ``assume_crs`` is no CRS.
+        SceneError: If the file is missing, not allowed or not a raster, holds several rasters or complex numbers, lacks
+            a georeference, or is a VRT with a source that is missing or not allowed.
+        SettingsError: If ``assume_crs`` is not a CRS.
     """
     address = locate(path, remote=remote, allow_private_hosts=allow_private_hosts)
     try:
-        check_readable(address)
+        check_access(address)
     except OSError as error:
-        raise SceneError(why_refused(address, error)) from error
+        raise SceneError(explain_access_error(address, error)) from error
     sources = VrtSources((), address.remote)
     if address.file is not None and is_vrt(address.file):
         sources = check_vrt(address.file, remote=remote, allow_private_hosts=allow_private_hosts)
@@ -134,16 +133,16 @@ def describe(
                 return replace(scene, **colour_fields(scene.dtypes, scene.nodata, dataset.colormap(1)))
             return scene
     except RasterioIOError as error:
-        raise SceneError(why_unreadable(address, error)) from error
+        raise SceneError(explain_open_error(address, error)) from error
     except OSError as error:
-        raise SceneError(why_refused(address, error)) from error
+        raise SceneError(explain_access_error(address, error)) from error
 
 
 def safe_id(name: str) -> str:
-    """Turn any text into a scene id that names one file or folder on every system and in a hive partition.
+    """Convert any text to a scene id that is a valid file name on every system and a valid hive partition value.
 
-    Separators, control and reserved characters become ``_``. Overlong names are cut and get a hash, so that two that
-    begin alike still differ.
+    Separators, control and reserved characters become ``_``. Overlong names are cut and get a hash, so names with a
+    common beginning still differ.
     """
     text = "".join("_" if c in '/\\:*?"<>|%=#' or not c.isprintable() else c for c in name).strip(". ") or "scene"
     if len(text.encode()) <= _MAX_ID_BYTES:
@@ -207,7 +206,7 @@ def _scene(
 def _nodata(
     dataset: DatasetReader, path: str, given: float | Sequence[float | None] | None
 ) -> tuple[float | None, ...]:
-    """Nodata value of each band: what is given, else what the file declares."""
+    """Nodata value of each band: the given ones, else those that the file declares."""
     if given is None:
         return tuple(dataset.nodatavals)
     if not isinstance(given, Sequence):
@@ -262,7 +261,7 @@ def _wkt2(crs: CRS) -> str:
 
 
 def _has_transform(dataset: DatasetReader) -> bool:
-    """Tell whether the file places its pixels; one with a pixel size alone would lie at the origin of its CRS."""
+    """Return whether the file has a transform; a pixel size without a position does not count."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", NotGeoreferencedWarning)
         try:
@@ -272,7 +271,7 @@ def _has_transform(dataset: DatasetReader) -> bool:
 
 
 def _descriptions(dataset: DatasetReader) -> tuple[str | None, ...]:
-    """Names of the bands; none if older software wrote them in an encoding that no one knows."""
+    """Names of the bands; None for each if their encoding is not UTF-8."""
     try:
         return tuple(dataset.descriptions)
     except UnicodeDecodeError:
@@ -280,41 +279,41 @@ def _descriptions(dataset: DatasetReader) -> tuple[str | None, ...]:
 
 
 def _check_index(dataset: DatasetReader, path: str) -> None:
-    """Refuse a header that claims more internal tiles than the file's index of them can list, sparse or not.
+    """Refuse a header that declares more internal tiles than the index in the file can list, sparse or not.
 
-    GDAL opens such a file in no time, and a run would work for years on what it claims.
+    GDAL opens such a file quickly, and a run would process the declared pixels for years.
     """
     if dataset.driver != "GTiff":
         return
     count = math.prod(-(-side // block) for side, block in zip(dataset.shape, dataset.block_shapes[0], strict=True))
     size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
     listed = _MAX_INTERNAL_TILES if size_bytes is None else size_bytes // _INDEX_ENTRY_BYTES
-    # GDAL shows one strip that holds the whole raster as many of one row.
-    if count > (listed if has_tile_index(dataset) else max(listed, _MOST_ROWS)):
-        held = "" if size_bytes is None else f" in its {size_bytes} bytes"
+    # GDAL reports a single strip that holds the whole raster as many strips of one row.
+    if count > (listed if has_tile_index(dataset) else max(listed, _MAX_ROWS)):
+        held = "" if size_bytes is None else f" into the {size_bytes} bytes of the file"
         raise SceneError(
-            f"{path} says that it has {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "
-            f"has no room{held}. Its header is damaged: fetch it again."
+            f"{path} declares {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "
+            f"does not fit{held}. The header is damaged: fetch the file again."
         )
 
 
 def has_tile_index(dataset: DatasetReader) -> bool:
-    """Tell whether a file can be asked where each internal tile lies.
+    """Return whether the offset of each internal tile can be requested.
 
-    GDAL shows one strip that holds the whole raster as many of one row, of which only the first seems to be stored.
+    GDAL reports a single strip that holds the whole raster as many strips of one row, only the first of them stored.
     """
     return bool(dataset.driver == "GTiff" and dataset.block_shapes[0][0] > 1)
 
 
 def _absent_blocks(dataset: DatasetReader) -> int:
-    """Count the internal tiles without a place in the file: sparse on purpose, or the index is damaged.
+    """Count the internal tiles that are not stored: the file is sparse, or its index is damaged.
 
-    Of more than `MAX_LOOKED_AT` tiles evenly spread ones are looked at, and the number of all is estimated.
+    If there are more than `MAX_INSPECTED_TILES`, evenly spread ones are inspected and the total is estimated.
     """
     if not has_tile_index(dataset):
         return 0
     rows, cols = (int(-(-size // side)) for size, side in zip(dataset.shape, dataset.block_shapes[0], strict=True))
-    step = -(-rows * cols // MAX_LOOKED_AT)
+    step = -(-rows * cols // MAX_INSPECTED_TILES)
     places = (divmod(tile, cols) for tile in range(0, rows * cols, step))
     return step * sum(dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1) is None for row, col in places)
 
@@ -326,13 +325,13 @@ def _block_shape(dataset: DatasetReader, *, in_cells: bool) -> tuple[int, int]:
 
 
 def _is_one_strip(dataset: DatasetReader) -> bool:
-    """Tell whether all rows lie in one compressed strip.
+    """Return whether a single compressed strip holds all rows.
 
-    If they are more than 10,000, GDAL shows each as a strip of its own, and all but the first have no place.
+    Above 10,000 rows GDAL reports such a strip as strips of one row, and only the first has an offset.
     """
 
-    def has_place(row: int) -> bool:
+    def is_stored(row: int) -> bool:
         return dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) is not None
 
-    rows_alone = dataset.height > _LONGEST_STRIP and dataset.block_shapes[0] == (1, dataset.width)
-    return rows_alone and has_place(0) and not has_place(1) and not has_place(dataset.height - 1)
+    single_rows = dataset.height > _MAX_STRIP_ROWS and dataset.block_shapes[0] == (1, dataset.width)
+    return single_rows and is_stored(0) and not is_stored(1) and not is_stored(dataset.height - 1)

@@ -1,32 +1,32 @@
-"""Let threads change together what a process has but once."""
+"""A change to process-wide state that several threads share."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from threading import Lock
 
 
-class Shared:
-    """A change to the whole process that several threads want at a time: the first makes it, the last takes it back.
+class SharedContext:
+    """Reentrant context manager for process-wide state: the first thread applies the change, the last one reverts it.
 
-    Python keeps warning filters and hooks for all threads at once. If each put back what it had found, one would put
-    back what another had made.
+    Warning filters and hooks of Python belong to the process. If each thread saved and restored them by itself, one
+    thread would restore the changed state of another.
     """
 
     def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
-        """Take what makes the change and takes it back."""
-        self._change, self._lock, self._inside = change, Lock(), 0
-        self._made = ExitStack()
+        """Take the factory of the context manager that applies and reverts the change."""
+        self._change, self._lock, self._active = change, Lock(), 0
+        self._applied = ExitStack()
 
     def __enter__(self) -> None:
-        """Make the change, unless another thread has."""
+        """Apply the change unless another thread has applied it."""
         with self._lock:
-            if not self._inside:
-                self._made.enter_context(self._change())
-            self._inside += 1
+            if not self._active:
+                self._applied.enter_context(self._change())
+            self._active += 1
 
     def __exit__(self, *_: object) -> None:
-        """Take it back, unless another thread is still at it."""
+        """Revert the change unless another thread is still inside."""
         with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._made.close()
+            self._active -= 1
+            if not self._active:
+                self._applied.close()

@@ -1,4 +1,4 @@
-"""What tells one version of a file from another."""
+"""The version of a file."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,35 +6,35 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which version of a file this is. Directories and the query of a URL, where signatures stand, do not count."""
+    """Version of a file. Directories and the query of a URL, which may hold a signature, do not belong to it."""
 
     name: str
-    """Its name without directories; a scene that is moved together with its sidecars stays the same."""
+    """File name without directories, so a scene that is moved with its sidecar files keeps its version."""
     size: int | None = None
-    """In bytes; None if it is not known."""
+    """Size in bytes; None if unknown."""
     content: str | None = None
-    """What changes with its content. Of a remote file its ETag, or else its time; None if the server tells neither.
-    Of a local one `geoseg.raster.source.content.take_digest`; None until that was asked for."""
+    """Identifies the content. For a remote file the ETag, else the time; None if the server sends neither. For a local
+    file the result of `geoseg.raster.source.content_digest.take_digest`; None until it is computed."""
     modified: int | None = None
-    """When it was last changed, in nanoseconds since 1970."""
+    """Time of the last modification, in nanoseconds since 1970."""
 
     @property
     def is_known(self) -> bool:
-        """Whether more than its name was found out."""
+        """Whether more than the name is known."""
         return self.size is not None or self.content is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one request tells of a file."""
+class Response:
+    """Result of one request for a file."""
 
     version: Version
-    start: bytes = b""
-    """Its first bytes, as many as a format is recognized by; empty if nothing more is known, or it is local."""
+    first_bytes: bytes = b""
+    """Enough of them to recognise a format; empty if they are unknown or the file is local."""
 
 
 def describe_change(before: Version, now: Version) -> str:
-    """In which way a file has changed, such as ``size same, modified 19:01, was 19:00``."""
+    """Describe how a file has changed, such as ``size same, modified 19:01, was 19:00``."""
     size = "size same" if now.size == before.size else f"size {now.size}, was {before.size}"
     if now.modified is None or before.modified is None:
         return f"{size}, {now.content}, was {before.content}"
@@ -44,7 +44,7 @@ def describe_change(before: Version, now: Version) -> str:
 
 
 def _times(now_ns: int, before_ns: int) -> tuple[str, str]:
-    """Two times of this machine's clock, as short as they differ."""
+    """Format two times in the local time zone, in the shortest format in which they differ."""
     now, before = (datetime.fromtimestamp(ns / 1e9).astimezone() for ns in (now_ns, before_ns))
     for pattern in ("%H:%M", "%H:%M:%S") if now.date() == before.date() else ("%Y-%m-%d %H:%M",):
         if now.strftime(pattern) != before.strftime(pattern):

@@ -1,4 +1,4 @@
-"""Which names a scene may have, and that nothing else reaches GDAL or the network."""
+"""Allowed names of a scene; others reach neither GDAL nor the network."""
 
 import os
 import time
@@ -86,7 +86,7 @@ def test_a_raster_inside_a_local_file_keeps_its_place(make: Make) -> None:
     assert describe(f"GTIFF_DIR:1:{path}").scene_id == "scene"
 
 
-def test_what_never_ends_is_no_scene(tmp_path: Path) -> None:
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(SceneError, match="no regular file but a device, a pipe"):
         describe(tmp_path / "pipe.tif")
@@ -102,7 +102,7 @@ def test_no_text_names_anything_but_a_local_file(text: str) -> None:
     assert Path(address.file).exists()
 
 
-def test_the_network_is_asked_only_with_permission(web: Web) -> None:
+def test_network_access_needs_permission(web: Web) -> None:
     url = f"{web.url}/bucket/cog.tif"
     for name in (url, "https://example.org/a.tif", "s3://bucket/a.tif"):
         with pytest.raises(SceneError, match=r"scene\.remote=false\. Give --remote"):
@@ -126,7 +126,7 @@ def test_hosts_that_are_not_public_need_a_second_permission(host: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://user:pass@example.org/a.tif", "s3://key:secret@bucket/a.tif", "https:///a"])
-def test_credentials_do_not_belong_into_an_address(url: str) -> None:
+def test_credentials_in_a_url_are_refused_and_not_printed(url: str) -> None:
     with pytest.raises(SceneError, match="Leave credentials out of the address") as caught:
         locate(url, remote=True, allow_private_hosts=True)
     assert "pass" not in str(caught.value).split("Leave")[0]
@@ -150,7 +150,7 @@ def test_s3_is_read_from_where_the_environment_says(web: Web, monkeypatch: pytes
     np.testing.assert_array_equal(read_window(scene, select_bands(scene, 1), scene.grid.window)[0], PIXELS)
 
 
-def test_a_server_that_falls_silent_ends_the_scene_in_time(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_server_fails_the_scene_after_the_timeout(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
     scene = describe(f"{web.url}/silent/bucket/cog.tif", remote=True, allow_private_hosts=True)
@@ -160,12 +160,12 @@ def test_a_server_that_falls_silent_ends_the_scene_in_time(web: Web, monkeypatch
     assert time.monotonic() - started < 20
 
 
-def test_an_address_without_an_answer_is_named(web: Web) -> None:
+def test_an_absent_remote_file_is_named(web: Web) -> None:
     with pytest.raises(SceneError, match=r"absent\.tif cannot be opened over the network: .*Check the address"):
         describe(f"{web.url}/absent.tif", remote=True, allow_private_hosts=True)
 
 
-def test_tags_of_a_local_file_reach_no_server(web: Web, make: Make) -> None:
+def test_tags_of_a_local_file_cause_no_request(web: Web, make: Make) -> None:
     path = make(PIXELS, "tagged.tif")
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=f"{web.url}/bucket/cog.tif")

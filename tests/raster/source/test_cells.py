@@ -1,4 +1,4 @@
-"""Scenes that GDAL computes anew for each window, or decodes in pieces: a pixel is the same in any window."""
+"""Scenes whose pixels GDAL computes or decodes for each window: a pixel is the same in any window."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from geoseg.grid.window import Window
 from geoseg.raster.bands import select_bands
 from geoseg.raster.decode_errors import read_around_holes
 from geoseg.raster.read import read_window
-from geoseg.raster.source.cells import CELL_PX, KeptCells, Pixels, ReadCell, cells_of, cut_from_cells
+from geoseg.raster.source.cells import CELL_PX, CellCache, Pixels, ReadCell, cells_of, cut_from_cells
 from geoseg.raster.source.scene import Scene, describe
 from tests.support.scenes import textured, write_scene
 from tests.support.vrts import kernel, warp, write_vrt
@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def differences(scene: Scene) -> dict[int, int]:
-    """Pixels that windows of each of `SIDES` show otherwise than the whole scene, in values or mask."""
+    """Number of pixels that differ between windows of each of `SIDES` and the whole scene, in values or mask."""
     selection = select_bands(scene, scene.bands)
     whole, all_valid = read_window(scene, selection, scene.grid.window)
     assert all_valid.any()
@@ -42,7 +42,7 @@ def differences(scene: Scene) -> dict[int, int]:
             for col in range(0, scene.grid.width, side):
                 window = Window(row, col, side, side).intersect(scene.grid.window)
                 assert window is not None
-                another = replace(scene, scene_id=str(window))  # of which no cell is kept
+                another = replace(scene, scene_id=str(window))  # another cache key
                 pixels, valid = read_window(another, selection, window)
                 at = window.slices(scene.grid.window)
                 wrong += int(((pixels != whole[:, *at]).any(0) | (valid != all_valid[at])).sum())
@@ -67,7 +67,7 @@ COMPUTED: dict[str, Callable[[Path, Path], Path]] = {
         path, source, band='subClass="VRTDerivedRasterBand"', function="<PixelFunctionType>sqrt</PixelFunctionType>"
     ),
 }
-"""VRTs that do more than copy pixels. With GDAL 3.10 most of them show other pixels in other windows."""
+"""VRTs that do more than copy pixels. With GDAL 3.10 most of them give other pixels in other windows."""
 
 
 @pytest.mark.parametrize("make", COMPUTED.values(), ids=COMPUTED)
@@ -82,7 +82,7 @@ def test_a_pixel_of_a_vrt_does_not_depend_on_the_window(
 
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
 @pytest.mark.parametrize("kind", ["SimpleSource", "ComplexSource"])
-def test_a_vrt_that_only_copies_is_read_as_it_is(source: Path, tmp_path: Path, kind: str, resampling: str) -> None:
+def test_a_vrt_that_only_copies_is_not_read_in_cells(source: Path, tmp_path: Path, kind: str, resampling: str) -> None:
     inner = write_vrt(tmp_path / "inner.vrt", source, kind=kind, resampling=resampling)
     scene = describe(write_vrt(tmp_path / "scene.vrt", inner, place=(-7, 16), more="<NODATA>0</NODATA>"))
     assert not scene.in_cells
@@ -154,7 +154,7 @@ PIXELS = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint32).reshape(1, *SHAPE)
 
 
 class Counting:
-    """Reads cells of `PIXELS`, and counts."""
+    """Reads cells of `PIXELS` and counts the calls."""
 
     def __init__(self) -> None:
         self.opened, self.read = 0, list[Window]()
@@ -171,7 +171,7 @@ class Counting:
 
 
 def test_cells_are_read_once_by_the_windows_that_share_them() -> None:
-    counting, kept = Counting(), KeptCells()
+    counting, kept = Counting(), CellCache()
     windows = [Window(0, 0, 300, 400), Window(0, 250, 300, 450), Window(250, 0, 350, 700)]
     for window in windows:
         pixels, masks = cut_from_cells(window, SHAPE, "scene", counting.open, kept)
@@ -185,9 +185,9 @@ def test_cells_are_read_once_by_the_windows_that_share_them() -> None:
     assert counting.read[-1] == Window(0, 0, CELL_PX, CELL_PX)
 
 
-def test_no_more_is_kept_than_fits() -> None:
+def test_the_cache_evicts_the_least_recently_used_cells() -> None:
     cell = np.zeros((1, 10, 10), np.uint8), np.zeros((1, 10, 10), np.bool_)
-    kept = KeptCells(limit_bytes=500)
+    kept = CellCache(limit_bytes=500)
     for key in (0, 1, 2, 0, 3):  # each of 200 bytes
         if kept.get(key) is None:
             kept.put(key, cell)

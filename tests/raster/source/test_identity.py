@@ -1,4 +1,4 @@
-"""Which version of a file a fingerprint means."""
+"""The version of a file in a fingerprint."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def test_a_local_file_is_its_name_size_and_time(tmp_path: Path) -> None:
     assert identify(str(tmp_path / "sub/a.tif")) == before, "moving it changes nothing"
 
 
-def test_a_remote_file_is_what_its_server_says(site: str, tmp_path: Path) -> None:
+def test_the_version_of_a_remote_file_comes_from_its_server(site: str, tmp_path: Path) -> None:
     before = identify(f"/vsicurl/{site}/a.tif")
     assert (before.name, before.size) == ("a.tif", 10)
     assert str(before.content).startswith('"')
@@ -55,18 +55,18 @@ def test_without_a_tag_or_a_time_the_content_is_unknown(site: str, tmp_path: Pat
     assert identify(f"/vsicurl/{site}/a.tif") == Version("a.tif", 10, None, None)
 
 
-def test_a_server_that_is_busy_is_asked_again_and_one_that_stays_so_is_no_change(site: str, tmp_path: Path) -> None:
+def test_a_busy_server_is_retried_and_then_unreachable(site: str, tmp_path: Path) -> None:
     before = identify(f"/vsicurl/{site}/a.tif")
     (tmp_path / "www/a.tif.busy").write_text("2")
     assert identify(f"/vsicurl/{site}/a.tif") == before
     (tmp_path / "www/a.tif.busy").write_text("3")
-    with pytest.raises(UnreachableError, match=r"a\.tif cannot be reached: 503 .* What is done is kept: run the same"):
+    with pytest.raises(UnreachableError, match=r"a\.tif cannot be reached: 503 .* Finished work is kept: run the same"):
         identify(f"/vsicurl/{site}/a.tif")
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9/a\.tif cannot be reached: .*refused"):
         identify("/vsicurl/http://127.0.0.1:9/a.tif")
 
 
-def test_of_what_a_server_does_not_know_the_name_is_known(site: str) -> None:
+def test_of_an_absent_remote_file_only_the_name_is_known(site: str) -> None:
     assert identify(f"/vsicurl/{site}/absent.tif") == Version("absent.tif")
 
 
@@ -78,7 +78,7 @@ def test_credentials_are_those_of_gdal(site: str, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("seconds", "pattern"),
+    ("seconds", "expected"),
     [
         (60, r"modified \d\d:31, was \d\d:30"),
         (5, r"modified \d\d:30:05, was \d\d:30:00"),
@@ -86,10 +86,10 @@ def test_credentials_are_those_of_gdal(site: str, tmp_path: Path, monkeypatch: p
         (5e5, r"modified 2026-\d\d-\d\d \d\d:\d\d, was 2026-"),
     ],
 )
-def test_a_change_of_time_is_as_short_as_it_can_be(seconds: float, pattern: str) -> None:
+def test_a_change_of_time_is_shown_in_the_shortest_format(seconds: float, expected: str) -> None:
     before = Version("a.tif", 10, "sha256:0", 1_782_048_600 * SECOND)  # 2026-06-21 13:30 UTC
     now = replace(before, content="sha256:1", modified=(before.modified or 0) + int(seconds * SECOND))
     words = describe_change(before, now)
     assert words.startswith("size same, modified ")
-    assert re.search(pattern, words), words
+    assert re.search(expected, words), words
     assert describe_change(before, replace(now, size=11)).startswith("size 11, was 10, modified ")

@@ -1,4 +1,4 @@
-"""Changes to the whole process that threads make together."""
+"""Changes of process-wide state that threads share."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from geoseg.raster.source.shared_context import Shared
+from geoseg.raster.source.shared_context import SharedContext
 
 
 @contextmanager
@@ -18,9 +18,9 @@ def counting(state: list[int]) -> Iterator[None]:
         state.append(state[-1] - 1)
 
 
-def test_the_first_makes_it_and_the_last_takes_it_back() -> None:
+def test_the_first_applies_and_the_last_reverts_the_change() -> None:
     state = [0]
-    change = Shared(lambda: counting(state))
+    change = SharedContext(lambda: counting(state))
     with change:
         with change:
             assert state == [0, 1]
@@ -31,9 +31,9 @@ def test_the_first_makes_it_and_the_last_takes_it_back() -> None:
     assert state == [0, 1, 0, 1, 0]
 
 
-def test_threads_never_find_it_gone() -> None:
+def test_the_change_stays_applied_while_any_thread_is_inside() -> None:
     state, lost, together = [0], list[int](), threading.Barrier(8)
-    change = Shared(lambda: counting(state))
+    change = SharedContext(lambda: counting(state))
 
     def work() -> None:
         together.wait()

@@ -1,4 +1,4 @@
-"""What a VRT may read. Whatever else it names is refused before GDAL opens it."""
+"""Allowed sources of a VRT; others are refused before GDAL opens it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from geoseg.errors import SceneError
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
-from geoseg.raster.source.identity import MOST_AT_ONCE, identify_all
+from geoseg.raster.source.identity import MAX_REQUESTS, identify_all
 from geoseg.raster.source.scene import describe
 from tests.support.web import Web, serve
 
@@ -78,7 +78,7 @@ def named(text: str, relative: int = 0) -> str:
         ),
     ],
 )
-def test_what_a_vrt_may_not_read_is_refused_and_not_asked_for(
+def test_forbidden_sources_are_refused_without_a_request(
     web: Web, tmp_path: Path, xml: dict[str, str], message: str
 ) -> None:
     filled = {key: text.format(url=web.url, folder=tmp_path) for key, text in xml.items()}
@@ -103,15 +103,15 @@ def test_remote_sources_are_read_with_permission(web: Web, tmp_path: Path) -> No
     np.testing.assert_array_equal(read_window(scene, select_bands(scene, 1), scene.grid.window)[0], PIXELS)
 
 
-def test_remote_sources_are_asked_once_and_many_at_a_time(web: Web, tmp_path: Path) -> None:
-    count = 2 * MOST_AT_ONCE
-    folder = f"/vsicurl/{web.url}/together/{MOST_AT_ONCE}"
+def test_remote_sources_take_one_request_each_and_run_concurrently(web: Web, tmp_path: Path) -> None:
+    count = 2 * MAX_REQUESTS
+    folder = f"/vsicurl/{web.url}/together/{MAX_REQUESTS}"
     properties = '<SourceProperties RasterXSize="64" RasterYSize="64" DataType="Byte" BlockXSize="64" BlockYSize="64"/>'
     sources = [f"{named(f'{folder}/a.tif?{i}')}<SourceBand>1</SourceBand>{properties}" for i in range(count)]
     path = write(tmp_path, "</SimpleSource><SimpleSource>".join(sources))
     scene = describe(path, remote=True, allow_private_hosts=True)
-    assert sorted(web.asked) == sorted(f"/together/{MOST_AT_ONCE}/a.tif?{i}" for i in range(count))
-    assert web.most_at_once == MOST_AT_ONCE
+    assert sorted(web.asked) == sorted(f"/together/{MAX_REQUESTS}/a.tif?{i}" for i in range(count))
+    assert web.most_at_once == MAX_REQUESTS
     assert identify_all(scene.files) == scene.versions, "the order is that of the files"
     assert {version.size for version in scene.versions[1:]} == {(tmp_path / "a.tif").stat().st_size}
 
@@ -136,7 +136,7 @@ def test_odd_xml_is_refused(tmp_path: Path, content: str, message: str) -> None:
         describe(tmp_path / "s.vrt")
 
 
-def test_a_vrt_that_names_itself_ends(tmp_path: Path) -> None:
+def test_a_vrt_that_names_itself_is_an_error(tmp_path: Path) -> None:
     scene = describe(write(tmp_path, named("s.vrt", 1)))
     with pytest.raises(SceneError, match="cannot be read"):
         read_window(scene, select_bands(scene, 1), scene.grid.window)

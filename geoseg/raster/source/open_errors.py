@@ -1,4 +1,4 @@
-"""Why a raster, or a file that belongs to it, cannot be read: asked before GDAL, which passes over some in silence."""
+"""Explain why a raster or one of its sidecar files cannot be opened. GDAL ignores some unreadable files silently."""
 
 import os
 from collections import Counter
@@ -11,30 +11,30 @@ from geoseg.raster.source.address import Address
 from geoseg.raster.source.env import DRIVERS
 
 SIDECARS = (".msk", ".aux.xml")
-"""What GDAL reads beside a raster, added to its whole name: the mask, and metadata such as nodata."""
+"""Suffixes of the sidecar files that GDAL reads: the mask, and metadata such as nodata."""
 
 
-def check_readable(address: Address) -> None:
-    """Open the file of a raster and what lies beside it: without rights GDAL would do without the mask.
+def check_access(address: Address) -> None:
+    """Try to open a raster and its sidecar files: without permission GDAL would silently ignore the mask.
 
     Raises:
-        OSError: If one of them is there and cannot be read.
-        SceneError: If a folder stands where a raster should be.
+        OSError: If one of them exists and cannot be read.
+        SceneError: If the address is a directory.
     """
     if address.file is None:
         return
     file = Path(address.file)
     if file.is_dir():
-        raise SceneError(_about_folder(file))
+        raise SceneError(_explain_folder(file))
     with file.open("rb"):
         pass
     for other in (Path(f"{file}{suffix}") for suffix in SIDECARS):
-        if os.path.lexists(other):  # a link to nowhere is no mask either
+        if os.path.lexists(other):  # a broken link is an error too
             with other.open("rb"):
                 pass
 
 
-def _about_folder(folder: Path) -> str:
+def _explain_folder(folder: Path) -> str:
     names = [
         path.suffix for path in folder.iterdir() if path.suffix.lower() in {".tif", ".tiff", ".jp2", ".img", ".vrt"}
     ]
@@ -44,15 +44,15 @@ def _about_folder(folder: Path) -> str:
     return f"{folder} is a directory, not a raster. Give the files in it: {folder}/*{suffix} ({count} here)."
 
 
-def why_refused(address: Address, error: OSError) -> str:
-    """Say which file the system does not let us read, and why."""
+def explain_access_error(address: Address, error: OSError) -> str:
+    """Message that names the file that the operating system does not let us read, and the reason."""
     file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else address.name
     of = "" if file in (address.file, address.name) else f", which {address.name} needs,"
     return f"{file}{of} cannot be read: {error.strerror or error}. Check the file, its links and the rights to it."
 
 
-def why_unreadable(address: Address, error: RasterioIOError) -> str:
-    """Say why GDAL cannot open a raster, as far as its first bytes tell."""
+def explain_open_error(address: Address, error: RasterioIOError) -> str:
+    """Message that explains why GDAL cannot open a raster, from its first bytes."""
     if address.file is None:
         return (
             f"{address.name} cannot be opened over the network: {error.__cause__ or error} Check the address and the "

@@ -1,4 +1,4 @@
-"""The digest of a file that is cheap for any size."""
+"""The digest of a local file at a bounded cost."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from geoseg.errors import SceneError
-from geoseg.raster.source.content import MOST_PIECES, PIECE_BYTES, is_sampled, pieces_of, take_digest
+from geoseg.raster.source.content_digest import MAX_PIECES, PIECE_BYTES, is_sampled, pieces_per_file, take_digest
 
 PIECES = 4
 
 
-def test_every_byte_of_a_small_file_counts(tmp_path: Path) -> None:
+def test_the_digest_of_a_small_file_covers_every_byte(tmp_path: Path) -> None:
     file, content = tmp_path / "a", bytearray(PIECES * PIECE_BYTES)
     assert not is_sampled(len(content), PIECES)
     digests = set()
@@ -24,7 +24,7 @@ def test_every_byte_of_a_small_file_counts(tmp_path: Path) -> None:
     assert len(digests) == 7
 
 
-def test_of_a_large_one_pieces_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+def test_the_digest_of_a_large_file_covers_pieces_including_both_ends(tmp_path: Path) -> None:
     file, size = tmp_path / "a", 100 * PIECE_BYTES + 11
     content = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     content.tofile(file)
@@ -48,12 +48,12 @@ def test_of_a_large_one_pieces_from_its_beginning_to_its_end(tmp_path: Path) -> 
     assert seen == [True, True, False, True, False, False, True, True]
 
 
-def test_what_is_empty_or_cannot_be_read(tmp_path: Path) -> None:
+def test_empty_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert take_digest(str(tmp_path / "empty"), PIECES).startswith("sha256:e3b0c442")
     with pytest.raises(SceneError, match=r"gone cannot be read: No such file or directory\. Check the file"):
         take_digest(str(tmp_path / "gone"), PIECES)
 
 
-def test_files_of_a_scene_share_what_is_read() -> None:
-    assert [pieces_of(files) for files in (0, 1, 2, 64, 5000)] == [MOST_PIECES, MOST_PIECES, MOST_PIECES // 2, 4, 4]
+def test_many_files_get_fewer_pieces_each() -> None:
+    assert [pieces_per_file(files) for files in (0, 1, 2, 64, 5000)] == [MAX_PIECES, MAX_PIECES, MAX_PIECES // 2, 4, 4]

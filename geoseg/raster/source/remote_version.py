@@ -1,6 +1,6 @@
-"""What servers say of the files they hold: which version each is.
+"""Request the version of a remote file from its server.
 
-They are asked as GDAL asks them: with the credentials, the proxy and the patience that its variables name.
+Requests use the credentials, proxy and timeouts of GDAL's environment variables, as GDAL does.
 """
 
 import base64
@@ -19,74 +19,74 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from geoseg.errors import UnreachableError
-from geoseg.raster.source.env import patience
-from geoseg.raster.source.version import Answer, Version
+from geoseg.raster.source.env import network_setting
+from geoseg.raster.source.version import Response, Version
 
-START_BYTES = 16
-_NOT_NOW = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a server that may give another in a moment."""
-_MOST_S = 30.0
+FIRST_BYTES = 16
+_RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+"""HTTP status codes after which a request is repeated."""
+_MAX_TIMEOUT_S = 30.0
 
 
-def ask_server(url: str) -> Answer:
-    """Ask a web server for the version of a file and its first bytes, with one request if it answers.
+def query_server(url: str) -> Response:
+    """Request the version and the first bytes of a file from a web server, with a single request if it succeeds.
 
-    A server that refuses, or knows nothing of the file, leaves it at its name.
+    If the server refuses the request or does not have the file, only the name is known.
 
     Raises:
-        UnreachableError: If there is no answer, also when it is asked again (``GDAL_HTTP_MAX_RETRY``).
+        UnreachableError: If all attempts (``GDAL_HTTP_MAX_RETRY``) fail.
     """
     name = PurePosixPath(urlsplit(url).path).name
-    # Not a HEAD: a presigned address allows a GET alone.
-    request = urllib.request.Request(url, headers={"Range": f"bytes=0-{START_BYTES - 1}"})  # noqa: S310  locate() has
-    for key, value in _credentials().items():  # not to be sent to where the server redirects
+    # GET, not HEAD: a presigned URL allows GET only.
+    request = urllib.request.Request(url, headers={"Range": f"bytes=0-{FIRST_BYTES - 1}"})  # noqa: S310  locate() has
+    for key, value in _credentials().items():  # must not be sent to a redirect's target
         request.add_unredirected_header(key, value)
-    tries, delay_s = 1 + int(patience("GDAL_HTTP_MAX_RETRY")), patience("GDAL_HTTP_RETRY_DELAY")
+    tries, delay_s = 1 + int(network_setting("GDAL_HTTP_MAX_RETRY")), network_setting("GDAL_HTTP_RETRY_DELAY")
     for attempt in range(tries):
         if attempt:
             time.sleep(delay_s * 2 ** (attempt - 1))
         try:
-            with _opener().open(request, timeout=min(_MOST_S, patience("GDAL_HTTP_TIMEOUT"))) as answer:
-                return Answer(_version(name, answer.headers), answer.read(START_BYTES))
+            with _opener().open(request, timeout=min(_MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))) as response:
+                return Response(_version(name, response.headers), response.read(FIRST_BYTES))
         except urllib.error.HTTPError as error:
-            if error.code not in _NOT_NOW:
-                return Answer(Version(name))
+            if error.code not in _RETRY_STATUS:
+                return Response(Version(name))
             reason = f"{error.code} {error.reason}"
         except (OSError, HTTPException, ValueError) as error:
             cause = getattr(error, "reason", error)
-            if isinstance(cause, ssl.SSLCertVerificationError):  # GDAL may know better
-                return Answer(Version(name))
+            if isinstance(cause, ssl.SSLCertVerificationError):  # GDAL may use other certificates
+                return Response(Version(name))
             reason = str(cause) or type(cause).__name__
     raise _unreachable(url, reason)
 
 
-def ask_bucket(file: str) -> Answer:
-    """Ask S3 for the version of an object; errors as of `ask_server`.
+def query_bucket(file: str) -> Response:
+    """Request the version of an object from S3; errors as of `query_server`.
 
     Args:
         file: ``/vsis3/BUCKET/KEY``.
     """
-    import obstore  # noqa: PLC0415  most scenes lie on a disk
+    import obstore  # noqa: PLC0415  most scenes are local files
     from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError  # noqa: PLC0415
 
     bucket, _, key = file.removeprefix("/vsis3/").partition("/")
     name = PurePosixPath(key).name
     try:
-        found = obstore.head(_open(bucket, _bucket_config()), key)
+        meta = obstore.head(_open_bucket(bucket, _bucket_config()), key)
     except (FileNotFoundError, NotFoundError, PermissionDeniedError, UnauthenticatedError):
-        return Answer(Version(name))
+        return Response(Version(name))
     except BaseError as error:
         text = str(error)
         if "latest/" in text or "redirect" in text:  # no credentials, or another region
-            return Answer(Version(name))
+            return Response(Version(name))
         raise _unreachable(f"s3://{bucket}/{key}", text.partition("\n")[0]) from error
-    modified = int(found["last_modified"].timestamp() * 1e9)
-    return Answer(Version(name, found["size"], found["e_tag"] or _time_text(modified), modified))
+    modified = int(meta["last_modified"].timestamp() * 1e9)
+    return Response(Version(name, meta["size"], meta["e_tag"] or _time_text(modified), modified))
 
 
 def _unreachable(url: str, reason: str) -> UnreachableError:
     return UnreachableError(
-        f"{url} cannot be reached: {reason.rstrip('.')}. What is done is kept: run the same command again when the "
+        f"{url} cannot be reached: {reason.rstrip('.')}. Finished work is kept: run the same command again when the "
         "server answers. GDAL_HTTP_MAX_RETRY and GDAL_HTTP_RETRY_DELAY set how long to try."
     )
 
@@ -126,12 +126,12 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _bucket_config() -> tuple[tuple[str, str], ...]:
-    """GDAL's variables of S3 in the words of obstore, which knows some of them by other names."""
+    """Translate GDAL's S3 variables to the options of obstore, which have other names."""
     config = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
     scheme = "http" if _is_off("AWS_HTTPS") else "https"
     if endpoint := os.environ.get("AWS_S3_ENDPOINT"):
         config["endpoint"] = endpoint if "://" in endpoint else f"{scheme}://{endpoint}"
-    elif os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):  # of the output; GDAL ignores it
+    elif os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):  # for the output; not GDAL's
         config["endpoint"] = f"https://s3.{config['region']}.amazonaws.com"
     if _is_on("AWS_NO_SIGN_REQUEST"):
         config["skip_signature"] = "true"
@@ -143,16 +143,16 @@ def _bucket_config() -> tuple[tuple[str, str], ...]:
 
 
 def _profile() -> dict[str, str]:
-    """Credentials of the file that GDAL and AWS's own tools read."""
+    """Credentials from the file that GDAL and the AWS tools read."""
     file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
     parser, section = ConfigParser(interpolation=None), os.environ.get("AWS_PROFILE", "default")
     try:
         parser.read(Path(file).expanduser())
-        found = dict(parser[section]) if section in parser else {}
+        entries = dict(parser[section]) if section in parser else {}
     except (OSError, Error, UnicodeDecodeError, RuntimeError):
         return {}
     names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-    return {name: found[name] for name in names if name in found}
+    return {name: entries[name] for name in names if name in entries}
 
 
 def _is_on(variable: str) -> bool:
@@ -164,17 +164,17 @@ def _is_off(variable: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _open(bucket: str, config: tuple[tuple[str, str], ...]) -> Any:
+def _open_bucket(bucket: str, config: tuple[tuple[str, str], ...]) -> Any:
     from obstore.store import S3Store  # noqa: PLC0415
 
     named: Any = dict(config)
-    limit_s = min(_MOST_S, patience("GDAL_HTTP_TIMEOUT"))
+    limit_s = min(_MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))
     return S3Store(
         bucket,
         config=named,
         client_options={"allow_http": True, "connect_timeout": "10s", "timeout": f"{max(1, int(limit_s))}s"},
         retry_config={
-            "max_retries": int(patience("GDAL_HTTP_MAX_RETRY")),
+            "max_retries": int(network_setting("GDAL_HTTP_MAX_RETRY")),
             "retry_timeout": timedelta(seconds=limit_s),
         },
     )

@@ -10,7 +10,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.raster.losses import describe_losses, lost_by_rule, remedies
+from geoseg.raster.losses import describe_losses, describe_remedies, nodata_rule_warning
 from geoseg.stages.metrics import UnitMetrics
 from geoseg.stages.outputs import Staged
 from geoseg.store.records import Record
@@ -135,11 +135,11 @@ class SceneState:
         scene, selection = self.plan.scene, self.plan.selection
         causes = describe_losses(scene, selection, self.losses)
         if self.valid_pixels:
-            text = lost_by_rule(selection, self.losses, self.valid_pixels)
+            text = nodata_rule_warning(selection, self.losses, self.valid_pixels)
             return f"{scene.path}: {text}: {causes}. Is that meant? If not, set scene.nodata_rule=all." if text else ""
         text = f"{scene.path} has no valid pixel: {causes or 'no cause was counted'}."
         if not self.plan.allow_empty:
-            raise SceneError(f"{text} Set {remedies(selection, self.losses)}.")
+            raise SceneError(f"{text} Set {describe_remedies(selection, self.losses)}.")
         return f"{text} Its class map is empty."
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from geoseg.publish.geodesy.crs import NATIVE, missing_grids
 from geoseg.publish.geodesy.longitude import western_longitude
 from geoseg.publish.geodesy.pixel_area import pixel_area
 from geoseg.publish.polygon_table import published_crs
-from geoseg.raster.band_names import judge_names
+from geoseg.raster.band_names import check_band_names
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.collar import collar_warnings
 from geoseg.raster.sample import sample_warnings, take_sample, without_nodata
@@ -58,7 +58,7 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     """
     wanted = settings.scene
     warnings = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
-    warnings += judge_names(scene, selection.bands, bundle.bands, bundle.name, strict=wanted.strict_bands)
+    warnings += check_band_names(scene, selection.bands, bundle.bands, bundle.name, strict=wanted.strict_bands)
     warnings += collar_warnings(scene, selection)
     sample = take_sample(scene, selection)
     warnings += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)

@@ -1,1 +1,1 @@
-"""All that touches rasterio: describe and read a scene, write a COG, polygonize a class map."""
+"""Everything that uses rasterio: describe and read a scene, write a COG, read a class map."""

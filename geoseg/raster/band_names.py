@@ -1,4 +1,4 @@
-"""What bands are called: whether two names mean the same band, and which bands of a scene a model's names mean."""
+"""Band names: whether two names mean the same band, and which bands of a scene match a model's names."""
 
 import re
 from collections.abc import Sequence
@@ -7,45 +7,47 @@ from geoseg.errors import SceneError
 from geoseg.raster.source.scene import Scene
 
 COLOUR_ROLES = {"red", "green", "blue", "coastal", "rededge", "nir"}
-"""Colour interpretations that name a band; others, such as gray, come from software that had none to give."""
+"""Colour interpretations that name a band; others, such as gray, are defaults of the software that wrote the file."""
 _COMMON_NAMES = {
     "b1": "coastal", "b2": "blue", "b3": "green", "b4": "red", "b5": "rededge071", "b6": "rededge075",
     "b7": "rededge078", "b8": "nir", "b8a": "nir08", "b9": "nir09", "b10": "cirrus", "b11": "swir16", "b12": "swir22",
     "nearinfrared": "nir", "rededge": "rededge071", "rededge1": "rededge071", "rededge2": "rededge075",
     "rededge3": "rededge078", "swir1": "swir16", "swir2": "swir22",
 }  # fmt: skip
-"""Sentinel-2's names, and older common names, as STAC's common names. Landsat 8 calls blue, green and red alike."""
+"""Sentinel-2's and older common names to STAC's common names. Landsat 8 has the same names of blue, green and red."""
 
 
 def bands_named(scene: Scene, names: Sequence[str]) -> list[int] | None:
-    """The bands of a scene that bear a model's names, in its order, from 1; None if one is absent or there are two.
+    """Find the bands of a scene with a model's names, in the model's order, from 1; None if one is absent or ambiguous.
 
-    Case, signs and zeros before a number do not matter, and B2 is blue.
+    Case, punctuation and leading zeros are ignored, and B2 equals blue.
     """
-    found = [_find(scene, name) for name in names]
-    known = [band for band in found if band is not None]
-    return known if len(known) == len(names) else None
+    matches = [_find(scene, name) for name in names]
+    bands = [band for band in matches if band is not None]
+    return bands if len(bands) == len(names) else None
 
 
 def absent_names(scene: Scene, names: Sequence[str]) -> list[str]:
-    """The model's names that no band of a scene bears; empty if none of them means anything to the scene."""
+    """List the model's names that no band of a scene has; empty if the scene has none of them."""
     absent = [name for name in names if _find(scene, name) is None]
     return absent if len(absent) < len(names) else []
 
 
-def judge_names(scene: Scene, bands: Sequence[int], names: Sequence[str], model: str, *, strict: bool) -> list[str]:
+def check_band_names(
+    scene: Scene, bands: Sequence[int], names: Sequence[str], model: str, *, strict: bool
+) -> list[str]:
     """Compare the names of the bands that feed a model with those that it gives them.
 
     Args:
-        scene: The scene. Its bands are called by their descriptions, else by their colour interpretation.
+        scene: The scene. The name of a band is its description, else its colour interpretation.
         bands: The bands that feed the model, from 1.
-        names: What the model calls them.
+        names: The model's names of these bands.
         model: The model's own name.
-        strict: A band with another name, or without one, is an error.
+        strict: Raise if a band has another name or none.
 
     Returns:
-        A warning if a band bears another name. Colour interpretations alone give one only if each colour is one that
-        the model wants: a false-colour composite is often tagged red, green, blue.
+        A warning if a band has another name. Colour interpretations count only if the model has a band of each of these
+        colours: a false-colour composite is often tagged red, green, blue.
 
     Raises:
         SceneError: If ``strict`` and the names differ.
@@ -75,14 +77,14 @@ def judge_names(scene: Scene, bands: Sequence[int], names: Sequence[str], model:
 
 
 def name_of(scene: Scene, band: int) -> str | None:
-    """What a scene calls a band: its description, else its colour interpretation if that is a colour."""
+    """Name of a band: its description, else its colour interpretation if that is a colour."""
     role = scene.roles[band - 1]
     return scene.descriptions[band - 1] or (role if role in COLOUR_ROLES else None)
 
 
 def _find(scene: Scene, name: str) -> int | None:
     called = [name_of(scene, band) for band in range(1, scene.bands + 1)]
-    for simplify in (_plain, _canonical):  # what is spelled alike goes before what means the same
+    for simplify in (_plain, _canonical):  # an equal spelling has priority over a synonym
         bands = [band for band, own in enumerate(called, 1) if own is not None and simplify(own) == simplify(name)]
         if bands:
             return bands[0] if len(bands) == 1 else None
@@ -90,7 +92,7 @@ def _find(scene: Scene, name: str) -> int | None:
 
 
 def _is_colour(scene: Scene, band: int) -> bool:
-    """Tell whether a band has no name but its colour interpretation."""
+    """Return whether the only name of a band is its colour interpretation."""
     return not scene.descriptions[band - 1] and scene.roles[band - 1] in COLOUR_ROLES
 
 

@@ -1,4 +1,4 @@
-"""Which bands of a scene feed the model, and which pixels count as valid."""
+"""Select the bands of a scene for the model, and the rules for valid pixels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NodataRule = Literal["any", "all"]
 OnReadError = Literal["fail", "nodata"]
 
 EXACT_INTEGERS = 1 << 24
-"""Above this float32, the type of every model's input, no longer holds each integer."""
+"""Largest integer up to which float32, the type of every model's input, represents all integers."""
 CLAIMED_ALPHA = "is tagged alpha but feeds the model, so it is not used as a mask."
 
 
@@ -24,18 +24,18 @@ class BandSelection:
     """How a run reads a scene. Built by `select_bands`."""
 
     bands: tuple[int, ...]
-    """Bands counted from 1, in the order of the model's input; one may occur twice."""
+    """Bands counted from 1, in the order of the model's input; repetition is allowed."""
     mask_band: int | None = None
-    """Band that is 0 where the scene is not valid: an alpha band, or what the settings name."""
+    """Band that is 0 where the scene is not valid: from the settings, or an alpha band."""
     nodata_rule: NodataRule = "any"
-    """Whether a pixel is invalid as soon as ``any`` of its bands is nodata, or when ``all`` that declare one are."""
+    """Whether a pixel is invalid if ``any`` of its bands is nodata, or if ``all`` bands with a nodata value are."""
     apply_scale: bool = False
-    """Turn stored numbers into what they stand for by the scale and offset that the file declares."""
+    """Convert stored values to physical values by the scale and offset that the file declares."""
     on_read_error: OnReadError = "fail"
-    """Whether what cannot be decoded fails the scene or is nodata, see `geoseg.raster.decode_errors`."""
+    """Whether undecodable pixels fail the scene or are nodata, see `geoseg.raster.decode_errors`."""
 
     def dtype(self, scene: Scene) -> np.dtype[Any]:
-        """Type of the pixels as they are read: the smallest that holds all bands, float32 or more when scaled."""
+        """Data type of the pixels that are read: the smallest that holds all bands, at least float32 when scaled."""
         stored = np.result_type(*(scene.dtypes[band - 1] for band in self.bands))
         return np.result_type(stored, np.float32) if self.apply_scale and is_scaled(scene, self.bands) else stored
 
@@ -51,24 +51,24 @@ def select_bands(
     on_read_error: OnReadError = "fail",
     names: Sequence[str] = (),
 ) -> BandSelection:
-    """Decide which bands of a scene feed a model; never guess among more than it needs.
+    """Select the bands of a scene for a model; never guess if there are more than it takes.
 
-    An alpha band serves as mask unless the model claims it as input: NAIP's near infrared is often tagged alpha.
+    An alpha band is the mask unless it is an input: NAIP's near infrared is often tagged alpha.
 
     Args:
         scene: The scene.
-        wanted: Number of bands the model takes.
-        bands: The bands to use, counted from 1, in the model's order. By default the first ``wanted``, if nothing but
-            an alpha or mask band is left over.
+        wanted: Number of bands of the model's input.
+        bands: The bands to use, counted from 1, in the model's order. By default the first ``wanted``, if only an
+            alpha or mask band remains.
         mask_band: Band that is 0 where the scene is not valid, instead of an alpha band.
-        nodata_rule: See `BandSelection`, as the next two.
-        apply_scale: Turn stored numbers into what they stand for.
-        on_read_error: What becomes of what cannot be decoded.
-        names: What the model calls its bands, for messages.
+        nodata_rule: See `BandSelection`.
+        apply_scale: See `BandSelection`.
+        on_read_error: See `BandSelection`.
+        names: The model's names of its bands, for messages.
 
     Raises:
-        SceneError: If the bands do not suffice, do not exist, would have to be guessed, or are indices of a palette or
-            single bits where the model takes several bands.
+        SceneError: If there are too few bands, a band does not exist, the choice is ambiguous, or the scene holds
+            palette indices or single bits and the model takes several bands.
     """
     has = f"{scene.path} has {scene.bands}"
     wants = f"The model wants {wanted} band{'s' if wanted > 1 else ''}" + (f" ({', '.join(names)})" if names else "")
@@ -109,7 +109,7 @@ def select_bands(
 
 
 def merge_alpha_warnings(warnings: Sequence[str]) -> list[str]:
-    """Say once for all scenes of a run that share it that a band tagged alpha feeds the model."""
+    """Merge the warnings that a band tagged alpha is an input into one for all scenes of a run."""
     bands: dict[str, list[str]] = {}
     for text in warnings:
         if text.endswith(CLAIMED_ALPHA):
@@ -123,7 +123,7 @@ def merge_alpha_warnings(warnings: Sequence[str]) -> list[str]:
 
 
 def usable_nodata(scene: Scene, band: int) -> float | None:
-    """Nodata value of a band, None if there is none or the band's data type cannot hold it, so that no pixel has it."""
+    """Nodata value of a band; None if there is none or the band's data type cannot represent it."""
     value, dtype = scene.nodata[band - 1], np.dtype(scene.dtypes[band - 1])
     if value is None or dtype.kind == "f":
         return value
@@ -132,12 +132,12 @@ def usable_nodata(scene: Scene, band: int) -> float | None:
 
 
 def is_scaled(scene: Scene, bands: Sequence[int]) -> bool:
-    """Tell whether the file declares a scale or an offset for one of the bands."""
+    """Return whether the file declares a scale or an offset for any of the bands."""
     return any((scene.scales[band - 1], scene.offsets[band - 1]) != (1.0, 0.0) for band in bands)
 
 
 def describe_warnings(scene: Scene, selection: BandSelection) -> list[str]:
-    """Tell what is worth knowing before a run, in plain sentences. Empty when nothing is odd."""
+    """List warnings about a scene and its bands; empty if there are none."""
     return [
         redact(f"{scene.path}: {text}")
         for text in (*_validity_warnings(scene, selection), *_meaning_warnings(scene, selection))
@@ -184,7 +184,7 @@ def _meaning_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
 
 
 def _advise(scene: Scene, first: Sequence[int], names: Sequence[str], unused: set[int]) -> str:
-    """All bands of a scene, and which of them to name in scene.bands: those that bear the model's names, if all do."""
+    """List all bands of a scene and advise a value of scene.bands: those with the model's names, if all exist."""
     listed = ", ".join(_label(scene, band) for band in range(1, scene.bands + 1))
     if fitting := bands_named(scene, names) if names else None:
         return f"{listed}. By their names: --set scene.bands={_joined(fitting)}."

@@ -15,22 +15,22 @@ from geoseg.grid.window import Grid, Window
 from geoseg.raster.source.env import open_raster
 
 STRIP_PIXELS = 1 << 23
-"""Pixels of a strip at most, unless a row holds more."""
+"""Maximum pixels of a strip, unless a single row has more."""
 STRIP_ROWS = 512
-"""Rows of an internal tile, which are read together: less would decode tiles again and again."""
+"""Rows that are read together: the rows of an internal tile, so that each tile is decoded once."""
 
 ReadBand = Callable[[Window], NDArray[np.uint8]]
 """Reads a window of a raster, shape of the window."""
 
 NAME_TAG = "CLASS_"
-"""Start of the tags that hold the names of classes; their ids follow."""
+"""Prefix of the tags with class names; the class id follows."""
 
 
 def class_map_grid(path: Path) -> Grid:
     """Size and georeference of a class map.
 
     Raises:
-        SceneError: If the file cannot be read or holds something else than one uint8 band.
+        SceneError: If the file cannot be read or does not hold a single uint8 band.
     """
     with _open(path) as dataset:
         crs = dataset.crs.to_wkt() if dataset.crs else ""
@@ -38,22 +38,22 @@ def class_map_grid(path: Path) -> Grid:
 
 
 def class_map_names(path: Path) -> tuple[str, ...]:
-    """Names of the classes 0, 1, 2, ... as the tags of a class map tell them.
+    """Names of the classes 0, 1, 2, ... from the tags of a class map.
 
     Raises:
         SceneError: If the file cannot be read or ids are missing.
     """
     with _open(path) as dataset:
-        found = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
-    names = {int(number): name for number, name in found.items() if number.isdecimal()}
-    if not names or sorted(names) != list(range(len(found))):
-        raise SceneError(f"{path} has the tags {sorted(found)} for names of classes, not {NAME_TAG}0, {NAME_TAG}1, ...")
+        tags = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
+    names = {int(number): name for number, name in tags.items() if number.isdecimal()}
+    if not names or sorted(names) != list(range(len(tags))):
+        raise SceneError(f"{path} has the tags {sorted(tags)} for names of classes, not {NAME_TAG}0, {NAME_TAG}1, ...")
     return tuple(names[number] for number in range(len(names)))
 
 
 @contextmanager
 def open_band(path: Path) -> Iterator[ReadBand]:
-    """Open a class map or a confidence to read windows of it; errors as of `class_map_grid`, also while it is read."""
+    """Open a class map or a confidence to read windows; errors as of `class_map_grid`, also while reading."""
     with _open(path) as dataset:
 
         def read(window: Window) -> NDArray[np.uint8]:
@@ -67,7 +67,7 @@ def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield a class map from north to south: first row of a strip, and its class ids of shape (rows, W).
 
     Raises:
-        SceneError: If the file cannot be read or holds something else than one uint8 band.
+        SceneError: If the file cannot be read or does not hold a single uint8 band.
     """
     with _open(path) as dataset:
         rows = max(1, STRIP_PIXELS // dataset.width)
@@ -80,7 +80,7 @@ def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[DatasetReader]:
-    """Open one band of bytes, never its overviews."""
+    """Open a raster of a single uint8 band at full resolution."""
     try:
         with open_raster(str(path), OVERVIEW_LEVEL="NONE") as dataset:
             if dataset.dtypes != ("uint8",):

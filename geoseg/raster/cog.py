@@ -1,4 +1,4 @@
-"""Write a class map or confidence as a cloud-optimised GeoTIFF, from pieces in any order."""
+"""Write a class map or confidence as a cloud-optimised GeoTIFF from pieces in any order."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ from geoseg.raster.source.env import gdal_env, without_georeference_warning
 TILE_PX = 512
 """Side of an internal tile."""
 FULL_BELOW_BYTES = 1 << 20
-"""A write that fails with less room than this failed for that."""
+"""If a write fails with less free space than this, the disk is full."""
 
 
 def write_cog(
@@ -41,27 +41,27 @@ def write_cog(
     tags: Mapping[str, str] | None = None,
     threads: int = 1,
 ) -> None:
-    """Write one band of bytes as a COG; it appears under its name when it is complete, or not at all.
+    """Write a uint8 band as a COG, atomically.
 
-    The bytes of the file depend on the pixels and what describes them alone: not on how the pieces are cut, in which
-    order they come, on ``threads``, or on whether pieces of nodata are handed over. The file is read back before it is
-    published. Memory is bounded by GDAL's cache and one piece; the disk holds a compressed copy beside the result for a
-    while. GDAL makes overviews of all pixels, stored or not: about 8 seconds (``mode``) or 2 (``average``) a gigapixel.
+    The bytes of the file depend only on the pixels and the metadata: not on the windows or the order of the pieces,
+    on ``threads``, or on whether pieces of nodata are given. The file is read back and verified before it gets its
+    name. Memory is bounded by GDAL's cache and one piece; the disk temporarily holds a compressed copy. GDAL computes
+    overviews of all pixels, stored or not: about 8 seconds (``mode``) or 2 (``average``) per gigapixel.
 
     Args:
-        path: The file to write or replace; its folder exists.
+        path: The file to write or replace; its folder must exist.
         grid: Size and georeference; the CRS may be empty.
-        pieces: Windows of the scene and their values, shape of the window. What no piece covers is ``nodata``; an
-            internal tile of nothing else takes no room.
-        nodata: Value without meaning; overviews leave it out, the colour map makes it transparent.
+        pieces: Windows of the scene and their values, shape of the window. Pixels without a piece are ``nodata``;
+            internal tiles that hold only nodata are not stored.
+        nodata: Nodata value; excluded from overviews, transparent in the colour map.
         overview_resampling: ``mode`` for classes, ``average`` for confidence.
         band_name: Description of the band.
         colormap: Red, green, blue (0..255) of each value.
-        tags: Metadata of the file. ``AREA_OR_POINT`` keeps its meaning.
-        threads: Threads that compress.
+        tags: Metadata of the file, such as ``AREA_OR_POINT``.
+        threads: Number of threads for compression.
 
     Raises:
-        OSError: If the file cannot be written, such as on a full disk.
+        OSError: If the file cannot be written, for example on a full disk.
         SceneError: If pieces overlap and differ.
         ValueError: If a piece reaches outside the scene, or its shape or type is wrong.
     """
@@ -77,19 +77,19 @@ def write_cog(
         "tiled": True,
         "blockxsize": TILE_PX,
         "blockysize": TILE_PX,
-        # What is not written is nodata, and takes no room.
+        # Tiles that are not written are nodata and take no space.
         "sparse_ok": True,
-        # Read once and gone, so that speed is all that counts.
+        # An intermediate file that is read once, so only speed matters.
         "compress": "zstd",
         "zstd_level": 1,
         "bigtiff": "IF_SAFER",
     }
-    # GDAL puts files of its own beside those it writes; all of them go with the folder.
+    # GDAL writes temporary files beside the output; the temporary folder removes them all.
     with (
         TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder,
-        _naming(path),
+        _name_file_in_errors(path),
         gdal_env(),
-        # GDAL compresses the overviews for itself before it compresses them for good.
+        # GDAL first compresses the overviews in a temporary file.
         rasterio.Env(ZSTD_LEVEL_OVERVIEW=1),
         without_georeference_warning,
     ):
@@ -107,11 +107,11 @@ def write_cog(
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say which file cannot be written, and whether the disk is full: GDAL tells neither."""
+def _name_file_in_errors(path: Path) -> Iterator[None]:
+    """Convert GDAL's errors to OSError with the file name and, on a full disk, ENOSPC."""
     try:
         yield
-    # rasterio.shutil.copy lets GDAL's own errors pass.
+    # rasterio.shutil.copy does not wrap GDAL's own errors.
     except (RasterioIOError, CPLE_BaseError) as error:
         if disk_usage(path.parent).free < FULL_BELOW_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
@@ -131,12 +131,12 @@ def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) 
 
 
 def _verify(cog: Path, written: list[tuple[Window, int]], path: Path) -> None:
-    """Read every piece back: a tile that was lost on the way, as GDAL lets pass at the end, would look like nodata."""
+    """Read every piece back: GDAL can lose a tile without an error on closing; it would read as nodata."""
     with rasterio.open(cog, OVERVIEW_LEVEL="NONE") as dataset:
-        for place, (window, checksum) in enumerate(written):
+        for index, (window, checksum) in enumerate(written):
             if zlib.crc32(dataset.read(1, window=_part(window))) == checksum:
                 continue
-            if any(other.intersect(window) for other, _ in (*written[:place], *written[place + 1 :])):
+            if any(other.intersect(window) for other, _ in (*written[:index], *written[index + 1 :])):
                 raise SceneError(f"{path} does not hold at {window} what was written there: two pieces overlap.")
             raise RasterioIOError(f"what was written at {window} is lost")
 
@@ -149,12 +149,12 @@ def _cog_options(overview_resampling: str, threads: int) -> dict[str, str | int]
     return {
         "BLOCKSIZE": TILE_PX,
         "COMPRESS": "DEFLATE",
-        # Differences of class ids mean nothing: with them a class map grows by a tenth to a third.
+        # Differences of class ids have no meaning: a predictor makes a class map larger by a tenth to a third.
         "PREDICTOR": "NO" if overview_resampling == "mode" else "YES",
-        # Confidence is noise that hardly gets smaller: 6 would save 4 % of the room and take two thirds more time.
+        # Confidence is noisy: level 6 would save 4 % of the size and take two thirds more time.
         "LEVEL": 6 if overview_resampling == "mode" else 4,
         "OVERVIEW_RESAMPLING": overview_resampling.upper(),
-        # Tiles of nodata take no room, overviews included, whether a piece held them or none did.
+        # Tiles of nodata are not stored, overviews included, whether a piece covers them or not.
         "SPARSE_OK": True,
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": threads,

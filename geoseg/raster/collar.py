@@ -1,4 +1,4 @@
-"""Does one value fill the rim of a scene that declares no nodata? It would become a class."""
+"""Detect an undeclared nodata collar: one value that fills the edge of a scene, and would become a class."""
 
 from dataclasses import replace
 
@@ -13,15 +13,15 @@ from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.source.scene import Scene
 
 WINDOW_PX = 96
-RIM_SHARE, FILLED_SHARE = 0.2, 0.05
-"""One value in all bands in more of the pixels on the rim, and of those in windows along it, is a collar. Of the real
-scenes that this was tried with collars fill 0.20 to 1.00 of the rim, and no value of a scene without one fills 0.01."""
+EDGE_SHARE, FILLED_SHARE = 0.2, 0.05
+"""Minimum shares of a collar: of the pixels on the scene's edge, and of the pixels in windows along it. In the real
+scenes tried, collars fill 0.20 to 1.00 of the edge; without a collar no value fills 0.01."""
 VARIED = 16
-"""A scene whose other pixels hold fewer values is a map of classes, in which one value may well fill the rim."""
+"""A scene with fewer distinct other values is a class map, in which one value may fill the edge."""
 
 
 def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
-    """Look at windows in the corners of a scene and in the middles of its sides, unless it tells what is valid.
+    """Inspect windows in the corners and in the middle of each side of a scene, unless it declares validity.
 
     Returns:
         A warning, or nothing.
@@ -29,8 +29,8 @@ def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
     declared = any(usable_nodata(scene, band) is not None for band in selection.bands)
     if declared or scene.has_mask or selection.mask_band is not None or scene.palette is not None:
         return []
-    stored = replace(selection, apply_scale=False)  # nodata is what is stored
-    rims, insides = [], []
+    stored = replace(selection, apply_scale=False)  # nodata is a stored value
+    edge_pixels, window_pixels = [], []
     for window in _windows(scene):
         try:
             pixels = read_declared(scene, stored, window).pixels
@@ -38,18 +38,17 @@ def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
             continue
         except UnreachableError:
             break
-        on_rim = _on_rim(scene, window)
-        rims.append(pixels[:, on_rim])
-        insides.append(pixels.reshape(len(pixels), -1))
-    if not rims:
+        edge_pixels.append(pixels[:, _on_edge(scene, window)])
+        window_pixels.append(pixels.reshape(len(pixels), -1))
+    if not edge_pixels:
         return []
-    rim, inside = np.concatenate(rims, axis=1), np.concatenate(insides, axis=1)
-    value = _most_common(rim)
+    edge, inside = np.concatenate(edge_pixels, axis=1), np.concatenate(window_pixels, axis=1)
+    value = _most_common(edge)
     if value is None:
         return []
     filled = (inside == value[:, None]).all(axis=0)
-    rim_share, share = float((rim == value[:, None]).all(axis=0).mean()), float(filled.mean())
-    if rim_share < RIM_SHARE or share < FILLED_SHARE or len(np.unique(inside[:, ~filled])) < VARIED:
+    edge_share, share = float((edge == value[:, None]).all(axis=0).mean()), float(filled.mean())
+    if edge_share < EDGE_SHARE or share < FILLED_SHARE or len(np.unique(inside[:, ~filled])) < VARIED:
         return []
     return [_text(scene, selection, value, share)]
 
@@ -76,8 +75,8 @@ def _most_common(pixels: NDArray[np.number]) -> NDArray[np.number] | None:
         return None
     rows = finite.view(np.dtype((np.void, finite.dtype.itemsize * finite.shape[1]))).ravel()
     _, first, counts = np.unique(rows, return_index=True, return_counts=True)
-    found: NDArray[np.number] = finite[first[counts.argmax()]]
-    return found
+    most_common: NDArray[np.number] = finite[first[counts.argmax()]]
+    return most_common
 
 
 def _windows(scene: Scene) -> list[Window]:
@@ -94,13 +93,13 @@ def _windows(scene: Scene) -> list[Window]:
 
 
 def _starts(size: int) -> list[int]:
-    """First pixels of windows at the start, in the middle and at the end of an axis, without repetition."""
+    """Distinct first pixels of windows at the start, in the middle and at the end of an axis."""
     last = max(0, size - WINDOW_PX)
     return sorted({0, last // 2, last})
 
 
-def _on_rim(scene: Scene, window: Window) -> NDArray[np.bool_]:
-    """True where a window holds the scene's first or last row or column, shape (H, W)."""
+def _on_edge(scene: Scene, window: Window) -> NDArray[np.bool_]:
+    """True for the pixels of a window in the scene's first or last row or column, shape (H, W)."""
     height, width = scene.grid.window.shape
     rows, cols = np.arange(window.row, window.row_stop), np.arange(window.col, window.col_stop)
     edge_rows, edge_cols = (rows == 0) | (rows == height - 1), (cols == 0) | (cols == width - 1)

@@ -1,4 +1,4 @@
-"""Read what can be read of a damaged file, when a run was told to."""
+"""Read a damaged file; undecodable parts are holes if the settings allow it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,37 +15,37 @@ from geoseg.raster.source.cells import cells_of
 from geoseg.raster.source.scene import Scene
 
 
-class PatchyPixels(NamedTuple):
-    """A window of a scene, parts of which may be missing."""
+class PartialPixels(NamedTuple):
+    """A window of a scene that may have holes."""
 
     pixels: NDArray[np.number]
-    """As `read_window` gives them; 0 in the holes. Shape (C, H, W)."""
+    """As of `read_window`, 0 in the holes; shape (C, H, W)."""
     valid: NDArray[np.bool_]
-    """False in the holes. Shape (H, W)."""
+    """As of `read_window`, False in the holes; shape (H, W)."""
     holes: tuple[Window, ...]
-    """Parts of internal tiles that cannot be decoded."""
+    """Undecodable parts of internal tiles."""
     losses: Counter[str]
-    """Why pixels of the part that was asked for are not valid, see `geoseg.raster.losses`."""
+    """Causes of invalid pixels in the counted part, see `geoseg.raster.losses`."""
 
 
 def read_around_holes(
     scene: Scene, selection: BandSelection, window: Window, within: Window | None = None
-) -> PatchyPixels:
-    """Read a window; what cannot be decoded fails the scene or, with ``on_read_error="nodata"``, is a hole.
+) -> PartialPixels:
+    """Read a window; an undecodable part fails the scene or, with ``on_read_error="nodata"``, is a hole.
 
-    Holes follow the file's internal tiles, or for a VRT, which shows none of its sources', the cells of
-    `geoseg.raster.source.cells`: they do not depend on the window. Losses are counted ``within`` a part of the window,
-    by default all of it.
+    Holes have the extent of the file's internal tiles. A VRT does not show those of its sources, so the cells of
+    `geoseg.raster.source.cells` are used. So holes do not depend on the window. Losses are counted ``within`` a part of
+    the window, by default all of it.
 
     Raises:
-        SceneError: If the file cannot be opened, or not be decoded and the selection wants that to be an error.
+        SceneError: If the file cannot be opened, or cannot be decoded and the selection makes that an error.
     """
     within = within or window
     if selection.on_read_error == "nodata" and scene.driver == "VRT":
         return _read_pieces(scene, selection, window, within, cells_of(window, scene.grid.window.shape))
     try:
         pixels, valid, losses = read_counted(scene, selection, window, within)
-        return PatchyPixels(pixels, valid, (), losses)
+        return PartialPixels(pixels, valid, (), losses)
     except DecodeError:
         if selection.on_read_error == "fail":
             raise
@@ -54,8 +54,8 @@ def read_around_holes(
 
 def _read_pieces(
     scene: Scene, selection: BandSelection, window: Window, within: Window, pieces: Sequence[Window]
-) -> PatchyPixels:
-    """Read each piece as a whole, and put the window together from them; those that cannot be decoded are holes."""
+) -> PartialPixels:
+    """Read each piece as a whole and assemble the window; undecodable pieces are holes."""
     pixels = np.zeros((len(selection.bands), *window.shape), selection.dtype(scene))
     valid = np.zeros(window.shape, np.bool_)
     holes, losses = [], Counter[str]()
@@ -64,21 +64,21 @@ def _read_pieces(
             continue
         counted = part.intersect(within)
         try:
-            found = read_counted(scene, selection, piece, counted or part)
+            read = read_counted(scene, selection, piece, counted or part)
         except DecodeError:
             holes.append(part)
             if counted is not None:
                 losses.update({PIXELS: counted.pixels, ABSENT: counted.pixels})
             continue
         at, inside = part.slices(window), part.slices(piece)
-        pixels[:, *at], valid[at] = found.pixels[:, *inside], found.valid[inside]
+        pixels[:, *at], valid[at] = read.pixels[:, *inside], read.valid[inside]
         if counted is not None:
-            losses.update(found.losses)
-    return PatchyPixels(pixels, valid, tuple(holes), losses)
+            losses.update(read.losses)
+    return PartialPixels(pixels, valid, tuple(holes), losses)
 
 
 def describe_holes(scene: Scene, holes: tuple[Window, ...]) -> tuple[str, ...]:
-    """A warning that names the holes, or nothing."""
+    """A warning that names the holes; empty if there are none."""
     if not holes:
         return ()
     listed = "; ".join(map(str, holes[:3])) + (f" and {len(holes) - 3} more" if len(holes) > 3 else "")
@@ -87,7 +87,7 @@ def describe_holes(scene: Scene, holes: tuple[Window, ...]) -> tuple[str, ...]:
 
 
 def _tiles(scene: Scene, window: Window) -> list[Window]:
-    """The window cut along the internal tiles."""
+    """Cut the window along the internal tiles."""
     height, width = scene.block_shape
     rows = range(window.row // height * height, window.row_stop, height)
     cols = range(window.col // width * width, window.col_stop, width)

@@ -1,4 +1,4 @@
-"""Read a window of a scene: its pixels as they are stored, and which of them are valid."""
+"""Read a window of a scene: its stored pixels and their validity mask."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -32,39 +32,39 @@ class CountedPixels(NamedTuple):
     valid: NDArray[np.bool_]
     """Shape (H, W)."""
     losses: Counter[str]
-    """Why pixels are not valid, see `geoseg.raster.losses`; empty where enough are."""
+    """Causes of invalid pixels, see `geoseg.raster.losses`; empty if enough pixels are valid."""
 
 
 class DecodeError(SceneError):
-    """The file is there, but a part of it cannot be decoded."""
+    """The file exists, but a part of it cannot be decoded."""
 
 
 def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
     """Read the selected bands of a window at full resolution.
 
-    A pixel is valid unless it is nodata (see `BandSelection.nodata_rule`), the raster's own mask or the mask band says
-    otherwise, or one of its values is NaN or infinite. Without any of these all pixels are valid.
+    A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask or the mask band excludes
+    it, or if one of its values is NaN or infinite.
 
     Args:
-        scene: The scene, as described before.
-        selection: What to read.
-        window: Pixels of the scene; none beyond its rim.
+        scene: The scene.
+        selection: Bands and rules.
+        window: Window inside the scene.
 
     Returns:
-        The values, shape (C, H, W), as they are stored unless the selection or the scene says otherwise, and the
+        The values, shape (C, H, W), stored ones unless the selection scales them or the scene has a palette; and the
         mask, True = valid, shape (H, W).
 
     Raises:
-        DecodeError: If the file cannot be decoded there.
-        UnreachableError: If it can no longer be opened, or its server does not send it.
-        SceneError: If it is no longer the one that was described.
+        DecodeError: If the file cannot be decoded in the window.
+        UnreachableError: If the file can no longer be opened, or its server does not send it.
+        SceneError: If the file has changed since it was described.
         ValueError: If the window reaches outside the scene.
     """
     return read_counted(scene, selection, window, window)[:2]
 
 
 def read_counted(scene: Scene, selection: BandSelection, window: Window, within: Window) -> CountedPixels:
-    """As `read_window`, and why pixels of a part of the window are not valid, if hardly any is."""
+    """As `read_window`, with the causes of invalid pixels ``within`` a part of the window if few are valid."""
     pixels, valid, losses = read_declared(scene, selection, window, within)
     if pixels.dtype.kind == "f":
         at = within.slices(window)
@@ -73,7 +73,7 @@ def read_counted(scene: Scene, selection: BandSelection, window: Window, within:
             valid &= np.isfinite(band)
         finite = int(np.count_nonzero(valid[at]))
         if finite < COUNTED_BELOW * within.pixels:
-            # Of a window that was not counted before, nothing else voids much.
+            # If the window was not counted before, other causes void few pixels.
             losses |= {PIXELS: within.pixels, DATA: losses[DATA] or within.pixels, NOT_FINITE: declared - finite}
     return CountedPixels(pixels, valid, losses)
 
@@ -90,12 +90,12 @@ def read_declared(
     else:
         with open_scene() as fetch:
             stored, masks = fetch(window)
-    return _understand(scene, selection, stored, masks, (within or window).slices(window))
+    return _apply_masks(scene, selection, stored, masks, (within or window).slices(window))
 
 
 @contextmanager
 def _open_reader(scene: Scene, selection: BandSelection) -> Iterator[ReadCell]:
-    """Open a scene; gives what reads a window of it as it is stored."""
+    """Open a scene; yields a function that reads a window of stored values and masks."""
     with _open(scene) as dataset:
         yield partial(_read_or_explain, dataset, scene, selection)
 
@@ -105,7 +105,7 @@ def _read_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelect
         return _read_stored(dataset, scene, selection, window)
     except RasterioIOError as error:
         what = f"{scene.path} cannot be read at {window}: {error.__cause__ or error}"
-        if scene.remote:  # what a server did not send is no hole
+        if scene.remote:  # a failed download is not a hole
             raise UnreachableError(
                 f"{what} The connection failed or the file is damaged: run the same command again, or fetch the "
                 "file first."
@@ -119,7 +119,7 @@ def _read_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelect
 @contextmanager
 def _open(scene: Scene) -> Iterator[DatasetReader]:
     try:
-        # An overview can be older than the raster it was made from.
+        # Overviews can be older than the raster.
         with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
             if (dataset.height, dataset.width, dataset.count) != (*scene.grid.window.shape, _stored_bands(scene)):
                 raise SceneError(f"{scene.path} has changed since the run began. Start the run again.")
@@ -134,7 +134,7 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
 
 
 def _read_stored(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
-    """The bands as they are stored, and the masks of `_mask_names`."""
+    """Read the stored bands and the masks of `_mask_names`."""
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     bands = _bands_to_read(scene, selection)
     types = {scene.dtypes[band - 1] for band in bands}
@@ -160,14 +160,14 @@ def _bands_to_read(scene: Scene, selection: BandSelection) -> tuple[int, ...]:
     return selection.bands if scene.palette is None else (1,)
 
 
-def _understand(
+def _apply_masks(
     scene: Scene,
     selection: BandSelection,
     stored: NDArray[np.number],
     file_masks: NDArray[np.bool_],
     counted: tuple[slice, slice],
 ) -> CountedPixels:
-    """Tell which of the stored pixels are valid, and what they stand for; count losses in a part of them."""
+    """Compute the values and the validity of stored pixels; count losses in the part ``counted``."""
     nodata = [usable_nodata(scene, band) for band in _bands_to_read(scene, selection)]
     valid = ~_nodata(stored, nodata, selection.nodata_rule)
     masks = dict(zip(_mask_names(scene, selection), file_masks, strict=True))
@@ -193,7 +193,7 @@ def _stored_bands(scene: Scene) -> int:
 
 
 def _scale(pixels: NDArray[np.number], scene: Scene, selection: BandSelection) -> NDArray[np.number]:
-    """``stored * scale + offset`` of each band, in float64 until it is rounded to the selection's type."""
+    """``stored * scale + offset`` of each band, computed in float64 and rounded to the selection's dtype."""
     scales, offsets = (
         np.array([values[band - 1] for band in selection.bands])[:, None, None]
         for values in (scene.scales, scene.offsets)
@@ -203,7 +203,7 @@ def _scale(pixels: NDArray[np.number], scene: Scene, selection: BandSelection) -
 
 
 def _nodata(pixels: NDArray[np.number], values: list[float | None], rule: str) -> NDArray[np.bool_]:
-    """Tell where a pixel is nodata.
+    """Return True where a pixel is nodata.
 
     Args:
         pixels: Shape (C, H, W).
@@ -215,15 +215,15 @@ def _nodata(pixels: NDArray[np.number], values: list[float | None], rule: str) -
     """
     hits = (_equals(band, value) for band, value in zip(pixels, values, strict=True) if value is not None)
     invalid = next(hits, np.zeros(pixels.shape[1:], np.bool_))
-    # Band by band in place: a reduction would first put all of them side by side.
+    # Band by band, in place: a reduction would hold the arrays of all bands at once.
     for hit in hits:
         (np.logical_or if rule == "any" else np.logical_and)(invalid, hit, out=invalid)
     return invalid
 
 
 def _equals(band: NDArray[np.number], value: float) -> NDArray[np.bool_]:
-    # A float32 band holds -3.4e38 rounded to its own type, while the header keeps more digits.
+    # A float32 band holds -3.4e38 rounded to float32, while the header has more digits.
     with np.errstate(over="ignore"):
-        own = np.asarray(value).astype(band.dtype)
-    hits: NDArray[np.bool_] = np.isnan(band) if np.isnan(value) else band == own
+        rounded = np.asarray(value).astype(band.dtype)
+    hits: NDArray[np.bool_] = np.isnan(band) if np.isnan(value) else band == rounded
     return hits

@@ -1,4 +1,4 @@
-"""A look at a scene's values before any work: a few windows at full resolution, spread over the scene."""
+"""Sample a scene's values before a run: a few windows at full resolution, spread over the scene."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
-from geoseg.raster.losses import Losses, describe_losses, lost_by_rule
+from geoseg.raster.losses import Losses, describe_losses, nodata_rule_warning
 from geoseg.raster.read import DecodeError, read_declared
 from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.source.scene import Scene
 
-WINDOWS_A_SIDE = 4
+WINDOWS_PER_SIDE = 4
 WINDOW_PX = 96
 
 SATURATED_SHARE = 0.25
-"""A band is called saturated if more of its sample than this holds the largest value of its type."""
+"""A band is saturated if a larger share of its sample holds the largest value of its data type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,54 +29,54 @@ class Sample:
     values: NDArray[np.number]
     """Values of the valid pixels, shape (C, N)."""
     pixels: int
-    """Pixels that were looked at and that the file does not declare invalid."""
+    """Number of sampled pixels that the file does not declare invalid."""
     not_finite: int
     """Those of ``pixels`` where a band is NaN or infinite."""
     losses: Losses = field(default_factory=dict)
-    """Why the others are not valid, as far as it was counted."""
+    """Causes of invalid pixels in the counted windows."""
 
 
 def take_sample(scene: Scene, selection: BandSelection) -> Sample:
-    """Look at up to 16 windows of a scene; overviews are never read. A small scene is read whole.
+    """Read up to 16 windows of a scene, never overviews. A small scene is read whole.
 
-    What cannot be decoded is left out: it is dealt with when its block is read. A server that falls silent is not asked
-    again: each window would cost its whole timeout.
+    Undecodable windows are skipped: their blocks report them. After a failed download the sample ends, since each
+    window would cost the whole timeout.
     """
     values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
     losses: Counter[str] = Counter()
     for window in _windows(scene):
         try:
-            found, declared, lost = read_declared(scene, selection, window)
+            read, declared, lost = read_declared(scene, selection, window)
         except DecodeError:
             continue
         except UnreachableError:
             break
-        finite = np.isfinite(found).all(axis=0)
+        finite = np.isfinite(read).all(axis=0)
         pixels += int(declared.sum())
         not_finite += int((declared & ~finite).sum())
-        values.append(found[:, declared & finite])
+        values.append(read[:, declared & finite])
         losses += lost
     return Sample(np.concatenate(values, axis=1), pixels, not_finite, losses)
 
 
 def without_nodata(scene: Scene, selection: BandSelection, sample: Sample) -> NDArray[np.number]:
-    """Values of pixels of which no band is nodata, shape (C, N): with ``nodata_rule=all`` valid pixels hold some."""
-    known = np.ones(sample.values.shape[1], np.bool_)
+    """Values of the pixels without a nodata band, shape (C, N): with ``nodata_rule=all`` valid pixels can have some."""
+    keep = np.ones(sample.values.shape[1], np.bool_)
     scaled = selection.apply_scale and is_scaled(scene, selection.bands)
     for band, values in zip(selection.bands, sample.values, strict=True):
         nodata = usable_nodata(scene, band)
         if nodata is None or scene.palette is not None:
             continue
-        held = np.asarray(nodata).astype(scene.dtypes[band - 1]).astype(np.float64)
+        stored = np.asarray(nodata).astype(scene.dtypes[band - 1]).astype(np.float64)
         if scaled:
-            held = held * scene.scales[band - 1] + scene.offsets[band - 1]
-        known &= values != held.astype(values.dtype)
-    found: NDArray[np.number] = sample.values[:, known]
-    return found
+            stored = stored * scene.scales[band - 1] + scene.offsets[band - 1]
+        keep &= values != stored.astype(values.dtype)
+    kept: NDArray[np.number] = sample.values[:, keep]
+    return kept
 
 
 def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_not_finite_share: float) -> list[str]:
-    """Tell which values look like a mistake.
+    """List warnings about suspicious values.
 
     Raises:
         SceneError: If more than ``max_not_finite_share`` of the sample is NaN or infinite without being nodata.
@@ -91,7 +91,7 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
                 "FILE), or set scene.max_nonfinite_share higher."
             )
         warnings.append(f"{text}. They are treated as nodata.")
-    warnings += [f"{scene.path}: in a sample {text}." for text in _void(scene, selection, sample) if text]
+    warnings += [f"{scene.path}: in a sample {text}." for text in _loss_warnings(scene, selection, sample) if text]
     if sample.values.shape[1] < 2:
         return warnings
     for band, values in zip(selection.bands, sample.values, strict=True):
@@ -106,21 +106,21 @@ def sample_warnings(scene: Scene, selection: BandSelection, sample: Sample, max_
     return warnings
 
 
-def _void(scene: Scene, selection: BandSelection, sample: Sample) -> Iterator[str]:
-    """Tell if hardly a pixel of a sample is valid, and why."""
+def _loss_warnings(scene: Scene, selection: BandSelection, sample: Sample) -> Iterator[str]:
+    """Describe why few pixels of a sample are valid, if so."""
     if not sample.values.shape[1]:
         if causes := describe_losses(scene, selection, sample.losses):
             yield f"no pixel is valid: {causes}"
-    elif text := lost_by_rule(selection, sample.losses, sample.values.shape[1]):
+    elif text := nodata_rule_warning(selection, sample.losses, sample.values.shape[1]):
         yield f"{text}: {describe_losses(scene, selection, sample.losses)}"
 
 
 def _windows(scene: Scene) -> list[Window]:
     height, width = scene.grid.window.shape
-    if scene.grid.window.pixels <= (WINDOWS_A_SIDE * WINDOW_PX) ** 2:
+    if scene.grid.window.pixels <= (WINDOWS_PER_SIDE * WINDOW_PX) ** 2:
         return [scene.grid.window]
-    # Where pieces are large each window decodes much of the file.
-    count = WINDOWS_A_SIDE if read_amplification(scene) <= HIGH_AMPLIFICATION else 1
+    # With large strips or tiles each window decodes much of the file.
+    count = WINDOWS_PER_SIDE if read_amplification(scene) <= HIGH_AMPLIFICATION else 1
     return [
         Window(row, col, min(height, WINDOW_PX), min(width, WINDOW_PX))
         for row in _starts(height, count)
@@ -129,6 +129,6 @@ def _windows(scene: Scene) -> list[Window]:
 
 
 def _starts(size: int, count: int) -> list[int]:
-    """First pixels of windows in the middles of ``count`` equal parts of an axis, without repetition."""
+    """Distinct first pixels of windows in the middle of each of ``count`` equal parts of an axis."""
     starts = (int((part + 0.5) * size / count) - WINDOW_PX // 2 for part in range(count))
     return sorted({max(0, min(start, size - WINDOW_PX)) for start in starts})

@@ -1,4 +1,4 @@
-"""Tell without decoding a pixel that a window holds nothing valid: none of its internal tiles is stored."""
+"""Detect without decoding that a window holds no valid pixel: none of its internal tiles is stored."""
 
 from dataclasses import replace
 
@@ -14,15 +14,15 @@ from geoseg.raster.source.scene import Scene, has_tile_index
 
 
 def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
-    """Tell whether a window may hold a valid pixel.
+    """Return whether a window may hold a valid pixel.
 
-    False is certain: `read_window` would find no valid pixel. True is not, as nodata may be stored as well. A GeoTIFF
-    alone can answer False; it takes about a millisecond, and half a microsecond for each internal tile and band.
+    False is certain: `read_window` would find no valid pixel. True is not, since nodata can be stored as well. Only for
+    a GeoTIFF can the result be False; it takes a millisecond, plus half a microsecond per internal tile and band.
 
     Args:
-        scene: The scene, as described before.
-        selection: What would be read.
-        window: Pixels of the scene; none beyond its rim.
+        scene: The scene.
+        selection: Bands and rules.
+        window: Window inside the scene.
 
     Raises:
         UnreachableError: If the file can no longer be opened.
@@ -39,15 +39,15 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
         raise UnreachableError(
             f"{scene.path} can no longer be opened: {error.__cause__ or error} Check that it is still there."
         ) from error
-    # All that is not stored reads alike, so one pixel tells what it is; a sidecar may name another nodata value than
-    # the file, and data types have their limits. A mask could differ elsewhere, so it does not count.
+    # All absent tiles read as one value, so one pixel is enough. It must be read, since a sidecar may declare another
+    # nodata value than the file, and a data type may not represent it. A mask could differ elsewhere, so it is ignored.
     corner = Window(window.row, window.col, 1, 1)
     _, valid = read_window(replace(scene, has_mask=False), selection, corner)
     return bool(valid[0, 0])
 
 
 def _is_stored(dataset: DatasetReader, band: int, window: Window) -> bool:
-    """Tell whether the file has a place for any internal tile of a band that the window touches."""
+    """Return whether any internal tile of a band that the window touches is stored."""
     height, width = dataset.block_shapes[band - 1]
     return any(
         dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is not None

@@ -1,4 +1,4 @@
-"""Small pictures of large rasters, for people to look at. Never for inference: overviews are welcome here."""
+"""Small pictures of large rasters, for display only: they may be read from overviews."""
 
 from pathlib import Path
 

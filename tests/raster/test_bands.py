@@ -1,4 +1,4 @@
-"""Which bands feed the model: never a guess."""
+"""Selection of the bands for the model, without guessing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from geoseg.errors import SceneError
-from geoseg.raster.band_names import judge_names
+from geoseg.raster.band_names import check_band_names
 from geoseg.raster.bands import BandSelection, describe_warnings, merge_alpha_warnings, select_bands
 from geoseg.raster.source.scene import Scene, describe
 
@@ -38,7 +38,7 @@ def test_left_over_alpha_is_the_mask(scene_of: SceneOf) -> None:
     assert select_bands(scene_of(4, alpha=4), 3) == BandSelection((1, 2, 3), 4)
 
 
-def test_alpha_that_the_model_claims_is_no_mask(scene_of: SceneOf) -> None:
+def test_alpha_that_is_an_input_is_not_the_mask(scene_of: SceneOf) -> None:
     scene = scene_of(4, alpha=4)
     assert select_bands(scene, 4) == BandSelection((1, 2, 3, 4), None)
     assert select_bands(scene, 3, [4, 1, 2]) == BandSelection((4, 1, 2), None)
@@ -117,10 +117,10 @@ def test_bands_are_suggested_by_their_names(scene_of: SceneOf, called: list[str]
     with pytest.raises(SceneError, match=rf"By their names: --set scene\.bands={expected}\.$"):
         select_bands(scene, len(names), names=names)
     bands = [int(number) for number in expected.split(",")]
-    assert judge_names(scene, bands, names, "model", strict=True) == [], "the advice is right"
+    assert check_band_names(scene, bands, names, "model", strict=True) == [], "the advice is right"
 
 
-def test_no_numbers_are_suggested_that_contradict_the_names(scene_of: SceneOf) -> None:
+def test_no_suggestion_contradicts_the_names(scene_of: SceneOf) -> None:
     scene = replace(scene_of(4), descriptions=("B1", "B2", "B3", "B4"))
     with pytest.raises(
         SceneError, match=r"None is named nir or swir1\. Name the 3 to use in scene\.bands, in the"
@@ -132,17 +132,17 @@ def test_no_numbers_are_suggested_that_contradict_the_names(scene_of: SceneOf) -
         select_bands(twice, 3, names=("red", "green", "blue"))
 
 
-def test_what_is_missing_is_named(scene_of: SceneOf) -> None:
+def test_missing_bands_are_named(scene_of: SceneOf) -> None:
     scene = replace(scene_of(3), roles=("red", "green", "blue"))
     with pytest.raises(SceneError, match=r"has 3: none is named nir\. Add what is missing to the file"):
         select_bands(scene, 4, names=("red", "green", "blue", "nir"))
 
 
 def judged(scene: Scene, names: str, *, strict: bool = False, bands: tuple[int, ...] = (1, 2, 3)) -> list[str]:
-    return judge_names(scene, bands, names.split(), "landuse", strict=strict)
+    return check_band_names(scene, bands, names.split(), "landuse", strict=strict)
 
 
-def test_colours_in_another_order_than_the_models_are_told_or_refused(scene_of: SceneOf) -> None:
+def test_colours_in_another_order_are_a_warning_or_refused(scene_of: SceneOf) -> None:
     scene = replace(scene_of(4), roles=("red", "green", "blue", "alpha"))
     (text,) = judged(scene, "blue green red")
     assert "band 1 is red (colour interpretation), not blue; band 3 is blue (colour interpretation), not red" in text
@@ -154,7 +154,7 @@ def test_colours_in_another_order_than_the_models_are_told_or_refused(scene_of: 
     assert judged(scene, "blue green red", bands=(3, 2, 1), strict=True) == []
 
 
-def test_colours_of_a_false_colour_composite_are_no_names(scene_of: SceneOf) -> None:
+def test_colours_of_a_false_colour_composite_are_not_names(scene_of: SceneOf) -> None:
     scene = replace(scene_of(4), roles=("red", "green", "blue", "undefined"))
     assert judged(scene, "nir red green") == [], "software tags three bands so, whatever they hold"
     with pytest.raises(SceneError, match="band 1 is red"):
@@ -165,7 +165,7 @@ def test_colours_of_a_false_colour_composite_are_no_names(scene_of: SceneOf) -> 
     assert judged(named, "nir red green", strict=True) == [], "a description goes before a colour"
 
 
-def test_an_alpha_that_feeds_the_model_is_told_once_a_run() -> None:
+def test_warnings_of_an_alpha_input_are_merged() -> None:
     alpha = ": band 4 is tagged alpha but feeds the model, so it is not used as a mask."
     warnings = [
         f"a: 1.tif{alpha}",

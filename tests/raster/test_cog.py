@@ -1,4 +1,4 @@
-"""COGs from pieces: same bytes whatever the pieces, complete or absent, readable by others."""
+"""COGs from pieces: the same bytes for any pieces, written atomically, readable by other software."""
 
 import hashlib
 import subprocess
@@ -79,7 +79,7 @@ def test_bytes_do_not_depend_on_pieces_order_or_threads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("resampling", ["mode", "average"])
 @pytest.mark.parametrize("nodata", [255, 0])
-def test_pieces_of_nodata_change_nothing_and_take_no_room(tmp_path: Path, resampling: str, nodata: int) -> None:
+def test_pieces_of_nodata_change_nothing_and_are_not_stored(tmp_path: Path, resampling: str, nodata: int) -> None:
     pixels = np.full((GRID.height, GRID.width), nodata, np.uint8)
     pixels[600:700, 800:810] = np.arange(10)
     pixels[1299, 1499], pixels[1024:, :100] = 3, 255 - nodata

@@ -155,7 +155,7 @@ REFUSED = [
     Refused(22, lambda f: text(f, "s.tif", b"II*\0\1\2\3\4"), r"cannot be opened as a raster.*starts with b'II\*"),
     Refused(22, lambda f: f, "is a directory"),
     Refused(22, lambda f: f / "missing.tif", "does not exist"),
-    Refused(22, lambda f: f / ("x" * 300), "does not exist"),
+    Refused(22, lambda f: f / ("x" * 300), "cannot be reached: File name too long"),
     Refused(25, lambda f: vrt(f, vrt_band(1, "lost.tif")), "lacks 1 of its sources: .*lost.tif"),
     Refused(25, nested_vrt_without_source, "lacks 1 of its sources: .*lost.tif"),
     Refused(48, multi_page, r"holds several rasters: GTIFF_DIR:1:.*GTIFF_DIR:2:"),

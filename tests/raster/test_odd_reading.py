@@ -1,4 +1,4 @@
-"""The table of bad and odd inputs, continued: what a run may ask for when it reads them."""
+"""The table of bad and odd inputs, continued: reading with settings that accept them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +138,7 @@ def test_row23_by_default_the_scene_fails(damaged: tuple[Path, NDArray[Any], NDA
         read_around_holes(scene, select_bands(scene, 2), scene.grid.window)
 
 
-def test_row23_a_file_that_is_gone_is_no_hole(make: Make) -> None:
+def test_row23_a_missing_file_is_not_a_hole(make: Make) -> None:
     scene = describe(make(noise(1, 64, 64)))
     selection = select_bands(scene, 1, on_read_error="nodata")
     Path(scene.path).unlink()
@@ -231,7 +231,7 @@ def columns(value: int, share: float) -> NDArray[Any]:
         (columns(0, 0.4), []),
     ],
 )
-def test_row32_constant_and_saturated_bands_are_told(make: Make, data: NDArray[Any], words: list[str]) -> None:
+def test_row32_constant_and_saturated_bands_are_warnings(make: Make, data: NDArray[Any], words: list[str]) -> None:
     scene = describe(make(data))
     found = warnings(scene, select_bands(scene, 1))
     assert len(found) == len(words)
@@ -282,7 +282,7 @@ def test_row33_scale_and_offset_are_applied_when_asked_for(make: Make) -> None:
     assert not valid[0, 0]
 
 
-def test_row33_what_was_done_is_told(make: Make) -> None:
+def test_row33_scaling_is_a_warning(make: Make) -> None:
     scene = describe(scaled_file(make))
     assert "Set scene.apply_scale if" in describe_warnings(scene, select_bands(scene, 2))[0]
     applied = describe_warnings(scene, select_bands(scene, 2, apply_scale=True))

@@ -112,7 +112,7 @@ def test_nodata_rules_are_those_of_the_band_masks(
             np.testing.assert_array_equal(valid, dataset.dataset_mask() != 0)
 
 
-def test_window_beyond_the_rim_is_a_mistake(rasters: dict[tuple[int, int, bool], Path]) -> None:
+def test_window_outside_the_scene_is_an_error(rasters: dict[tuple[int, int, bool], Path]) -> None:
     scene = describe(rasters[0, 0, False])
     with pytest.raises(ValueError, match=r"rows 60:62, columns 0:4 reaches outside the scene, rows 0:61"):
         read_window(scene, BandSelection((1,)), Window(60, 0, 2, 4))

@@ -1,4 +1,4 @@
-"""Real imagery, each file with its trap."""
+"""Real imagery, each file with a special case."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_near_infrared_tagged_alpha_is_an_input(data: Path) -> None:
     np.testing.assert_array_equal(valid, (pixels != 0).all(axis=0))
 
 
-def test_control_points_alone_are_refused(data: Path) -> None:
+def test_ground_control_points_without_a_transform_are_refused(data: Path) -> None:
     with pytest.raises(SceneError, match=r"210 ground control points alone. Rectify it first"):
         describe(data / "s1_gcps_only_u16.tif")
 

@@ -1,4 +1,4 @@
-"""What `has_data` says against what is read, over layouts, nodata, masks and windows."""
+"""`has_data` against the pixels that are read, over layouts, nodata, masks and windows."""
 
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def test_absent_tiles_are_found(tmp_path: Path, layout: dict[str, Any], dtype: s
             assert has_data(scene, selection, tile) == touched
 
 
-def test_bands_of_their_own_tiles_are_looked_at_alone(tmp_path: Path) -> None:
+def test_only_the_selected_bands_are_inspected(tmp_path: Path) -> None:
     scene = describe(write(tmp_path / "s.tif", "uint8", 0, **LAYOUTS[1]))
     north_east = Window(0, 100, 30, 50)
     assert has_data(scene, BandSelection((1,)), north_east)

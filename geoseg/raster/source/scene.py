@@ -293,7 +293,7 @@ def _check_index(dataset: DatasetReader, path: str) -> None:
         held = "" if size_bytes is None else f" into the {size_bytes} bytes of the file"
         raise SceneError(
             f"{path} declares {dataset.height} x {dataset.width} pixels in {count} internal tiles, whose index "
-            f"does not fit{held}. The header is damaged: fetch the file again."
+            f"does not fit{held}. Its header is damaged: fetch it again."
         )
 
 

@@ -207,8 +207,8 @@ def check_model(
     trust_model_code: TrustOption = None,
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
-    from geoseg.model.bundle.plausible import warn_unscaled  # noqa: PLC0415
     from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
+    from geoseg.model.bundle.value_checks import warn_unscaled  # noqa: PLC0415
     from geoseg.model.inference import Inference  # noqa: PLC0415
     from geoseg.model.load import start_predictor  # noqa: PLC0415
 

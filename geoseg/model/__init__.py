@@ -1,1 +1,1 @@
-"""All that touches torch or onnxruntime: from a bundle to the scores of a block."""
+"""Everything that uses torch or onnxruntime: from a bundle to the scores of a block."""

@@ -1,4 +1,4 @@
-"""Networks that geoseg can build by name, in torch alone."""
+"""Networks that geoseg builds by name, in plain torch."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -10,10 +10,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Architecture(nn.Module):
-    """A network that a bundle can name; built from keyword arguments."""
+    """Base class of the networks that a bundle can name; built from keyword arguments."""
 
     size_multiple: int = 1
-    """Sides of its input are multiples of this."""
+    """Sides of the input must be multiples of this."""
 
 
 class UNet(Architecture):
@@ -52,7 +52,7 @@ class UNet(Architecture):
 
 
 class Identity(Architecture):
-    """The model of tests: the input's first band, rounded, is the class. Returns probabilities 0 and 1."""
+    """Model for tests: the class is the input's first band, rounded. Returns probabilities 0 and 1."""
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Identity(Architecture):
 
 
 class Constant(Architecture):
-    """The model of benchmarks: the same logits everywhere, so that all time is the pipeline's own."""
+    """Model for benchmarks: the same logits for every pixel, so that only the pipeline takes time."""
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = {"unet": UNet, "identity": Ide
 """Names that a bundle may give in ``architecture``."""
 
 
-LARGEST_ARGUMENTS: Mapping[str, int] = {"in_channels": 8192, "classes": 255, "width": 1024, "depth": 8}
-"""What is built at most: memory is taken only for networks that somebody could have trained."""
+MAX_ARGUMENTS: Mapping[str, int] = {"in_channels": 8192, "classes": 255, "width": 1024, "depth": 8}
+"""Maximum of each argument, so that a bundle cannot request unlimited memory."""
 
 
 def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
@@ -99,7 +99,7 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
             'and write "geoseg:artifact": "model.onnx".'
         )
     for name, value in arguments.items():
-        most = LARGEST_ARGUMENTS.get(name)
+        most = MAX_ARGUMENTS.get(name)
         if most is not None and not (type(value) is int and 1 <= value <= most):
             raise ValueError(f"geoseg:arguments {name}={value!r} is not a whole number from 1 to {most}. Correct it.")
     try:
@@ -111,9 +111,9 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
 
 
 def fold_normalisation(module: nn.Module) -> nn.Module:
-    """Work every batch normalisation that follows a convolution into its weights, in place; for inference alone.
+    """Fold every batch normalisation that follows a convolution into its weights, in place; for inference only.
 
-    The same function but for rounding, and one pass over memory less for each layer.
+    The result differs by rounding only, and saves one pass over memory per layer.
     """
     for chain in list(module.modules()):
         if isinstance(chain, nn.Sequential):
@@ -124,7 +124,7 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
 
 
 def _halve(x: Tensor) -> Tensor:
-    """Maximum of each 2 x 2 pixels: ``max_pool2d``, which also finds where it lies and takes four times as long."""
+    """Maximum of each 2 x 2 pixels. ``max_pool2d`` also computes its position and takes four times as long."""
     rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
     return torch.maximum(rows[..., ::2], rows[..., 1::2])
 

@@ -1,4 +1,4 @@
-"""Where the forward pass runs."""
+"""The device of the forward pass."""
 
 import torch
 
@@ -6,7 +6,7 @@ from geoseg.errors import SettingsError
 
 
 def open_device(name: str) -> torch.device:
-    """Open ``cpu`` or ``cuda``. Tests of clusters whose GPUs are made up put a function of their own in its place.
+    """Open ``cpu`` or ``cuda``. Tests of clusters with simulated GPUs replace this function.
 
     Raises:
         SettingsError: If this process has no such device.

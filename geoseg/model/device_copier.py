@@ -1,7 +1,7 @@
-"""Copy beside the work of a CUDA device, and time it; on a CPU all of this is nothing or a clock.
+"""Copy to and from a CUDA device concurrently with its computations, and measure them; trivial on a CPU.
 
-A tensor that one stream fills and another reads is told to the allocator (`Tensor.record_stream`), else its memory
-could be given away while it is still read: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-streams
+A tensor that one stream fills and another reads is registered with the allocator (`Tensor.record_stream`). Otherwise
+its memory could be reused while it is still read: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-streams
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from torch import Tensor
 
 
 class DeviceCopier:
-    """Copies to and from a device, on streams of their own."""
+    """Copies to and from a device, on separate streams."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cuda = device.type == "cuda"
 
     def upload(self, arrays: Sequence[NDArray[np.generic]]) -> tuple[list[Tensor], torch.cuda.Event | None]:
-        """Copy arrays to the device in their own dtype; what to wait for before they are read, see `join`."""
+        """Copy arrays to the device in their own dtype; returns the tensors and an event for `join`."""
         if not self._cuda:
             return [self._stage(array) for array in arrays], None
         with torch.cuda.stream(torch.cuda.Stream(self._device)):  # type: ignore[no-untyped-call]
@@ -31,7 +31,7 @@ class DeviceCopier:
             return tensors, torch.cuda.current_stream(self._device).record_event()
 
     def join(self, tensors: Sequence[Tensor], event: torch.cuda.Event | None) -> None:
-        """Let the current stream go on once they are there."""
+        """Make the current stream wait until the tensors are copied."""
         if event is not None:
             stream = torch.cuda.current_stream(self._device)
             stream.wait_event(event)
@@ -39,11 +39,11 @@ class DeviceCopier:
                 tensor.record_stream(stream)
 
     def mark(self) -> torch.cuda.Event | None:
-        """What to wait for until all that the current stream was given is done."""
+        """Event that marks the end of all work queued on the current stream."""
         return torch.cuda.current_stream(self._device).record_event() if self._cuda else None
 
     def download(self, tensors: Sequence[Tensor], event: torch.cuda.Event | None) -> list[NDArray[Any]]:
-        """Copy tensors to arrays once the event has happened."""
+        """Copy tensors to arrays after the event."""
         if event is None:
             return [tensor.numpy() for tensor in tensors]
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ class DeviceCopier:
         return [array.numpy() for array in arrays]
 
     def _stage(self, array: NDArray[np.generic]) -> Tensor:
-        """A copy in the machine's byte order; page-locked for CUDA, so that the device fetches it by itself."""
+        """Copy in native byte order; page-locked for CUDA, so that the transfer is asynchronous."""
         dtype = array.dtype.newbyteorder("=")
         staged = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=self._cuda)
         staged.numpy()[...] = array
@@ -66,7 +66,7 @@ class DeviceCopier:
 
 
 class Stopwatch:
-    """Adds up the seconds that parts of the work take on the device, without waiting for it."""
+    """Sums the seconds of work on the device, without synchronising."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -75,7 +75,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count what is done inside."""
+        """Measure the work inside the context."""
         if not self._cuda:
             started = perf_counter()
             yield
@@ -88,5 +88,5 @@ class Stopwatch:
         self._spans.append(span)
 
     def seconds(self) -> float:
-        """The sum; the device has done all of it."""
+        """The sum in seconds; all measured work must be complete."""
         return self._seconds + sum(float(start.elapsed_time(end)) for start, end in self._spans) / 1000

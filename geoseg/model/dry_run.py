@@ -1,4 +1,4 @@
-"""Forward passes before any work: does the network do what its bundle says, and keep patches apart?"""
+"""Forward passes before a run: check the network against its bundle, and the independence of patches in a batch."""
 
 import torch
 from torch import Tensor
@@ -10,34 +10,34 @@ from geoseg.model.network import one_line
 from geoseg.model.predictor import Network
 
 TOLERANCE = 0.01
-"""Of probabilities and their sums, which bfloat16 rounds."""
+"""Tolerance for probabilities and their sums, which bfloat16 rounds."""
 
 
 def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> list[str]:
-    """Compare one forward pass with what ``model.json`` promises.
+    """Compare one forward pass with the declarations of ``model.json``.
 
     Returns:
-        A warning if the values look like those of another activation than the declared one.
+        A warning if the values indicate another activation than the declared one.
 
     Raises:
-        SettingsError: If the network fails or returns anything but the declared maps of the legend's classes.
+        SettingsError: If the network fails, or its output has another shape than declared or is not finite.
     """
     classes, size = len(bundle.legend), declared_size(bundle, patch_px)
-    # Random pixels: the values of zeros may be probabilities, or logits, by chance.
+    # Random pixels: for zeros, logits can look like probabilities by chance.
     shape = (batch_size, len(bundle.bands), patch_px, patch_px)
     output = _run(network, bundle, torch.randn(shape, generator=torch.Generator().manual_seed(0)), device)
-    found = tuple(output.shape)
+    returned = tuple(output.shape)
     # One channel is the probability of the second of two classes.
     channels = {1, classes} if classes == 2 and bundle.file.activation != "softmax" else {classes}
-    if len(found) != 4 or found[0] != batch_size or found[1] not in channels or max(found[2:]) > patch_px:
+    if len(returned) != 4 or returned[0] != batch_size or returned[1] not in channels or max(returned[2:]) > patch_px:
         raise SettingsError(
-            f"{bundle.artifact} returns shape {found} for {batch_size} patches of {patch_px} px, but model.json names "
-            f"{classes} classes, so ({batch_size}, {classes}, {patch_px}, {patch_px}) or a smaller map is expected. "
-            "Correct classification:classes or dim_order in model.json."
+            f"{bundle.artifact} returns shape {returned} for {batch_size} patches of {patch_px} px, but model.json "
+            f"names {classes} classes, so ({batch_size}, {classes}, {patch_px}, {patch_px}) or a smaller map is "
+            "expected. Correct classification:classes or dim_order in model.json."
         )
-    if found[2:] != (size, size):
+    if returned[2:] != (size, size):
         raise SettingsError(
-            f"{bundle.artifact} returns maps of {found[2]} x {found[3]} px for patches of {patch_px} px, but its "
+            f"{bundle.artifact} returns maps of {returned[2]} x {returned[3]} px for patches of {patch_px} px, but its "
             f"model.json declares {size:g} x {size:g}. If the network gives smaller maps, which geoseg enlarges, state "
             "both sizes there as numbers: mlm:input input.shape and mlm:output result.shape."
         )
@@ -46,20 +46,20 @@ def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: in
             f"{bundle.artifact} gives logits that are not finite (NaN or infinite) for random pixels around 0: its "
             "layers overflow. Export another checkpoint, or one that computes in float32."
         )
-    contradiction = judge_activation(output, bundle)
+    contradiction = check_activation(output, bundle)
     return [] if contradiction is None else [contradiction]
 
 
 def declared_size(bundle: Bundle, patch_px: int) -> float:
-    """Side of the map that ``model.json`` declares for patches of a size, in pixels; -1 stands for the patch's own."""
+    """Side in pixels of the map that ``model.json`` declares for a patch size; -1 is the size of the patch."""
     patch, size = bundle.file.inputs[0].input.height, bundle.file.outputs[0].result.height
     if size == ANY_SIZE:
         return patch_px
     return size if patch == ANY_SIZE else size * patch_px / patch
 
 
-def judge_activation(output: Tensor, bundle: Bundle) -> str | None:
-    """Say if the values of a forward pass on random pixels, shape (N, K, h, w), contradict the declared activation."""
+def check_activation(output: Tensor, bundle: Bundle) -> str | None:
+    """A warning if the output for random pixels, shape (N, K, h, w), contradicts the declared activation, else None."""
     values, activation = output.float(), bundle.file.activation
     low, high = values.min().item(), values.max().item()
     inside = low >= -TOLERANCE and high <= 1 + TOLERANCE
@@ -72,9 +72,9 @@ def judge_activation(output: Tensor, bundle: Bundle) -> str | None:
             f"geoseg:activation to softmax or sigmoid {remedy}."
         )
     if (activation == "softmax" and one) or (activation == "sigmoid" and inside):
-        found = "sum to 1, so a softmax" if one else "lie within 0 and 1, so a softmax or sigmoid"
+        evidence = "sum to 1, so a softmax" if one else "lie within 0 and 1, so a softmax or sigmoid"
         return (
-            f"{bundle.artifact} gives values that {found} was applied in the network already, but geoseg:activation "
+            f"{bundle.artifact} gives values that {evidence} was applied in the network already, but geoseg:activation "
             f"is {activation}, which flattens them: all confidences would be low. Set geoseg:activation to none "
             f"{remedy}."
         )
@@ -82,7 +82,7 @@ def judge_activation(output: Tensor, bundle: Bundle) -> str | None:
 
 
 def keeps_patches_apart(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> bool:
-    """Tell whether a patch's logits are the same bits at any place of a batch, in any company."""
+    """Return whether a patch's logits are bit-identical at any index of a batch and beside any other patches."""
     shape = (batch_size + 1, len(bundle.bands), patch_px, patch_px)
     patches = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     first = _run(network, bundle, patches[:-1], device)
@@ -91,9 +91,9 @@ def keeps_patches_apart(network: Network, bundle: Bundle, batch_size: int, patch
 
 
 def measure_batch(network: Network, bundle: Bundle, batch_size: int, patch_px: int, device: torch.device) -> int:
-    """Bytes that a CUDA device allocates for one batch on its way through the network, beside the weights; 0 on a CPU.
+    """Bytes that a CUDA device allocates for the forward pass of one batch, without the weights; 0 on a CPU.
 
-    As many as it has and one more if that is not enough.
+    If the memory is not enough, one byte more than the device has.
     """
     if device.type == "cpu":
         return 0
@@ -105,7 +105,7 @@ def measure_batch(network: Network, bundle: Bundle, batch_size: int, patch_px: i
     except torch.OutOfMemoryError:
         return total_bytes + 1
     taken_bytes = torch.cuda.max_memory_allocated(device) - before
-    if network.free_bytes is not None:  # what its own allocator took and keeps, weights included
+    if network.free_bytes is not None:  # memory of its own allocator, weights included
         taken_bytes = max(taken_bytes, network.free_bytes - torch.cuda.mem_get_info(device)[0])
     return taken_bytes
 
@@ -113,7 +113,7 @@ def measure_batch(network: Network, bundle: Bundle, batch_size: int, patch_px: i
 def _run(network: Network, bundle: Bundle, batch: Tensor, device: torch.device) -> Tensor:
     try:
         return network(batch.to(device, network.dtype))
-    except Exception as error:  # whatever a foreign network raises here, the bundle is at fault
+    except Exception as error:  # any error of a foreign network is a fault of the bundle
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
             raise SettingsError(
                 f"{bundle.artifact} needs more memory than there is for {len(batch)} patches of {batch.shape[-1]} px "

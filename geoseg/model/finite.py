@@ -1,4 +1,4 @@
-"""Find NaN and infinity where they enter: in weights and in scaled pixels."""
+"""Detect NaN and infinity in weights and in scaled pixels."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 from geoseg.model.bundle.scaling import Step
+from geoseg.model.scale import scale_pixels
 
 
 def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "", *, masks: bool = False) -> None:
-    """Refuse weights that are NaN or infinite: what they give can look like a class.
+    """Refuse weights that are NaN or infinite: their output can look like a class.
 
     Args:
-        weights: Tensors with their names; those of integers pass.
-        when: What was done to them, for the message.
-        masks: Accept tensors of zeros and infinities alone: with these, transformers hide what they must not see.
+        weights: Tensors with their names; integer tensors are ignored.
+        when: Preceding operation, for the message.
+        masks: Accept tensors that hold only zeros and infinities: attention masks of transformers.
 
     Raises:
-        ValueError: Names the first tensor, its first bad value and how many there are.
+        ValueError: Names the first tensor, its first bad value and their number.
     """
     for name, tensor in weights:
         if not tensor.is_floating_point() or not tensor.numel():
@@ -38,7 +39,7 @@ def require_finite(weights: Iterable[tuple[str, Tensor]], when: str = "", *, mas
 
 
 def explain_not_finite(raw: Tensor, bands: Sequence[str], steps: Sequence[Step]) -> str:
-    """Say which band and which step of the scaling gives values that are not finite.
+    """Describe which band and which step of the scaling gives values that are not finite.
 
     Args:
         raw: Valid pixels as float32, shape (C, N).
@@ -47,7 +48,7 @@ def explain_not_finite(raw: Tensor, bands: Sequence[str], steps: Sequence[Step])
     """
     pixels = raw[..., None]
     for place, step in enumerate(["float32", *steps]):
-        pixels = pixels if isinstance(step, str) else step.apply(pixels)
+        pixels = pixels if isinstance(step, str) else scale_pixels(pixels, [step])
         bad = ~torch.isfinite(pixels[..., 0])
         if bad.any():
             band, pixel = (int(index) for index in bad.nonzero()[0])

@@ -1,4 +1,4 @@
-"""What a machine computes with, as far as it can change a bit of the logits."""
+"""The hardware of a machine, as far as it can change the bits of logits."""
 
 import platform
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
-"""Instruction sets by which torch and its libraries choose among kernels that round differently."""
+"""Instruction sets by which torch and its libraries choose kernels with different rounding."""
 BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 BF16_CAPABILITY = (8, 0)
 """Compute capability of the first NVIDIA GPUs (Ampere) that multiply bfloat16."""
@@ -19,15 +19,15 @@ class Hardware:
     device: str
     """``cpu`` or ``cuda``."""
     name: str
-    """Machines of one name give the same bits."""
+    """Machines with the same name give the same bits."""
     bf16: bool
-    """Whether it computes in bfloat16 by itself, which is twice as fast or more."""
+    """Whether it has bfloat16 instructions, which are at least twice as fast."""
     memory_bytes: int = 0
-    """Of the device's own memory; 0 for a CPU."""
+    """Size of the device's memory; 0 for a CPU."""
 
 
 def find_hardware(device: str) -> Hardware:
-    """Look at the first device of this machine.
+    """Describe the first device of this machine.
 
     Args:
         device: ``cpu`` or ``cuda``; for ``cuda`` torch is loaded.
@@ -37,7 +37,7 @@ def find_hardware(device: str) -> Hardware:
     """
     if device == "cpu":
         return describe_cpu(platform.machine(), CPU_INFO.read_text() if CPU_INFO.exists() else "")
-    import torch  # noqa: PLC0415  not in every process that says what it is
+    import torch  # noqa: PLC0415  only for cuda
 
     from geoseg.model.device import open_device  # noqa: PLC0415
 
@@ -47,18 +47,18 @@ def find_hardware(device: str) -> Hardware:
 
 
 def describe_cpu(machine: str, cpu_info: str) -> Hardware:
-    """Name a CPU by its maker and the instructions it knows.
+    """Describe a CPU by its vendor and its instruction sets.
 
     Args:
         machine: Architecture, such as ``x86_64``.
         cpu_info: Content of Linux's ``/proc/cpuinfo``; empty where there is none.
     """
-    facts: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for line in cpu_info.splitlines():
         key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
-    vendor = facts.get("vendor_id", facts.get("CPU implementer", ""))
-    known = set(facts.get("flags", facts.get("Features", "")).split())
-    found = [name for name in INSTRUCTIONS if name in known]
-    name = " ".join(filter(None, (machine, vendor, *found)))
-    return Hardware("cpu", name, not BF16_INSTRUCTIONS.isdisjoint(found))
+        entries.setdefault(key.strip(), value.strip())
+    vendor = entries.get("vendor_id", entries.get("CPU implementer", ""))
+    flags = set(entries.get("flags", entries.get("Features", "")).split())
+    instructions = [name for name in INSTRUCTIONS if name in flags]
+    name = " ".join(filter(None, (machine, vendor, *instructions)))
+    return Hardware("cpu", name, not BF16_INSTRUCTIONS.isdisjoint(instructions))

@@ -1,4 +1,4 @@
-"""How the forward pass runs."""
+"""Settings of the forward pass."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,44 +8,44 @@ from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
 
 Precision = Literal["fp32", "bf16"]
-"""What convolutions compute in. Weights and scores keep float32's and int32's accuracy."""
+"""Data type of convolutions. Weights stay float32, scores int32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """How the forward pass runs. Every value can change a bit of the logits."""
+    """Settings of the forward pass. Each of them can change the bits of logits."""
 
     device: str
     """``cpu`` or ``cuda``."""
     patch_px: int
     """Side of a patch."""
     batch_size: int | None = None
-    """Patches of a forward pass, the last batch filled up; None: what suits the device."""
+    """Patches per forward pass, the last batch padded; None: chosen for the device."""
     threads: int = 1
     """CPU threads of the forward pass."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
     """Whether scaled pixels or logits that are NaN or infinite fail the scene or make their pixels nodata."""
     precision: Precision = "fp32"
-    """What convolutions compute in."""
+    """Data type of convolutions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a predictor says of itself once it has run its first batches."""
+    """Properties of a predictor, known after its first batches."""
 
     batch_size: int
-    """Patches of a forward pass."""
+    """Patches per forward pass."""
     network_bytes: int = 0
-    """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
+    """GPU memory of the weights and the forward pass of one batch; 0 on a CPU."""
     warnings: tuple[str, ...] = ()
-    """What its first forward pass told of the bundle."""
+    """Warnings about the bundle from the first forward pass."""
 
 
 def choose_precision(wanted: Literal["auto", "fp32", "bf16"], bundle: Bundle, hardware: Hardware) -> Precision:
-    """What a bundle's convolutions compute in: where nothing is said, bf16 if the hardware has it.
+    """Choose the data type of a bundle's convolutions; ``auto`` is bf16 if the hardware supports it.
 
     Raises:
-        SettingsError: If the bundle computes as it was exported and something else is asked for.
+        SettingsError: If the bundle's data type is fixed by its export and another one is set.
     """
     if bundle.file.artifact != "model.onnx":
         return ("bf16" if hardware.bf16 else "fp32") if wanted == "auto" else wanted

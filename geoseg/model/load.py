@@ -1,4 +1,4 @@
-"""From a bundle to a predictor that has shown what it can do."""
+"""Load a bundle into a predictor and check it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,25 +8,25 @@ import torch
 from geoseg.errors import SettingsError
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
-from geoseg.model.bundle.scaling import scale_pixels
 from geoseg.model.device import open_device
 from geoseg.model.dry_run import check_output, keeps_patches_apart, measure_batch
 from geoseg.model.finite import explain_not_finite
 from geoseg.model.inference import Inference
 from geoseg.model.network import load_network
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
+from geoseg.model.scale import scale_pixels
 
 BATCH_PIXELS = 1 << 22
-"""Pixels of a batch that keep any GPU busy; more of them only take memory."""
+"""Pixels of a batch that fully use any GPU; more only take memory."""
 BATCH_MEMORY_SHARE = 0.4
-"""Of a GPU's memory: the most that a batch on its way through the network may take."""
+"""Maximum share of a GPU's memory for the forward pass of a batch."""
 
 
 def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
-    """Load a bundle's network and try it.
+    """Load a bundle's network and check it with forward passes.
 
     Raises:
-        SettingsError: If the device is missing, or the artifact cannot be loaded or does not do what its bundle says.
+        SettingsError: If the device is missing, or the artifact cannot be loaded or contradicts its ``model.json``.
     """
     device = open_device(inference.device)
     fix_arithmetic(inference.threads)
@@ -34,13 +34,13 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     measure = partial(measure_batch, network, bundle, patch_px=inference.patch_px, device=device)
     batch_size = network.fixed_batch or inference.batch_size
     if batch_size is None and device.type == "cpu":
-        batch_size = 1  # larger ones only leave the caches, and one keeps every patch alone
+        batch_size = 1  # larger batches exceed the CPU caches, and a batch of one keeps patches independent
     elif batch_size is None:
         limit_bytes = BATCH_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
         batch_size = choose_batch(inference.patch_px, limit_bytes, measure)
     warnings = check_output(network, bundle, batch_size, inference.patch_px, device)
     if batch_size > 1 and not keeps_patches_apart(network, bundle, batch_size, inference.patch_px, device):
-        # Its logits would depend on how blocks group patches; alone in a batch they cannot.
+        # Logits would depend on how blocks group patches; in batches of one they cannot.
         if network.fixed_batch:
             raise SettingsError(
                 f"{bundle.artifact} takes batches of {network.fixed_batch} alone and lets patches of a batch "
@@ -68,15 +68,14 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
 
 
 def choose_batch(patch_px: int, limit_bytes: float, measure: Callable[[int], int]) -> int:
-    """The most patches of a forward pass, by doubling, that are of use and fit.
+    """Find the largest useful batch size that fits into memory, by doubling.
 
-    They are found by memory and not by time: a clock would choose now this, now that, and another batch size may change
-    the last bit of a logit.
+    The criterion is memory and not time: timings vary, and another batch size may change the last bit of a logit.
 
     Args:
         patch_px: Side of a patch.
-        limit_bytes: What a batch may take on its way through the network.
-        measure: Tells what a batch of so many patches takes.
+        limit_bytes: Memory limit for the forward pass of a batch.
+        measure: Returns the memory of a batch of a given size.
     """
     count = 1
     while 2 * count * patch_px**2 <= BATCH_PIXELS and measure(2 * count) <= limit_bytes:

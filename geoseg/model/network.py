@@ -15,20 +15,20 @@ from torch.export.passes import move_to_device_pass
 from geoseg.errors import SettingsError
 from geoseg.model import onnx_network
 from geoseg.model.architectures import Architecture, build, fold_normalisation
+from geoseg.model.bundle.axis_order import AxisOrder
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
-from geoseg.model.bundle.layout import Layout
 from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.finite import require_finite
+from geoseg.model.fused_relu import FusedRelu
 from geoseg.model.inference import Precision
-from geoseg.model.joined import Joined
 from geoseg.model.predictor import Network
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _DAMAGED = (SafetensorError, ValueError, RuntimeError, *onnx_network.ERRORS)
-LONGEST_REASON = 1000
-"""Characters of a loader's own message that are shown."""
+MAX_REASON_CHARS = 1000
+"""Maximum length of a loader's message that is shown."""
 
 
 def load_network(bundle: Bundle, device: torch.device, threads: int, precision: Precision = "fp32") -> Network:
@@ -36,9 +36,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
 
     Args:
         bundle: The bundle.
-        device: Where batches will lie.
-        threads: CPU threads of the forward pass; fixed, since a sum's order may depend on it.
-        precision: What convolutions compute in; ``model.onnx`` computes as it was exported.
+        device: Device of the batches.
+        threads: CPU threads of the forward pass; fixed, since the order of sums may depend on it.
+        precision: Data type of convolutions; ``model.onnx`` computes as it was exported.
 
     Raises:
         SettingsError: If the artifact may not be loaded here, does not fit ``model.json`` or is damaged.
@@ -52,9 +52,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
             case "model.onnx":
                 return onnx_network.OnnxNetwork(bundle, artifact, files, device, threads)
             case "model.pt2":
-                return _CodeNetwork(bundle, *_foreign(_load_program, artifact, device), device, precision)
+                return _CodeNetwork(bundle, *_load_untrusted(_load_program, artifact, device), device, precision)
             case "model.torchscript.pt":
-                return _CodeNetwork(bundle, *_foreign(_load_script, artifact, device), device, precision)
+                return _CodeNetwork(bundle, *_load_untrusted(_load_script, artifact, device), device, precision)
     except _DAMAGED as error:
         raise SettingsError(
             f"{bundle.artifact} cannot be loaded: {one_line(error)}. Copy or export the bundle again."
@@ -62,9 +62,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
 
 
 def one_line(error: Exception) -> str:
-    """A foreign error's message without its line breaks, and without what is beyond reading."""
+    """The message of a foreign error in one line, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return textwrap.shorten(text, LONGEST_REASON, placeholder=" ...").rstrip(".")
+    return textwrap.shorten(text, MAX_REASON_CHARS, placeholder=" ...").rstrip(".")
 
 
 class _TorchNetwork:
@@ -74,12 +74,12 @@ class _TorchNetwork:
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
         network = _build(bundle, safetensors.torch.load(artifact))
         self.dtype = DTYPES[precision]
-        # Folded first: what is rounded to bfloat16 are the weights that multiply.
+        # Folded first, so that the folded weights are rounded to bfloat16 once.
         module = fold_normalisation(network.eval()).to(device, self.dtype)
         require_finite(module.state_dict().items(), "after its normalisation was worked in")
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            module = Joined(module, network.size_multiple)
+            module = FusedRelu(module, network.size_multiple)
         self._module = module
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -88,11 +88,11 @@ class _TorchNetwork:
 
 
 def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> Architecture:
-    """The network that ``model.json`` names, with the weights of the file; no memory is taken unless they fit it.
+    """Build the network that ``model.json`` names and load its weights; allocates memory only if they match.
 
     Raises:
-        SettingsError: If there is no such network.
-        ValueError: If the weights are those of another one, or not finite.
+        SettingsError: If the architecture is unknown.
+        ValueError: If the weights do not match the network or are not finite.
     """
     named, arguments = bundle.file.architecture, bundle.file.arguments
     try:
@@ -119,7 +119,7 @@ def _describe(tensor: tuple[list[int], bool] | None) -> str:
 
 
 class _CodeNetwork:
-    """A module that came with its own code; in bf16 torch chooses which of its layers compute so."""
+    """A module with its own code; in bf16, torch's autocast chooses the layers that compute in bfloat16."""
 
     dtype = torch.float32
     free_bytes: int | None = None
@@ -135,36 +135,36 @@ class _CodeNetwork:
         require_finite(_tensors_of(module).items(), masks=True)
         self._module = module
         self.fixed_batch = fixed_batch
-        self._layout = Layout(bundle)
+        self._axes = AxisOrder(bundle)
         self._device, self._halved = device.type, precision == "bf16"
 
     def __call__(self, batch: Tensor) -> Tensor:
-        # TorchScript would otherwise fuse operators after its first calls, and later patches get other bits.
+        # TorchScript would otherwise fuse operators after its first calls and change the bits of later patches.
         autocast = torch.autocast(self._device, torch.bfloat16, enabled=self._halved)
         with torch.inference_mode(), torch.jit.optimized_execution(False), autocast:  # type: ignore[attr-defined]
-            return self._layout.leave(self._module(self._layout.enter(batch)))
+            return self._axes.from_model(self._module(self._axes.to_model(batch)))
 
 
 def _tensors_of(module: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Weights of a module that came with its code, as far as it lists them."""
+    """Parameters and buffers of a module with its own code, if it lists them."""
     if not isinstance(module, torch.nn.Module):
         return {}
     return dict([*module.named_parameters(), *module.named_buffers()])
 
 
 _Loaded = tuple[Callable[[Tensor], Tensor], int | None]
-"""A module, and the only batch size it takes."""
+"""A module, and the only batch size that it accepts, or None for any."""
 
 
-def _foreign(load: Callable[[bytes, torch.device], _Loaded], artifact: bytes, device: torch.device) -> _Loaded:
+def _load_untrusted(load: Callable[[bytes, torch.device], _Loaded], artifact: bytes, device: torch.device) -> _Loaded:
     try:
         return load(artifact, device)
-    except Exception as error:  # whatever foreign code raises while it is loaded, the bundle is at fault
+    except Exception as error:  # any error of foreign code is a fault of the bundle
         raise ValueError(str(error).strip() or type(error).__name__) from error
 
 
 def _load_program(artifact: bytes, device: torch.device) -> _Loaded:
-    """Load what torch.export saved."""
+    """Load a program that torch.export saved."""
     if not zipfile.is_zipfile(io.BytesIO(artifact)):  # torch would log a traceback
         raise ValueError("it is not an archive of torch.export")
     program = move_to_device_pass(torch.export.load(io.BytesIO(artifact)), device)
@@ -174,7 +174,7 @@ def _load_program(artifact: bytes, device: torch.device) -> _Loaded:
 
 
 def _load_script(artifact: bytes, device: torch.device) -> _Loaded:
-    """Load what torch.jit saved; it does not say which batches it takes."""
+    """Load a module that torch.jit saved; it does not declare a batch size."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
         module = torch.jit.load(io.BytesIO(artifact), map_location=device)  # type: ignore[no-untyped-call]

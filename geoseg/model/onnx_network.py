@@ -1,4 +1,4 @@
-"""Run ``model.onnx`` by onnxruntime, on batches that stay where they lie."""
+"""Run ``model.onnx`` with onnxruntime, without copying batches from their device."""
 
 import re
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from torch import Tensor
 
 from geoseg.errors import SettingsError
+from geoseg.model.bundle.axis_order import AxisOrder
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
-from geoseg.model.bundle.layout import Layout
 from geoseg.model.bundle.onnx_file import read_weights
 from geoseg.model.finite import require_finite
 
@@ -27,16 +27,16 @@ ERRORS = (
     onnx_errors.NotImplemented,
     onnx_errors.RuntimeException,
 )
-"""What onnxruntime raises: they have no base of their own."""
+"""Errors of onnxruntime, which have no common base class."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate|out of memory|ALLOC_FAILED|bad.?alloc", re.IGNORECASE)
-"""How onnxruntime, CUDA, cuDNN and C++ say it, in an error that does not differ from others by its type."""
+"""Messages of onnxruntime, CUDA, cuDNN and C++; the type of the error is the same as for other errors."""
 SILENT = 4
-"""Fatal errors alone are printed: others are raised, and a message says them."""
+"""Log level of fatal errors. Other errors are raised as exceptions."""
 CUDA_OPTIONS = {
-    # An algorithm chosen by a clock may be another one tomorrow, with other last bits; so may TF32.
+    # An algorithm chosen by timing may differ between runs and change the last bits; TF32 changes them as well.
     "cudnn_conv_algo_search": "DEFAULT",
     "use_tf32": "0",
-    # Else its memory grows in powers of two, and what a batch takes cannot be told.
+    # By default memory grows in powers of two, and the memory of a batch cannot be measured.
     "arena_extend_strategy": "kSameAsRequested",
 }
 
@@ -54,8 +54,8 @@ class OnnxNetwork:
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = SILENT
-        onnxruntime.set_default_logger_severity(SILENT)  # what it reads before the session has a logger
-        self._device, self._layout = device, Layout(bundle)
+        onnxruntime.set_default_logger_severity(SILENT)  # for messages before the session has a logger
+        self._device, self._axes = device, AxisOrder(bundle)
         provider = _choose_provider(bundle, device)
         artifact, weights = read_weights(artifact, files, bundle.artifact)
         require_finite(((name, torch.from_numpy(array)) for name, array in weights), masks=True)
@@ -81,12 +81,12 @@ class OnnxNetwork:
         Raises:
             torch.OutOfMemoryError: If onnxruntime's own allocator has no memory left.
         """
-        given = self._layout.enter(batch)
+        given = self._axes.to_model(batch)
         place = given.device.type, given.device.index or 0
         binding = self._session.io_binding()
         binding.bind_input(self._input, *place, np.float32, tuple(given.shape), given.data_ptr())
         binding.bind_output(self._output, *place)
-        if given.is_cuda:  # onnxruntime works in a stream of its own
+        if given.is_cuda:  # onnxruntime uses its own stream
             torch.cuda.current_stream(given.device).synchronize()
         try:
             self._session.run_with_iobinding(binding)
@@ -96,7 +96,7 @@ class OnnxNetwork:
             raise
         binding.synchronize_outputs()
         output: Tensor = torch.from_dlpack(binding.get_outputs()[0])  # type: ignore[attr-defined]
-        return self._layout.leave(output).float()
+        return self._axes.from_model(output).float()
 
 
 def _choose_provider(bundle: Bundle, device: torch.device) -> str | tuple[str, dict[str, Any]]:
@@ -111,7 +111,7 @@ def _choose_provider(bundle: Bundle, device: torch.device) -> str | tuple[str, d
 
 
 def _only_or_named(outputs: list[str], bundle: Bundle) -> str:
-    """The output that holds the logits: the only one, or of several the one that ``mlm:output`` names."""
+    """The output with the logits: the only one, or the one that ``mlm:output`` names."""
     named = bundle.file.outputs[0].name
     if len(outputs) > 1 and named not in outputs:
         raise ValueError(f"it has the outputs {', '.join(outputs)}, and mlm:output names {named}, none of them")

@@ -1,4 +1,4 @@
-"""Cut a block that lies on the device into the batches a network takes."""
+"""Cut a block on the device into batches of patches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,37 +10,37 @@ from geoseg.grid.blend import reflect_indices
 from geoseg.grid.window import Window
 
 Scale = Callable[[Tensor], Tensor]
-"""From raw values as float32 to what the network was trained on, shape (N, C, H, W), pixel by pixel."""
+"""Scales raw float32 values for the network, shape (N, C, H, W), pixel by pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawBlock:
-    """A block as it was read, on the device."""
+    """A block of raw pixels on the device."""
 
     window: Window
     """Pixels of the scene."""
     pixels: Tensor
-    """In the file's dtype, shape (C, H, W) of ``window``."""
+    """Raw values in the file's dtype, shape (C, H, W) of ``window``."""
     valid: Tensor | None
     """True where the scene is valid, shape (H, W); None if it is everywhere."""
 
     def valid_in(self, window: Window) -> Tensor | None:
-        """``valid`` of a part of it."""
+        """``valid`` of a part of the block."""
         return None if self.valid is None else self.valid[window.slices(self.window)]
 
 
 def cut_batch(
     block: RawBlock, patches: Sequence[Window], scene: Window, scale: Scale, fill: float, batch: Tensor
 ) -> None:
-    """Scale patches, fill what is not valid, continue them beyond the scene's rim, into the first places of a batch.
+    """Write scaled patches to the first entries of a batch; fill invalid pixels, reflect beyond the scene's edge.
 
     Args:
-        block: The block that holds them.
-        patches: Their windows, at most N.
-        scene: The whole scene; a patch that reaches beyond it is continued by reflection of its own pixels.
-        scale: What the network wants done to raw values.
-        fill: Value after scaling of pixels that are not valid.
-        batch: What the network takes, shape (N, C, P, P), any float dtype and memory format; written to.
+        block: The block that holds the patches.
+        patches: Windows of at most N patches.
+        scene: Window of the scene; a patch that extends beyond it is continued by reflection of its own pixels.
+        scale: Scaling of the model.
+        fill: Scaled value of invalid pixels.
+        batch: Input of the network, shape (N, C, P, P), any float dtype and memory format; modified.
     """
     raw = torch.empty((len(patches), *batch.shape[1:]), device=batch.device)
     keep = [_cut(block, patch, scene, raw[place]) for place, patch in enumerate(patches)]
@@ -52,11 +52,11 @@ def cut_batch(
 
 
 def fill_not_finite(patch: Tensor, fill: float) -> Tensor:
-    """Fill pixels with a value that is NaN or infinite, in place, so that the network does not spread them.
+    """Fill pixels that have a NaN or infinite value, in place, so that the network does not spread them.
 
     Args:
         patch: Scaled pixels, shape (C, P, P).
-        fill: Value of all bands of such a pixel.
+        fill: Value for all bands of these pixels.
 
     Returns:
         False at these pixels, shape (P, P).
@@ -67,16 +67,16 @@ def fill_not_finite(patch: Tensor, fill: float) -> Tensor:
 
 
 def work_groups(count: int, device: torch.device) -> list[slice]:
-    """Parts of a batch that go through a function together.
+    """Parts of a batch that are processed together.
 
-    On a CPU each patch alone: vectorised functions may round differently at the end of an array, and a pixel's value
-    must not depend on its place in a batch.
+    On a CPU each patch is processed separately: vectorised functions may round differently at the end of an array, and
+    a pixel's value must not depend on its index in a batch.
     """
     return [slice(0, count)] if device.type == "cuda" else [slice(place, place + 1) for place in range(count)]
 
 
 def _cut(block: RawBlock, patch: Window, scene: Window, raw: Tensor) -> Tensor | None:
-    """Copy one patch out of a block, to float32 of shape (C, P, P); its validity, or None if all is valid."""
+    """Copy a patch from a block to ``raw``, float32 of shape (C, P, P); returns its validity, None if all is valid."""
     inside = patch.intersect(scene)
     if inside is None:
         raise ValueError(f"Patch {patch} lies outside the scene {scene}.")

@@ -1,4 +1,4 @@
-"""From the raw pixels of a block to its scores, on one device. Needs torch and numpy alone."""
+"""Compute a block's scores from its raw pixels, on one device, with torch and numpy only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from geoseg.model.patches import RawBlock, Scale, cut_batch, fill_not_finite, wo
 from geoseg.model.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
 
 Explain = Callable[[Tensor], str]
-"""From valid raw pixels as float32, shape (C, N), to words; for messages."""
+"""Describes which of the valid raw pixels, float32 of shape (C, N), scale to values that are not finite."""
 
 
 class Network(Protocol):
@@ -28,15 +28,15 @@ class Network(Protocol):
 
     @property
     def fixed_batch(self) -> int | None:
-        """The only batch size it takes, or None for any."""
+        """The only accepted batch size, or None for any."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the batches it takes: float32 or bfloat16."""
+        """Data type of batches: float32 or bfloat16."""
 
     @property
     def free_bytes(self) -> int | None:
-        """Free memory of the GPU before it was loaded, if it takes memory past torch's allocator; else None."""
+        """Free GPU memory before loading, if the network does not use torch's allocator; else None."""
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Run the forward pass.
@@ -45,67 +45,67 @@ class Network(Protocol):
             batch: On the network's device, shape (N, C, H, W); fastest in torch's memory format `channels_last`.
 
         Returns:
-            The model's own output, not yet activated: any float dtype, on the same device, shape (N, K, h, w).
+            The output without the activation: any float dtype, on the same device, shape (N, K, h, w).
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a predictor is to do with a network."""
+    """Processing of a network's input and output, from its bundle and the settings."""
 
     name: str
-    """Of the model, for messages."""
+    """Name of the model, for messages."""
     described_in: str
-    """Where its scaling is written down, for messages."""
+    """File that declares the scaling, for messages."""
     classes: int
     """Number of classes."""
     activation: Activation
-    """What turns its logits into probabilities."""
+    """Function from logits to probabilities."""
     scale: Scale
-    """What it wants done to raw values."""
+    """Scaling of raw values."""
     explain: Explain
-    """Which band and which step of that gives values that are not finite."""
+    """Describes the band and the step of the scaling that give values that are not finite."""
     fill: float
-    """Value after scaling of pixels that are not valid."""
+    """Scaled value of invalid pixels."""
     patch_px: int
     """Side of a patch."""
     batch_size: int
-    """Patches of a forward pass; the last batch is filled up."""
+    """Patches per forward pass; the last batch is padded."""
     threads: int = 1
     """CPU threads."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
     """Whether scaled pixels or logits that are NaN or infinite fail the scene or make their pixels nodata."""
     network_bytes: int = 0
-    """Memory of a GPU that the weights and one batch on its way through the network take; 0 on a CPU."""
+    """GPU memory of the weights and the forward pass of one batch; 0 on a CPU."""
     warnings: tuple[str, ...] = ()
-    """What the first forward pass told of the bundle."""
+    """Warnings about the bundle from the first forward pass."""
 
 
 class Prediction(NamedTuple):
-    """What the forward pass of one block gives."""
+    """Result of the prediction of one block."""
 
     scores: BlockScores
     spill: Spill
     patches: int
-    """Patches that went through the model: those with a valid pixel."""
+    """Number of processed patches: those with a valid pixel."""
     forward_s: float
-    """Seconds in the network."""
+    """Seconds of forward passes."""
     device_s: float
-    """Seconds the device worked on the block: the network, and cutting and blending around it."""
+    """Seconds of all work on the device: cutting, forward passes and blending."""
     not_finite: tuple[Window, ...] = ()
-    """Patches with scaled pixels or logits that are NaN or infinite; these became nodata."""
+    """Patches with scaled pixels or logits that are NaN or infinite and became nodata."""
     reasons: tuple[str, ...] = ()
-    """What was not finite in each of them."""
+    """Description of the cause for each of them."""
 
 
 class Predictor:
-    """A network on a device. One lives in each actor, or in each thread of an inline run.
+    """A network on a device, one per actor or per thread of an inline run.
 
-    `predict` may be called from several threads: while the blocks of one are computed, those of another are copied.
+    `predict` may be called from several threads, so that copies of one block overlap with computations of another.
     """
 
     def __init__(self, network: Network, task: Task, device: torch.device) -> None:
-        """Take a network that lies on the device."""
+        """Take a network that is on the device."""
         self._network, self.task, self._device = network, task, device
         self._copier = DeviceCopier(device)
         self._memory = torch.empty(0, dtype=torch.int32, device=device)
@@ -113,13 +113,13 @@ class Predictor:
         self._computing = Lock()
 
     def twin(self) -> "Predictor":
-        """Another predictor with the same network, for another thread to compute at the same time."""
+        """Another predictor with the same network, for concurrent computations in another thread."""
         return Predictor(self._network, self.task, self._device)
 
     def predict(
         self, tiling: Tiling, block: Block, pixels: NDArray[np.generic], valid: NDArray[np.bool_], source: str
     ) -> Prediction:
-        """Run the block's patches that hold a valid pixel, each once, and blend them.
+        """Run the network once on each of the block's patches with a valid pixel, and blend the scores.
 
         Args:
             tiling: The scene's patches and blocks.
@@ -129,8 +129,7 @@ class Predictor:
             source: The file, for messages.
 
         Raises:
-            SceneError: If scaled pixels or logits of a patch are not finite and `Task.on_nonfinite` says that this is
-                an error.
+            SceneError: If scaled pixels or logits of a patch are not finite and `Task.on_nonfinite` is ``fail``.
         """
         todo = valid_patches(tiling.lattice, block, valid)
         uploaded, there = self._copier.upload((pixels,) if valid.all() else (pixels, valid))
@@ -170,7 +169,7 @@ class Predictor:
 
         Returns:
             Scores of ``block.covered``; for each patch whether its scaled pixels and its logits are finite, shape
-            (2, n); and the time in the network.
+            (2, n); and the time of the forward passes.
         """
         task, lattice, device = self.task, tiling.lattice, self._device
         shape = (task.batch_size, len(raw.pixels), task.patch_px, task.patch_px)
@@ -183,9 +182,9 @@ class Predictor:
             patches = [lattice.patch(i, j) for i, j in indices]
             batch[len(patches) :].zero_()
             cut_batch(raw, patches, lattice.scene, task.scale, task.fill, batch)
-            groups, found = work_groups(len(patches), device), finite[:, start : start + len(patches)]
+            groups, patch_finite = work_groups(len(patches), device), finite[:, start : start + len(patches)]
             for group in groups:
-                found[0, group] = are_finite(batch[group].permute(0, 2, 3, 1))  # in the order of its memory
+                patch_finite[0, group] = are_finite(batch[group].permute(0, 2, 3, 1))  # in memory order
             sound: list[Tensor | None] = [None] * len(patches)
             if task.on_nonfinite == "nodata":
                 sound = [fill_not_finite(patch, task.fill) for patch in batch[: len(patches)]]
@@ -193,7 +192,7 @@ class Predictor:
                 output = self._network(batch)
             for group in groups:
                 logits = enlarge(output[group], task.patch_px)
-                found[1, group] = are_finite(logits)
+                patch_finite[1, group] = are_finite(logits)
                 probabilities = activate(logits, task.activation, task.classes)
                 maps = zip(indices[group], logits, probabilities, sound[group], strict=True)
                 for place, own, one, scaled in maps:
@@ -205,7 +204,7 @@ class Predictor:
     def _explain(
         self, block: Block, patch: Window, pixels: NDArray[np.generic], valid: NDArray[np.bool_], *, scaled: bool
     ) -> str:
-        """What is not finite in a patch: its logits if all is ``scaled`` to finite numbers."""
+        """Describe what is not finite in a patch: its logits if ``scaled`` pixels are finite."""
         inside = patch.intersect(block.read)
         if scaled or inside is None:
             return f"{self.task.name} gives logits that are not finite (NaN or infinite)"
@@ -220,14 +219,14 @@ class Predictor:
         return self._weights
 
     def _blank(self, shape: tuple[int, ...]) -> Tensor:
-        """Scores of nothing, in memory that every block uses again: fresh pages cost more than zeros."""
+        """Zero scores, in memory that is reused for every block: new pages cost more than writing zeros."""
         if self._memory.numel() < prod(shape):
             self._memory = torch.empty(prod(shape), dtype=torch.int32, device=self._device)
         return self._memory[: prod(shape)].view(shape).zero_()
 
 
 def fix_arithmetic(threads: int) -> None:
-    """Set what torch keeps for the whole process; all of it can change the last bit of a logit."""
+    """Set torch's process-wide options that can change the last bit of a logit."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

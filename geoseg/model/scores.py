@@ -1,4 +1,4 @@
-"""Blend the logits of patches on the device: the same integers as `geoseg.grid.blend`, wherever they are computed."""
+"""Blend the logits of patches on the device, to the same integers as `geoseg.grid.blend`."""
 
 from typing import Literal
 
@@ -12,13 +12,13 @@ from geoseg.grid.tiling import Lattice
 
 Activation = Literal["softmax", "sigmoid", "none"]
 STRIP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}
-"""Pixels that are decided at a time: what stays in a CPU's cache, and what keeps a GPU busy."""
+"""Pixels per step of `decide`: what fits into a CPU's cache, and what fully uses a GPU."""
 CLASS_BITS, HIGHEST = 8, 255
-"""Room for a class beside a score, and the largest value of it and of a confidence."""
+"""Bits of a class id below a score, and the largest class id and confidence."""
 
 
 class Weights:
-    """Weights of patches on the device: one map for each way in which a patch can lie at the scene's rim."""
+    """Weights of patches on the device: one map for each combination of scene edges that a patch touches."""
 
     def __init__(self, lattice: Lattice, device: torch.device) -> None:
         self.lattice, self._device = lattice, device
@@ -27,18 +27,18 @@ class Weights:
     def of(self, i: int, j: int) -> Tensor:
         """Weights of patch ``(i, j)`` times `SCORE_ONE`, float32 of shape (P, P)."""
         rows, cols = self.lattice.rows, self.lattice.cols
-        rim = i == 0, i == rows.count - 1, j == 0, j == cols.count - 1
-        if rim not in self._maps:
+        edges = i == 0, i == rows.count - 1, j == 0, j == cols.count - 1
+        if edges not in self._maps:
             weights = np.outer(axis_weights(rows, i), axis_weights(cols, j)) * SCORE_ONE
-            self._maps[rim] = torch.from_numpy(weights.astype(np.float32)).to(self._device)
-        return self._maps[rim]
+            self._maps[edges] = torch.from_numpy(weights.astype(np.float32)).to(self._device)
+        return self._maps[edges]
 
 
 def enlarge(logits: Tensor, patch_px: int) -> Tensor:
     """Logits of every pixel of a patch: float32, contiguous, shape (N, K, P, P).
 
     Args:
-        logits: What the network gives, shape (N, K, h, w) with h and w of at most P, any float dtype and memory format.
+        logits: Output of the network, shape (N, K, h, w) with h and w of at most P, any float dtype and memory format.
         patch_px: Side P of a patch.
     """
     logits = logits.contiguous().float()
@@ -48,24 +48,24 @@ def enlarge(logits: Tensor, patch_px: int) -> Tensor:
 
 
 def are_finite(values: Tensor) -> Tensor:
-    """Tell for each patch whether all its values are finite, shape (N,).
+    """Return for each patch whether all its values are finite, shape (N,).
 
     Args:
         values: Any float dtype, shape (N, ...), fastest where it is contiguous.
     """
-    # NaN is contagious in both extremes, infinity is one of them; looking at every value takes seven times as long.
-    every = values.flatten(1)
-    # Both together take a quarter of the time in bfloat16, and in float32 the same; for one patch alone.
-    low, high = torch.aminmax(every) if len(every) == 1 else (every.amin(1), every.amax(1))
+    # Minimum and maximum propagate NaN, and infinity is one of them; testing every value takes seven times as long.
+    flat = values.flatten(1)
+    # For a single patch, aminmax takes a quarter of the time in bfloat16 and the same in float32.
+    low, high = torch.aminmax(flat) if len(flat) == 1 else (flat.amin(1), flat.amax(1))
     return (torch.isfinite(low) & torch.isfinite(high)).reshape(-1)
 
 
 def activate(logits: Tensor, activation: Activation, classes: int) -> Tensor:
-    """Turn logits into probabilities, float32 of shape (N, classes, P, P).
+    """Convert logits to probabilities, float32 of shape (N, classes, P, P).
 
     Args:
         logits: float32, shape (N, K, P, P); K is ``classes``, or 1 for the second of two.
-        activation: What the bundle says the logits want.
+        activation: Activation that the bundle declares.
         classes: Number of classes.
     """
     match activation:
@@ -84,8 +84,8 @@ def add_patch(scores: Tensor, probabilities: Tensor, weights: Tensor, known: Ten
     Args:
         scores: Fixed point, int32 of shape (C, P, P).
         probabilities: float32 of the same shape; overwritten.
-        weights: As `Weights.of` gives them, shape (P, P).
-        known: False where the patch knows nothing, shape (P, P); None if it knows all.
+        weights: As of `Weights.of`, shape (P, P).
+        known: False where the patch has no scores, shape (P, P); None if it has all.
     """
     quantised = probabilities.mul_(weights).round_().to(torch.int32)
     scores.add_(quantised if known is None else torch.where(known, quantised, NO_SCORE))
@@ -112,7 +112,7 @@ def decide(scores: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _best(scores: Tensor) -> Tensor:
-    """The highest score with its class in the lowest bits, larger for lower ids: one maximum decides ties as well."""
+    """The highest score with its class in the lowest bits, inverted, so that a single maximum also resolves ties."""
     best = (scores[0] << CLASS_BITS).add_(HIGHEST)
     for index in range(1, len(scores)):
         torch.maximum(best, (scores[index] << CLASS_BITS).add_(HIGHEST - index), out=best)

@@ -9,7 +9,7 @@ from pyproj import CRS
 from geoseg.config import Settings
 from geoseg.errors import SceneError
 from geoseg.model.bundle.bundle import Bundle
-from geoseg.model.bundle.plausible import judge_values
+from geoseg.model.bundle.value_checks import check_values
 from geoseg.publish.geodesy.crs import NATIVE, missing_grids
 from geoseg.publish.geodesy.longitude import western_longitude
 from geoseg.publish.geodesy.pixel_area import pixel_area
@@ -63,7 +63,7 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     sample = take_sample(scene, selection)
     warnings += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
     known = without_nodata(scene, selection, sample)
-    warnings += [f"{scene.path}: {text}" for text in judge_values(known, bundle.bands, bundle.file.scaling)]
+    warnings += [f"{scene.path}: {text}" for text in check_values(known, bundle.bands, bundle.file.scaling)]
     if scene.grid.crs:
         try:
             warnings += _place_warnings(scene, bundle, settings.polygons.crs)

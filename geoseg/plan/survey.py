@@ -8,7 +8,7 @@ from pathlib import Path
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle.bundle import Bundle
-from geoseg.model.bundle.plausible import warn_unscaled
+from geoseg.model.bundle.value_checks import warn_unscaled
 from geoseg.plan.fingerprint import scene_grid
 from geoseg.plan.overlaps import Footprint, overlap_warnings
 from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks

@@ -1,4 +1,4 @@
-"""What a CPU says of itself, and what is computed in because of it."""
+"""The description of a CPU, and the precision chosen for it."""
 
 from pathlib import Path
 
@@ -27,11 +27,11 @@ ARM = "CPU implementer\t: 0x41\nFeatures\t: fp asimd sve bf16 i8mm"
         ("arm64", "", "arm64", False),
     ],
 )
-def test_a_cpu_is_named_by_its_maker_and_what_it_knows(machine: str, text: str, name: str, bf16: bool) -> None:
+def test_a_cpu_is_named_by_its_vendor_and_instructions(machine: str, text: str, name: str, bf16: bool) -> None:
     assert describe_cpu(machine, text) == Hardware("cpu", name, bf16)
 
 
-def test_this_cpu_is_what_torch_thinks_of_it() -> None:
+def test_the_description_of_this_cpu_agrees_with_torch() -> None:
     assert find_hardware("cpu").bf16 == torch.backends.mkldnn.is_available() * torch.cpu._is_avx512_bf16_supported()
 
 
@@ -45,7 +45,7 @@ def test_a_missing_device_is_named_with_the_remedy() -> None:
     ("wanted", "bf16", "expected"),
     [("auto", True, "bf16"), ("auto", False, "fp32"), ("fp32", True, "fp32"), ("bf16", False, "bf16")],
 )
-def test_precision_is_what_is_asked_for_or_what_the_hardware_has(
+def test_precision_is_the_setting_or_from_the_hardware(
     tmp_path: Path, wanted: Precision, bf16: bool, expected: str
 ) -> None:
     assert choose_precision(wanted, read_bundle(unet_bundle(tmp_path)), Hardware("cpu", "", bf16)) == expected

@@ -1,4 +1,4 @@
-"""How many patches go through the network at a time, and which networks are built at all."""
+"""The batch size, and the limits of networks that are built."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.support.bundles import unet_bundle
         (3000, 1e12, 1),
     ],
 )
-def test_row66_a_batch_is_the_most_that_is_of_use_and_fits(patch_px: int, limit_bytes: float, expected: int) -> None:
+def test_row66_the_batch_is_the_largest_useful_one_that_fits(patch_px: int, limit_bytes: float, expected: int) -> None:
     asked = []
 
     def measure(count: int) -> int:
@@ -59,7 +59,7 @@ def test_row66_a_batch_is_the_most_that_is_of_use_and_fits(patch_px: int, limit_
         ({"layers": 3}, r"geoseg:arguments .* do not fit mlm:architecture 'unet'.*'layers'"),
     ],
 )
-def test_a_network_that_nobody_has_trained_is_not_built(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_an_oversized_network_is_not_built(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     model = json.loads((unet_bundle(tmp_path) / "model.json").read_text())
     for key, value in change.items():
         (model if key in model else model["geoseg:arguments"])[key] = value

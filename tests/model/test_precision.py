@@ -1,4 +1,4 @@
-"""What bfloat16 and folded layers change, and what they must not."""
+"""Effects of bfloat16 and of folded layers."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_bfloat16_changes_few_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_patch_keeps_its_bits_in_any_block(tmp_path: Path, precision: Precision) -> None:
-    """Promise 2 in both precisions: a scene in one block and its eastern half alone agree where patches do."""
+    """Promise 2 in both precisions: a scene in one block and its eastern half have equal bits in equal patches."""
     bundle = unet_bundle(tmp_path)
     pixels = np.random.default_rng(3).integers(0, 3000, (4, 56, 128)).astype(np.uint16)
     found = read_bundle(bundle)

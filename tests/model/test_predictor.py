@@ -46,7 +46,7 @@ def scene() -> np.ndarray:
     return np.kron(coarse, np.ones((1, 7, 7))).astype(np.uint16) + rng.integers(0, 200, (4, 84, 105), np.uint16)
 
 
-def test_identity_gives_the_input_back(tmp_path: Path) -> None:
+def test_identity_returns_the_input(tmp_path: Path) -> None:
     classes = np.random.default_rng(0).integers(0, 6, (1, 70, 45)).astype(np.uint8)
     done = predict_whole(identity_bundle(tmp_path), classes).scores.decided
     np.testing.assert_array_equal(done.classes, classes[0])
@@ -142,7 +142,7 @@ def test_blended_scores_are_within_the_quantisation_of_exact_probabilities(tmp_p
     assert np.abs(total - expected).max() < 4 * 0.5 + 8  # 8 units are 8e-6: float32 logits of a small U-Net
 
 
-def test_the_device_decides_like_numpy() -> None:
+def test_decide_on_the_device_equals_numpy() -> None:
     rng = np.random.default_rng(2)
     scores = (rng.integers(0, 5, (6, 40, 50)) * 2**17).astype(np.int32)
     classes, confidence = decide(scores, np.ones((40, 50), bool))
@@ -152,7 +152,7 @@ def test_the_device_decides_like_numpy() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_onnx_is_what_onnxruntime_says(tmp_path: Path, channels_last: bool) -> None:
+def test_onnx_gives_the_output_of_onnxruntime(tmp_path: Path, channels_last: bool) -> None:
     rng = np.random.default_rng(3)
     bundle = linear_onnx(
         tmp_path, rng.normal(size=(3, 2)), channels_last=channels_last, scaling=[{"type": "scale", "value": 0.1}]
@@ -171,7 +171,7 @@ def test_a_fixed_batch_is_respected(tmp_path: Path) -> None:
 
 
 def mixing_onnx(folder: Path, batch: int | str) -> Path:
-    """A network that subtracts the batch's mean: each patch depends on its company."""
+    """A network that subtracts the batch's mean, so each patch depends on the others of its batch."""
     nodes = [
         onnx.helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[0]),
         onnx.helper.make_node("Sub", ["pixels", "mean"], ["classes"]),
@@ -179,7 +179,7 @@ def mixing_onnx(folder: Path, batch: int | str) -> Path:
     return save_onnx(folder, nodes, [], 2, 2, channels_last=False, batch=batch)
 
 
-def test_a_network_that_mixes_patches_gets_them_one_by_one(tmp_path: Path) -> None:
+def test_a_network_that_mixes_patches_gets_batches_of_one(tmp_path: Path) -> None:
     assert (
         start_predictor(read_bundle(mixing_onnx(tmp_path, "n")), Inference("cpu", 32, batch_size=4)).task.batch_size
         == 1
@@ -210,7 +210,7 @@ def test_a_smaller_map_must_be_declared(tmp_path: Path, declared: int | None, me
         start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
-def test_a_declared_map_shrinks_and_grows_with_the_patch(tmp_path: Path) -> None:
+def test_a_declared_map_scales_with_the_patch(tmp_path: Path) -> None:
     bundle = read_bundle(linear_onnx(tmp_path, np.eye(2), shrink=4))
     start_predictor(bundle, Inference("cpu", 64))
     with pytest.raises(SettingsError, match=r"returns maps of 7 x 7 px for patches of 30 px.*declares 7\.5 x 7\.5"):
@@ -232,7 +232,7 @@ def test_a_declared_map_shrinks_and_grows_with_the_patch(tmp_path: Path) -> None
         ("LogSoftmax", "none", r"no probabilities"),
     ],
 )
-def test_an_activation_that_contradicts_the_network_is_told(
+def test_an_activation_that_contradicts_the_network_is_a_warning(
     tmp_path: Path, operator: str | None, activation: str, words: str | None
 ) -> None:
     kernel = numpy_helper.from_array(np.float32([[3, 1], [-2, 1], [1, -4]]).reshape(3, 2, 1, 1), "kernel")
@@ -255,7 +255,7 @@ def test_one_channel_is_the_probability_of_the_second_class(tmp_path: Path, acti
 
 
 def overflowing_onnx(folder: Path, factor: float) -> Path:
-    """Three layers of finite weights, two of them large, that give infinity and then NaN behind a ReLU."""
+    """Three layers of finite weights, two of them large, that give infinity and, after a ReLU, NaN."""
     large = onnx.numpy_helper.from_array(np.full((2, 2, 1, 1), factor, np.float32), "large")
     mixed = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1), "mixed")
     make = onnx.helper.make_node
@@ -268,7 +268,7 @@ def overflowing_onnx(folder: Path, factor: float) -> Path:
 
 
 def overflowing_unet(folder: Path, factor: float) -> Path:
-    """A U-Net three of whose layers are that strong."""
+    """A U-Net with three such layers."""
     weights = safetensors.torch.load_file(unet_bundle(folder, bands=2, scaling=[]) / "weights.safetensors")
     for name in ("stem.0.weight", "stem.3.weight", "down.0.0.weight"):
         weights[name] *= factor
@@ -304,7 +304,7 @@ def test_a_network_that_always_overflows_is_refused_before_any_work(tmp_path: Pa
 def test_scaled_pixels_that_are_not_finite_stop_the_scene(
     tmp_path: Path, model: Any, scaling: list[dict[str, Any]], value: float, words: str
 ) -> None:
-    """The network is not asked: its layers may hide them."""
+    """The scaled pixels are checked, since layers of the network can hide NaN."""
     first = {"matrix": np.eye(2)} if model is linear_onnx else {"bands": 2}
     bundle = model(tmp_path, **first, scaling=scaling)
     pixels = np.zeros((2, 40, 40))
@@ -314,7 +314,7 @@ def test_scaled_pixels_that_are_not_finite_stop_the_scene(
         predict_whole(bundle, pixels)
 
 
-def test_pixels_that_are_not_valid_may_scale_to_anything(tmp_path: Path) -> None:
+def test_invalid_pixels_may_scale_to_any_value(tmp_path: Path) -> None:
     bundle = unet_bundle(tmp_path, bands=2, scaling=[{"type": "log1p"}])
     pixels, valid = np.full((2, 40, 40), 5, np.int16), np.ones((40, 40), bool)
     pixels[:, 3, 4], valid[3, 4] = -9999, False
@@ -358,7 +358,7 @@ def test_weights_that_overflow_when_folded_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("strides", [1, 2, 4])
-def test_row34_pixels_without_finite_logits_become_nodata_where_that_is_wanted(tmp_path: Path, strides: int) -> None:
+def test_row34_pixels_without_finite_logits_become_nodata_if_set(tmp_path: Path, strides: int) -> None:
     bundle = linear_onnx(tmp_path, np.eye(2), scaling=[{"type": "log1p"}])
     pixels = np.random.default_rng(0).integers(1, 9, (2, 90, 70)).astype(np.int16)
     bad = np.zeros((90, 70), bool)
@@ -397,7 +397,7 @@ def test_row36_an_output_of_another_rank_is_refused_before_any_work(tmp_path: Pa
 
 
 @pytest.mark.parametrize("first", ["aux", "classes"])
-def test_row36_of_several_outputs_the_named_one_is_taken(tmp_path: Path, first: str) -> None:
+def test_row36_the_named_output_of_several_is_used(tmp_path: Path, first: str) -> None:
     bundle = two_outputs(tmp_path, first)
     pixels = np.zeros((2, 32, 32), np.uint8)
     pixels[1] = 9
@@ -452,7 +452,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         start_predictor(read_bundle(bundle), Inference("cpu", 32))
 
 
-def test_blocks_give_the_whole(tmp_path: Path, scene: np.ndarray) -> None:
+def test_blocks_give_the_bytes_of_a_single_block(tmp_path: Path, scene: np.ndarray) -> None:
     """Cut into blocks of one and two strides, spilled and finished in any order: the bytes of the single block."""
     bundle = unet_bundle(tmp_path)
     whole = predict_whole(bundle, scene)

@@ -16,7 +16,7 @@ from pyproj import Geod, Transformer
 from sklearn.metrics import jaccard_score
 
 from geoseg.model.bundle.bundle import read_bundle
-from geoseg.model.bundle.plausible import judge_values
+from geoseg.model.bundle.value_checks import check_values
 from tests.support.bundles import describe_model, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import read_band, run
@@ -66,7 +66,7 @@ def test_another_unit_is_told_behind_the_sigmoid_of_dynamic_world(data: Path, tm
     values = pixels[:, (pixels > 0).all(0)]
 
     def warnings(scaled: NDArray[Any]) -> list[str]:
-        return judge_values(scaled, bundle.bands, bundle.file.scaling)
+        return check_values(scaled, bundle.bands, bundle.file.scaling)
 
     assert warnings(values) == []
     assert warnings(values * 2.0) == [], "a bright scene"

@@ -1,1 +1,1 @@
-"""A bundle: its files, its description, and what may be loaded of it."""
+"""A bundle: its files, its description, and the checks before it is loaded."""

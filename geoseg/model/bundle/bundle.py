@@ -1,10 +1,10 @@
-"""A bundle: the directory that holds a model and all that is needed to use it right.
+"""A bundle: the directory that holds a model and its description.
 
 ``model.json`` states the input and output with the property names of the STAC Machine Learning Model extension
-(https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension has no word for. Beside it lies one
-artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures` or ``model.onnx`` (with or without
-data files for its weights), which cannot run code when they are loaded; ``model.pt2`` or ``model.torchscript.pt``,
-which can.
+(https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension does not define. The directory
+holds one artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures`, or ``model.onnx``
+(with or without data files for its weights), which cannot run code when loaded; or ``model.pt2`` or
+``model.torchscript.pt``, which can.
 """
 
 from pathlib import Path
@@ -23,15 +23,15 @@ CODE_BEARING = ("model.pt2", "model.torchscript.pt")
 """Artifacts whose loaders can run code."""
 ANY_SIZE = -1
 DEFAULT_PATCH_PX = 256
-LARGEST_SIZE = 8192
-"""Side of a patch in pixels, number of bands: what a bundle may ask for."""
-MOST_PROBLEMS = 5
-"""Of a ``model.json`` that are shown at a time."""
+MAX_SIZE = 8192
+"""Maximum side of a patch in pixels, number of bands, overlap and size multiple."""
+MAX_PROBLEMS = 5
+"""Number of problems of a ``model.json`` shown in one message."""
 
 
 def _within_size(value: int) -> int:
-    if value == 0 or not ANY_SIZE <= value <= LARGEST_SIZE:
-        raise ValueError(f"{value} is not a size: 1 to {LARGEST_SIZE}, or -1 for any")
+    if value == 0 or not ANY_SIZE <= value <= MAX_SIZE:
+        raise ValueError(f"{value} is not a size: 1 to {MAX_SIZE}, or -1 for any")
     return value
 
 
@@ -40,13 +40,13 @@ Dimension = Literal["batch", "bands", "channel", "classes", "height", "width"]
 
 
 class _Described(BaseModel):
-    """Properties that only describe are allowed, for catalogues and people; `check_properties` refuses the others."""
+    """Additional descriptive properties are allowed; `check_properties` refuses those that would change results."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Tensor4(_Described):
-    """Shape of a model's input or output; -1 is "any"."""
+    """Shape of a model's input or output; -1 means any size."""
 
     shape: tuple[Size, Size, Size, Size]
     dim_order: tuple[Dimension, Dimension, Dimension, Dimension]
@@ -111,8 +111,8 @@ class ModelFile(_Described):
     arguments: dict[str, Any] = Field(alias="geoseg:arguments", default_factory=dict)
     scaling: tuple[Step, ...] = Field(alias="geoseg:scaling", default=())
     nodata_fill: Number = Field(alias="geoseg:nodata_fill", default=0.0)
-    overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0, le=LARGEST_SIZE)
-    size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1, le=LARGEST_SIZE)
+    overlap_px: int | None = Field(alias="geoseg:overlap_px", default=None, ge=0, le=MAX_SIZE)
+    size_multiple: int = Field(alias="geoseg:size_multiple", default=1, ge=1, le=MAX_SIZE)
     activation: Literal["softmax", "sigmoid", "none"] = Field(alias="geoseg:activation")
     pixel_m: float | None = Field(
         validation_alias=AliasChoices("raster:spatial_resolution", "gsd"), default=None, gt=0, allow_inf_nan=False
@@ -134,22 +134,22 @@ class ModelFile(_Described):
 
 
 class Bundle(BaseModel):
-    """A bundle that was read and found consistent. Travels to the actors; the artifact is loaded there."""
+    """A bundle that was read and checked. It is sent to the actors, which load the artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     """The directory."""
     file: ModelFile
-    """What ``model.json`` says."""
+    """Content of ``model.json``."""
     legend: Legend
     """Classes of the output channels."""
     sha256: str
-    """Of ``model.json`` and the artifact: names the model in fingerprints and reports."""
+    """Digest of ``model.json`` and all loaded files; identifies the model in fingerprints and reports."""
     weights_sha256: str
-    """Of all but ``model.json``."""
+    """Digest of the loaded files without ``model.json``."""
     trusts_code: bool = False
-    """Permission to load an artifact that can run code; travels to the actors, where it is asked for again."""
+    """Permission to load an artifact that can run code; checked again in the actors."""
 
     @property
     def name(self) -> str:
@@ -158,19 +158,19 @@ class Bundle(BaseModel):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Names of the bands, in the order the model wants them."""
+        """Names of the bands, in the order of the model's input."""
         return tuple(band if isinstance(band, str) else band.name for band in self.file.inputs[0].bands)
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch that the model was made for."""
+        """Side of a patch."""
         height = self.file.inputs[0].input.height
         multiple = self.file.size_multiple
         return height if height != ANY_SIZE else max(1, DEFAULT_PATCH_PX // multiple) * multiple
 
     @property
     def overlap_px(self) -> int:
-        """Overlap that the bundle recommends: its own word, or a quarter of a patch."""
+        """Overlap that the bundle states, or a quarter of a patch."""
         return self.patch_px // 4 if self.file.overlap_px is None else self.file.overlap_px
 
     @property
@@ -183,14 +183,14 @@ def read_bundle(path: str | Path) -> Bundle:
     """Read and check a bundle without loading its weights.
 
     Raises:
-        SettingsError: If a file is missing or cannot be read, or ``model.json`` does not hold together.
+        SettingsError: If a file is missing or cannot be read, or ``model.json`` is not valid.
     """
     path = Path(path)
     source = path / MODEL_FILE
     if not is_file(source):
         raise SettingsError(
             f"{path} is not a model bundle: it has no {MODEL_FILE}. Give the directory that holds it "
-            f"and the model's artifact; {REFERENCE} tells how to make one."
+            f"and the model's artifact; {REFERENCE} explains how to make one."
         )
     try:
         document = read_json(source)
@@ -200,7 +200,7 @@ def read_bundle(path: str | Path) -> Bundle:
             tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
         )
     except ValidationError as error:
-        problems = "; ".join(map(_explain, error.errors()[:MOST_PROBLEMS]))
+        problems = "; ".join(map(_explain, error.errors()[:MAX_PROBLEMS]))
         raise SettingsError(
             f"{source} does not describe a model geoseg can use: {problems}. {REFERENCE} explains every key."
         ) from error
@@ -214,7 +214,7 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def _explain(problem: ErrorDetails) -> str:
-    """One problem with its place in the file."""
+    """One problem with its position in the file."""
     place = ".".join(map(str, problem["loc"]))
     message = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message

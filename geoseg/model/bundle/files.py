@@ -1,4 +1,4 @@
-"""The files of a bundle, read into memory once, so that what is loaded is what was hashed."""
+"""Read the files of a bundle into memory once, so that the loaded bytes are the hashed bytes."""
 
 import hashlib
 import json
@@ -9,56 +9,56 @@ from typing import Any
 from geoseg.errors import SettingsError
 
 MODEL_FILE = "model.json"
-LARGEST_MODEL_FILE_BYTES = 16 << 20
-LARGEST_BUNDLE_BYTES = 16 << 30
-"""All files together."""
-DEEPEST = 64
-"""Levels of brackets in a ``model.json``."""
-TOO_DEEP = f"its brackets are nested more than {DEEPEST} deep. Correct it, or copy the bundle again."
-ONE_DATA_FILE = 2
-"""Place of the first data file, after ``model.json`` and the artifact."""
+MAX_MODEL_FILE_BYTES = 16 << 20
+MAX_BUNDLE_BYTES = 16 << 30
+"""Maximum size of all files together."""
+MAX_DEPTH = 64
+"""Maximum nesting of a ``model.json``."""
+TOO_DEEP = f"its brackets are nested more than {MAX_DEPTH} deep. Correct it, or copy the bundle again."
+FIRST_DATA_FILE = 2
+"""Index of the first data file, after ``model.json`` and the artifact."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """Read the object in a JSON file.
 
     Raises:
-        SettingsError: If it cannot be read.
-        ValueError: If it is not JSON as its standard has it, without NaN and without a key twice.
+        SettingsError: If the file cannot be read.
+        ValueError: If it is not standard JSON, or holds NaN or a duplicate key.
     """
-    return _parse(_read({path.name: path}, LARGEST_MODEL_FILE_BYTES)[path.name])
+    return _parse(_read({path.name: path}, MAX_MODEL_FILE_BYTES)[path.name])
 
 
 def read_files(path: Path, artifact: str) -> dict[str, bytes]:
-    """Read all that makes a bundle: ``model.json``, the artifact, and the data files that it names.
+    """Read all files of a bundle: ``model.json``, the artifact, and the data files that it names.
 
     Raises:
-        SettingsError: If one cannot be read or is too large, or a data file is missing or lies outside the bundle.
+        SettingsError: If a file cannot be read or is too large, or a data file is missing or outside the bundle.
     """
-    files = _read({name: path / name for name in (MODEL_FILE, artifact)}, LARGEST_BUNDLE_BYTES)
+    files = _read({name: path / name for name in (MODEL_FILE, artifact)}, MAX_BUNDLE_BYTES)
     if artifact == "model.onnx":
-        from geoseg.model.bundle.onnx_file import find_data_files  # noqa: PLC0415  takes half a second, for these alone
+        from geoseg.model.bundle.onnx_file import find_data_files  # noqa: PLC0415  half a second; only for ONNX
 
         beside = find_data_files(files[artifact], path / artifact)
-        files |= _read(beside, LARGEST_BUNDLE_BYTES - sum(map(len, files.values())))
+        files |= _read(beside, MAX_BUNDLE_BYTES - sum(map(len, files.values())))
     return files
 
 
 def digest(files: Mapping[str, bytes]) -> str:
     """The sha256 of a bundle's files, in hexadecimal."""
     sha256 = hashlib.sha256()
-    for place, (name, content) in enumerate(files.items()):
-        if place > ONE_DATA_FILE:
-            sha256.update(f"{name} {len(content)}".encode())  # where one of several data files ends
+    for index, (name, content) in enumerate(files.items()):
+        if index > FIRST_DATA_FILE:
+            sha256.update(f"{name} {len(content)}".encode())  # marks where one of several data files ends
         sha256.update(content)
     return sha256.hexdigest()
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is a file.
+    """Return whether a file exists.
 
     Raises:
-        SettingsError: If its directory cannot be looked into.
+        SettingsError: If its directory cannot be read.
     """
     try:
         return path.is_file()
@@ -67,8 +67,8 @@ def is_file(path: Path) -> bool:
 
 
 def _read(paths: Mapping[str, Path], most_bytes: int) -> dict[str, bytes]:
-    """The content of files, which are looked at before memory is taken for them."""
-    found = {}
+    """Read files; sizes are checked before memory is allocated."""
+    contents = {}
     for name, path in paths.items():
         try:
             size = path.stat().st_size
@@ -77,10 +77,10 @@ def _read(paths: Mapping[str, Path], most_bytes: int) -> dict[str, bytes]:
                     f"{path} has {size} bytes, and at most {most_bytes} are read. Export a smaller model."
                 )
             most_bytes -= size
-            found[name] = path.read_bytes()
+            contents[name] = path.read_bytes()
         except OSError as error:
             raise _unreadable(path, error) from error
-    return found
+    return contents
 
 
 def _unreadable(path: Path, error: OSError) -> SettingsError:
@@ -108,7 +108,7 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise ValueError(f"it is not JSON: {error}. Correct it there.") from error
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
-    if _depth(document) > DEEPEST:
+    if _depth(document) > MAX_DEPTH:
         raise ValueError(TOO_DEEP)
     if not isinstance(document, dict):
         kind = type(document).__name__

@@ -1,4 +1,4 @@
-"""What an ONNX file holds and names: its weights, and the data files in which some of them lie."""
+"""The weights of an ONNX file, and the external data files that hold some of them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
@@ -19,18 +19,18 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProt
 
 
 def find_data_files(content: bytes, artifact: Path) -> dict[str, Path]:
-    """Files with weights that a model names, by the name that it gives them, in order of these names.
+    """Find the external data files of a model, keyed and sorted by the names in the model.
 
-    Only what lies in the bundle counts: onnxruntime by itself would look in the current directory.
+    Files outside the bundle are refused; onnxruntime by itself would search the current directory.
 
     Args:
         content: The ONNX file.
-        artifact: Its place.
+        artifact: Its path.
 
     Raises:
-        SettingsError: If it is no ONNX, or a data file is missing or lies outside the artifact's directory.
+        SettingsError: If it is not ONNX, or a data file is missing or outside the artifact's directory.
     """
-    folder, found = artifact.parent.resolve(), {}
+    folder, files = artifact.parent.resolve(), {}
     for tensor, _ in _tensors(_parse(content, artifact)):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -44,36 +44,36 @@ def find_data_files(content: bytes, artifact: Path) -> dict[str, Path]:
         elif not path.is_file():
             problem = "which is missing"
         else:
-            found[name] = path
+            files[name] = path
             continue
         raise SettingsError(
             f"{artifact} cannot be loaded: its weights {tensor.name!r} lie in the file {name[:200]!r}, {problem}. "
             f"Put that file into {folder} under the same name, or {EXPORT}."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def read_weights(
     content: bytes, files: Mapping[str, bytes], artifact: Path
 ) -> tuple[bytes, Iterator[tuple[str, NDArray[np.floating]]]]:
-    """Take a model's weights from its data files alone.
+    """Read a model's weights, with external data from memory only.
 
     Args:
         content: The ONNX file.
-        files: Content of its data files by the name that it gives them.
-        artifact: Its place, for messages.
+        files: Content of its data files, by the names in the model.
+        artifact: Its path, for messages.
 
     Returns:
-        The model, in which nothing but initializers of its main graph lies in data files; and all its weights.
+        The model, in which only initializers of the main graph use external data; and all its weights.
 
     Raises:
-        SettingsError: If it is no ONNX.
-        ValueError: If weights do not lie where the model says.
+        SettingsError: If it is not ONNX.
+        ValueError: If weights are not at their stated offsets.
     """
     model = _parse(content, artifact)
     moved = False
     for tensor, is_main in _tensors(model):
-        # onnxruntime takes from memory those of its main graph alone, and would look for others in a folder.
+        # onnxruntime takes only those of the main graph from memory, and would search a folder for others.
         if tensor.data_location == TensorProto.EXTERNAL and not is_main:
             tensor.CopyFrom(_filled(tensor, files))
             moved = True
@@ -93,7 +93,7 @@ def _parse(content: bytes, artifact: Path) -> ModelProto:
 
 
 def _tensors(model: ModelProto) -> Iterator[tuple[TensorProto, bool]]:
-    """All tensors wherever they stand, and whether they are initializers of the main graph."""
+    """All tensors in the model, and whether each is an initializer of the main graph."""
     main = list(model.graph.initializer)
     yield from ((tensor, True) for tensor in main)
     known = {id(tensor) for tensor in main}
@@ -111,12 +111,12 @@ def _walk(message: Message) -> Iterator[TensorProto]:
 
 
 def _reference(tensor: TensorProto) -> dict[str, str]:
-    """Where the values of a tensor lie: location, offset, length."""
+    """External reference of a tensor: location, offset, length."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def _filled(tensor: TensorProto, files: Mapping[str, bytes]) -> TensorProto:
-    """The tensor with its values in itself."""
+    """Return the tensor with its values embedded."""
     if tensor.data_location != TensorProto.EXTERNAL:
         return tensor
     reference = _reference(tensor)
@@ -138,8 +138,8 @@ def _filled(tensor: TensorProto, files: Mapping[str, bytes]) -> TensorProto:
 
 def _array(tensor: TensorProto) -> NDArray[np.floating]:
     try:
-        found: NDArray[np.floating] = numpy_helper.to_array(tensor)
+        array: NDArray[np.floating] = numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
         raise ValueError(f"its weights {tensor.name!r} are not of the stated shape {list(tensor.dims)}") from error
-    # A copy either way: torch wants arrays that can be written to.
-    return found.astype(np.float32) if tensor.data_type == TensorProto.BFLOAT16 else found.copy()
+    # Always a copy: torch needs writable arrays.
+    return array.astype(np.float32) if tensor.data_type == TensorProto.BFLOAT16 else array.copy()

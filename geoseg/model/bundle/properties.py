@@ -1,7 +1,7 @@
-"""Properties of a ``model.json`` that would change pixels or classes and that geoseg does not read: errors.
+"""Refuse properties of a ``model.json`` that would change pixels or classes and that geoseg does not support.
 
-Whoever writes them expects them to be honoured, and a network that gets other pixels than it was trained on still gives
-classes, so silence would be a wrong map. Properties that only describe a model are welcome.
+Ignoring them would give a wrong map without an error, since a network also returns classes for pixels that differ from
+its training data. Properties that only describe a model are allowed.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 SCALING = ("value_scaling", "norm_type", "norm_clip", "norm_with_clip_values", "statistics")
-"""How MLM, in all its versions, scales raw values."""
+"""Properties that scale raw values, in all versions of MLM."""
 OTHER_STEPS = {
     "pre_processing_function": "Do it in steps of geoseg:scaling, or inside the network before it is exported",
     "post_processing_function": "Use geoseg:activation, or do it inside the network before it is exported",
@@ -19,11 +19,11 @@ OTHER_STEPS = {
     "scale": "Write it as a step of geoseg:scaling",
     "offset": "Write it as a step of geoseg:scaling",
 }
-"""Other properties of MLM, and of its bands, that change what a network gets or gives; and what to do instead."""
+"""Other properties of MLM and of its bands that change a network's input or output, with the remedy."""
 OF_INPUT = ("name", "description", "bands", "input", "norm_by_channel")
 OF_TENSOR = ("shape", "dim_order", "data_type", "description")
 OWN = ("artifact", "arguments", "scaling", "nodata_fill", "overlap_px", "size_multiple", "activation")
-"""Properties of geoseg's own, which begin with ``geoseg:`` and stand at the top."""
+"""geoseg's own properties, with the prefix ``geoseg:``, at the top level."""
 REFERENCE = "configs/BUNDLE.md"
 _STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "min-max": {"minimum": ("minimum", "min"), "maximum": ("maximum", "max")},
@@ -32,17 +32,17 @@ _STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "offset": {"value": ("value",)},
     "scale": {"value": ("value",)},
 }
-"""Steps that MLM and geoseg have in common: their numbers, and how MLM's versions call these."""
+"""Steps that MLM and geoseg share: their parameters, and the names of these in the versions of MLM."""
 
 
 def check_properties(document: Mapping[str, Any]) -> None:
-    """Refuse properties that would change a pixel or a class and are not read.
+    """Refuse properties that would change a pixel or a class and are not supported.
 
     Args:
         document: The content of ``model.json``.
 
     Raises:
-        ValueError: If there are any; the text names each with its place and says what to write instead.
+        ValueError: If there are any; the message names each with its position and the remedy.
     """
     if problems := list(_problems(document)):
         raise ValueError(" ".join(dict.fromkeys(problems)))
@@ -52,11 +52,11 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     properties = document.get("properties")
     if isinstance(properties, dict) and "mlm:name" in properties and "mlm:name" not in document:
         yield "This is a STAC Item. Write its properties at the top of the file, beside those of geoseg's own."
-    yield from _own_names(document)
+    yield from _misspelled_names(document)
     for place, level in (("", document), ("properties.", properties)):
         if not isinstance(level, dict):
             continue
-        yield from _unread(level, place)
+        yield from _unsupported(level, place)
         for key in ("mlm:input", "mlm:output"):
             entries = level.get(key)
             for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -64,8 +64,8 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
                     yield from _of_entry(entry, f"{place}{key}.{index}.", is_input=key == "mlm:input")
 
 
-def _own_names(document: Mapping[str, Any]) -> Iterator[str]:
-    """Properties of geoseg's own that it would not find."""
+def _misspelled_names(document: Mapping[str, Any]) -> Iterator[str]:
+    """Properties with a wrong or missing prefix ``geoseg:`` or a misspelled name."""
     for key in document:
         prefix, _, bare = key.rpartition(":")
         if prefix != "geoseg" and bare in OWN and prefix in ("", "mlm"):
@@ -77,15 +77,15 @@ def _own_names(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterator[str]:
-    """An input or an output."""
-    yield from _unread(entry, place)
+    """Problems of an input or an output."""
+    yield from _unsupported(entry, place)
     tensor = entry.get("input" if is_input else "result")
     parts = [("input" if is_input else "result", tensor)]
     bands = entry.get("bands")
     parts += [(f"bands.{index}", band) for index, band in enumerate(bands if isinstance(bands, list) else ())]
     for name, part in parts:
         if isinstance(part, dict):
-            yield from _unread(part, f"{place}{name}.")
+            yield from _unsupported(part, f"{place}{name}.")
     if not is_input:
         return
     levels: list[tuple[tuple[str, ...], Mapping[str, Any], str]] = [(OF_INPUT, entry, place)]
@@ -99,8 +99,8 @@ def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterat
                 )
 
 
-def _unread(level: Mapping[str, Any], place: str) -> Iterator[str]:
-    """Properties with a known meaning that is not honoured; null and empty ones mean nothing."""
+def _unsupported(level: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Known properties that are not supported; null and empty ones are ignored."""
     for key, value in level.items():
         bare = key.rpartition(":")[2]
         if place and _is_own(key):
@@ -124,7 +124,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _translate(level: Mapping[str, Any], key: str) -> str | None:
-    """MLM's scaling as a chain of geoseg's, in JSON; None if it has no such steps, or numbers are missing."""
+    """Translate MLM's scaling to steps of geoseg, in JSON; None if there is no equivalent or a number is missing."""
     if key in ("value_scaling", "mlm:value_scaling"):
         given = level.get("value_scaling", level.get("mlm:value_scaling"))
         entries = given if isinstance(given, list) else [given]
@@ -138,8 +138,8 @@ def _translate(level: Mapping[str, Any], key: str) -> str | None:
         return None
     step: dict[str, Any] = {"type": kinds[0]}
     for name, spellings in numbers.items():
-        found = (next((entry[s] for s in spellings if s in entry), None) for entry in entries)
-        values = [value for value in found if isinstance(value, int | float)]
+        candidates = (next((entry[s] for s in spellings if s in entry), None) for entry in entries)
+        values = [value for value in candidates if isinstance(value, int | float)]
         if len(values) != len(entries):
             return None
         step[name] = _one_or_each(values)

@@ -1,38 +1,50 @@
-"""The chain of named steps that turns raw pixels into what a network was trained on.
+"""The chain of named steps that converts raw pixels to the values that a network was trained on.
 
-The names are those of the STAC Machine Learning Model extension where it has one. A number holds for all bands, a list
-gives one number a band.
+The names are those of the STAC Machine Learning Model extension where it defines one. A number applies to all bands, a
+list gives one number per band. A step defines its arithmetic once, for arrays of any library: torch applies it to the
+pixels of a run, numpy to a sample in processes that do not load torch.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-if TYPE_CHECKING:  # the chain is part of a bundle, which is read where no torch is loaded
-    import torch
-    from torch import Tensor
-
-LARGEST_NUMBER = 1e12
-"""Magnitude up to which a bundle's numbers are believed; float32 holds sums and products of them."""
+MAX_NUMBER = 1e12
+"""Maximum magnitude of a bundle's numbers, so that float32 can represent sums and products of them."""
 
 
-def _believable(value: float) -> float:
-    if not abs(value) <= LARGEST_NUMBER:  # NaN compares as False
-        raise ValueError(f"{value:g} is not a finite number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}")
+def _check_number(value: float) -> float:
+    if not abs(value) <= MAX_NUMBER:  # NaN compares as False
+        raise ValueError(f"{value:g} is not a finite number between {-MAX_NUMBER:g} and {MAX_NUMBER:g}")
     return value
 
 
-Number = Annotated[float, AfterValidator(_believable)]
+Number = Annotated[float, AfterValidator(_check_number)]
 PerBand = Number | list[Number]
+
+
+class ArrayLibrary(Protocol):
+    """The functions beyond operators that the steps need of an array library."""
+
+    def column(self, numbers: Sequence[float], pixels: Any) -> Any:
+        """One number per band, or one for all, as an array that broadcasts over ``pixels``."""
+
+    def clip(self, pixels: Any, minimum: Any, maximum: Any) -> Any:
+        """``min(max(pixels, minimum), maximum)``; NaN stays NaN."""
+
+    def log1p(self, pixels: Any) -> Any:
+        """``log(1 + pixels)``."""
+
+    def sigmoid(self, pixels: Any) -> Any:
+        """``1 / (1 + exp(-pixels))``."""
 
 
 class _Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def apply(self, pixels: "Tensor") -> "Tensor":
-        """Return the step's value of every pixel, shape (..., C, H, W)."""
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:
+        """Return the step's value of every pixel, an array of the same shape and dtype."""
         raise NotImplementedError
 
     def check(self, bands: int) -> None:
@@ -48,8 +60,8 @@ class Scale(_Step):
     type: Literal["scale"]
     value: PerBand
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels * _column(self.value, pixels)
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return pixels * _column(self.value, pixels, library)
 
 
 class Offset(_Step):
@@ -58,8 +70,8 @@ class Offset(_Step):
     type: Literal["offset"]
     value: PerBand
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels + _column(self.value, pixels)
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return pixels + _column(self.value, pixels, library)
 
 
 class Clip(_Step):
@@ -69,8 +81,8 @@ class Clip(_Step):
     minimum: PerBand
     maximum: PerBand
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels.maximum(_column(self.minimum, pixels)).minimum(_column(self.maximum, pixels))
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return library.clip(pixels, _column(self.minimum, pixels, library), _column(self.maximum, pixels, library))
 
 
 class MinMax(_Step):
@@ -86,9 +98,9 @@ class MinMax(_Step):
             raise ValueError(f"min-max needs minimum < maximum, got {self.minimum} and {self.maximum}.")
         return self
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        minimum = _column(self.minimum, pixels)
-        return (pixels - minimum) / (_column(self.maximum, pixels) - minimum)
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        minimum = _column(self.minimum, pixels, library)
+        return (pixels - minimum) / (_column(self.maximum, pixels, library) - minimum)
 
 
 class ZScore(_Step):
@@ -104,8 +116,8 @@ class ZScore(_Step):
             raise ValueError(f"z-score needs stddev > 0, got {self.stddev}.")
         return self
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return (pixels - _column(self.mean, pixels)) / _column(self.stddev, pixels)
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return (pixels - _column(self.mean, pixels, library)) / _column(self.stddev, pixels, library)
 
 
 class Affine(_Step):
@@ -115,8 +127,8 @@ class Affine(_Step):
     scale: PerBand
     offset: PerBand
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels * _column(self.scale, pixels) + _column(self.offset, pixels)
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return pixels * _column(self.scale, pixels, library) + _column(self.offset, pixels, library)
 
 
 class Log1p(_Step):
@@ -124,8 +136,8 @@ class Log1p(_Step):
 
     type: Literal["log1p"]
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels.log1p()
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return library.log1p(pixels)
 
 
 class Sigmoid(_Step):
@@ -133,25 +145,26 @@ class Sigmoid(_Step):
 
     type: Literal["sigmoid"]
 
-    def apply(self, pixels: "Tensor") -> "Tensor":  # noqa: D102
-        return pixels.sigmoid()
+    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
+        return library.sigmoid(pixels)
 
 
 Step = Annotated[Scale | Offset | Clip | MinMax | ZScore | Affine | Log1p | Sigmoid, Field(discriminator="type")]
 
 
-def scale_pixels(pixels: "Tensor", steps: Sequence[Step]) -> "Tensor":
+def apply_steps(pixels: Any, steps: Sequence[Step], library: ArrayLibrary) -> Any:
     """Apply the steps in their order.
 
     Args:
-        pixels: float32, shape (..., C, H, W).
-        steps: The chain; lists give one number for each of the C bands.
+        pixels: Array of floats; the library's ``column`` determines the axis of the bands.
+        steps: The chain; a list in a step gives one number per band.
+        library: The array library of ``pixels``.
 
     Returns:
-        float32, of the same shape. Not finite where a step has no value, such as the logarithm of less than -1.
+        Array of the same shape and dtype. Not finite where a step has no value, such as the logarithm of less than -1.
     """
     for step in steps:
-        pixels = step.apply(pixels)
+        pixels = step.apply(pixels, library)
     return pixels
 
 
@@ -159,15 +172,5 @@ def _list(value: PerBand) -> list[float]:
     return value if isinstance(value, list) else [value]
 
 
-def _column(value: PerBand, pixels: "Tensor") -> "Tensor":
-    """The numbers as a tensor that broadcasts over (C, H, W)."""
-    return _constant(tuple(_list(value)), pixels.dtype, pixels.device)
-
-
-@cache
-def _constant(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.device") -> "Tensor":
-    """Kept, since a GPU waits for all its work before it takes a number from the host."""
-    import torch  # noqa: PLC0415  whoever has pixels has loaded it
-
-    with torch.inference_mode(mode=False):
-        return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
+def _column(value: PerBand, pixels: Any, library: ArrayLibrary) -> Any:
+    return library.column(_list(value), pixels)

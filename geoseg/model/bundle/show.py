@@ -1,4 +1,4 @@
-"""What a bundle says, in rows to print."""
+"""The description of a bundle as rows to print."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from geoseg.model.bundle.scaling import PerBand, Step
 
 
 def describe_bundle(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    """Rows of a heading and a text: all of a bundle that decides what comes out, but for its classes."""
+    """Yield rows (heading, text) with everything that determines the results, except the classes."""
     file = bundle.file
     yield "model", f"{bundle.name} ({file.artifact}, {file.architecture})"
     yield "bands", ", ".join(bundle.bands)
@@ -27,7 +27,7 @@ def describe_bundle(bundle: Bundle) -> Iterator[tuple[str, str]]:
 
 
 def describe_step(step: Step) -> str:
-    """A step with its numbers, such as ``z-score mean=[483, 728.2] stddev=210.7``."""
+    """Format a step with its parameters, such as ``z-score mean=[483, 728.2] stddev=210.7``."""
     numbers = (f"{name}={_describe_number(value)}" for name, value in step if name != "type")
     return " ".join([step.type, *numbers])
 

@@ -1,4 +1,4 @@
-"""What must hold before an artifact is loaded: it is the one that was asked for, and may run code if it can."""
+"""Checks before an artifact is loaded: its digest, and the permission to run code."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from geoseg.model.bundle.files import digest, read_files
 
 
 def read_trusted_bundle(path: str | Path, *, trust_code: bool = False, sha256: str | None = None) -> Bundle:
-    """Read a bundle that is about to be used; nothing of its artifact is loaded.
+    """Read a bundle for use, without loading its artifact.
 
     Args:
         path: The directory.
@@ -16,7 +16,7 @@ def read_trusted_bundle(path: str | Path, *, trust_code: bool = False, sha256: s
         sha256: The only digest that is accepted, in lower case; None accepts any.
 
     Raises:
-        SettingsError: If the bundle cannot be used, is another one, or can run code without permission.
+        SettingsError: If the bundle is not valid, has another digest, or can run code without permission.
     """
     bundle = read_bundle(path).model_copy(update={"trusts_code": trust_code})
     if sha256 not in (None, bundle.sha256):
@@ -29,20 +29,20 @@ def read_trusted_bundle(path: str | Path, *, trust_code: bool = False, sha256: s
 
 
 def read_artifact(bundle: Bundle) -> dict[str, bytes]:
-    """Read the files of a bundle where it is loaded, and make sure that they are those the run began with.
+    """Read the files of a bundle on the node that loads it, and verify the digest from the start of the run.
 
-    What is returned was hashed, so loading it cannot meet a file that was swapped in between.
+    The returned bytes are the hashed bytes, so a file that is replaced in between cannot be loaded.
 
     Raises:
         SettingsError: If the artifact can run code without permission, or a file has changed or differs on this node.
     """
     _require_permission(bundle)
     files = read_files(bundle.path, bundle.file.artifact)
-    found = digest(files)
-    if found != bundle.sha256:
+    sha256 = digest(files)
+    if sha256 != bundle.sha256:
         raise SettingsError(
             f"{bundle.artifact} or its model.json has changed since the run began, or differs on this node: sha256 "
-            f"{found}, expected {bundle.sha256}. Give every node the same bundle and start again."
+            f"{sha256}, expected {bundle.sha256}. Give every node the same bundle and start again."
         )
     return files
 

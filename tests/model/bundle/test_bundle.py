@@ -20,7 +20,7 @@ def edit(bundle: Path, change: dict[str, Any]) -> Path:
     return bundle
 
 
-def test_a_bundle_says_what_the_model_wants(tmp_path: Path) -> None:
+def test_a_bundle_describes_the_model(tmp_path: Path) -> None:
     bundle = read_bundle(unet_bundle(tmp_path, bands=["red", "nir"], classes=["land", "water"], patch_px=64))
     assert bundle.bands == ("red", "nir")
     assert bundle.legend.names == ("land", "water")
@@ -28,7 +28,7 @@ def test_a_bundle_says_what_the_model_wants(tmp_path: Path) -> None:
     assert (bundle.patch_px, bundle.overlap_px) == (64, 8)
 
 
-def test_overlap_is_a_quarter_of_a_patch_unless_the_bundle_says_otherwise(tmp_path: Path) -> None:
+def test_overlap_is_a_quarter_of_a_patch_by_default(tmp_path: Path) -> None:
     assert read_bundle(unet_bundle(tmp_path, patch_px=64, overlap_px=None)).overlap_px == 16
 
 
@@ -37,7 +37,7 @@ def test_a_model_of_any_size_gets_patches_of_256_or_the_multiple_below(tmp_path:
     assert read_bundle(unet_bundle(tmp_path / "b", patch_px=-1, size_multiple=48)).patch_px == 240
 
 
-def test_the_sha256_names_weights_and_description(tmp_path: Path) -> None:
+def test_the_sha256_covers_weights_and_description(tmp_path: Path) -> None:
     bundles = [unet_bundle(tmp_path / "a"), unet_bundle(tmp_path / "b"), unet_bundle(tmp_path / "c", seed=1)]
     same, again, other_weights = (read_bundle(bundle).sha256 for bundle in bundles)
     assert same == again != other_weights
@@ -45,7 +45,7 @@ def test_the_sha256_names_weights_and_description(tmp_path: Path) -> None:
     assert read_bundle(bundles[0]).sha256 != same
 
 
-def test_properties_for_catalogues_are_welcome(tmp_path: Path) -> None:
+def test_descriptive_properties_are_allowed(tmp_path: Path) -> None:
     assert read_bundle(edit(unet_bundle(tmp_path), {"mlm:memory_size": 5, "license": "MIT"})).name == "test-model"
 
 
@@ -70,16 +70,14 @@ def test_properties_for_catalogues_are_welcome(tmp_path: Path) -> None:
         ({"geoseg:overlap_px": 10**9}, "geoseg:overlap_px: .* less than or equal to 8192"),
     ],
 )
-def test_a_model_file_that_does_not_hold_together_is_refused(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_an_inconsistent_model_file_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     edit(unet_bundle(tmp_path), change)
     with pytest.raises(SettingsError, match=message) as caught:
         read_bundle(tmp_path)
     assert str(tmp_path / "model.json") in str(caught.value)
 
 
-def test_a_patch_beyond_reason_is_refused(tmp_path: Path) -> None:
+def test_an_oversized_patch_is_refused(tmp_path: Path) -> None:
     model = json.loads((unet_bundle(tmp_path) / "model.json").read_text())
     model["mlm:input"][0]["input"]["shape"][2:] = [10**9, 10**9]
     edit(tmp_path, model)
@@ -125,7 +123,7 @@ def test_a_folder_in_place_of_a_file_is_no_bundle(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
-def test_a_file_beyond_reason_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_an_oversized_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with (unet_bundle(tmp_path) / "weights.safetensors").open("r+b") as file:
         file.truncate(17 << 30)  # sparse: it takes no room
     with pytest.raises(SettingsError, match=r"weights\.safetensors has 18253611008 bytes, and at most \d+ are read"):
@@ -150,7 +148,7 @@ def test_band_names_and_input_shape_must_agree(tmp_path: Path) -> None:
         ("output", [-1, 1, 32, 32], "has 1 channels"),
     ],
 )
-def test_shapes_must_hold_together(tmp_path: Path, part: str, shape: list[int], message: str) -> None:
+def test_shapes_must_be_consistent(tmp_path: Path, part: str, shape: list[int], message: str) -> None:
     model = describe_model(4, 5)
     tensor = model[f"mlm:{part}"][0]["input" if part == "input" else "result"]
     tensor["shape"] = shape
@@ -213,7 +211,7 @@ def with_properties(folder: Path, place: str, properties: dict[str, Any]) -> Pat
         ({"resize_type": "crop"}, "resize_type is not read"),
     ],
 )
-def test_scaling_that_is_not_read_is_refused_with_what_to_write_instead(
+def test_unsupported_scaling_is_refused_with_a_replacement(
     tmp_path: Path, place: str, properties: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(SettingsError, match=words) as caught:
@@ -240,7 +238,7 @@ def test_other_properties_that_would_change_a_pixel_are_refused(
 
 
 @pytest.mark.parametrize("place", ["top", "item", "input", "band", "output"])
-def test_properties_without_effect_are_welcome_everywhere(tmp_path: Path, place: str) -> None:
+def test_properties_without_effect_are_allowed_everywhere(tmp_path: Path, place: str) -> None:
     properties = {"value_scaling": None, "norm_type": None, "resize_type": None, "description": "a", "statistics": []}
     assert read_bundle(with_properties(tmp_path, place, properties)).name == "test-model"
 
@@ -249,7 +247,7 @@ def test_statistics_of_a_band_are_a_description(tmp_path: Path) -> None:
     assert read_bundle(with_properties(tmp_path, "band", {"statistics": {"mean": 3}})).bands[0] == "band1"
 
 
-def test_a_whole_stac_item_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_stac_item_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"type": "Feature", "properties": describe_model(4, 5)}))
     with pytest.raises(SettingsError, match=r"This is a STAC Item\. Write its properties at the top"):
         read_bundle(tmp_path)

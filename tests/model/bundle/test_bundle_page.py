@@ -1,4 +1,4 @@
-"""`configs/BUNDLE.md`: its examples run as they stand there, and it names every key."""
+"""`configs/BUNDLE.md`: its examples run unchanged, and it lists every key."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_there_are_three_whole_examples() -> None:
     assert artifacts == ["model.onnx", "model.onnx", "weights.safetensors"]
 
 
-def test_every_key_stands_in_the_table() -> None:
+def test_every_key_is_in_the_table() -> None:
     keys = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
     named = {word for key in keys for word in re.findall(r"`([^`]+)`", key)}
     wanted = {str(field.alias) for field in ModelFile.model_fields.values() if field.alias} | {
@@ -65,7 +65,7 @@ def test_every_key_stands_in_the_table() -> None:
     assert "unet" in ARCHITECTURES
 
 
-def test_every_step_of_scaling_stands_in_the_table_and_is_valid() -> None:
+def test_every_step_of_scaling_is_in_the_table_and_valid() -> None:
     chains = TypeAdapter(list[Step])
     rows = re.findall(r'^\| `(\{"type": .*?\})` \|', PAGE, re.MULTILINE)
     listed = [

@@ -1,4 +1,4 @@
-"""Weights of ONNX in files of their own: those of the bundle, hashed, and none else. Onnxruntime's memory."""
+"""External data of ONNX: only files of the bundle, all hashed; and onnxruntime's memory."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def forward(bundle: Path) -> torch.Tensor:
 
 
 def move(tensor: TensorProto, folder: Path, name: str) -> None:
-    """Put a tensor's values into a data file, behind what others have there."""
+    """Append a tensor's values to a data file."""
     content, path = tensor.raw_data, folder / name
     before = path.read_bytes() if path.is_file() else b""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def test_data_files_of_the_bundle_are_loaded_and_hashed(
     assert len(digests) == 1 + len(set(names))
 
 
-def test_where_one_of_several_data_files_ends_is_hashed(tmp_path: Path) -> None:
+def test_the_boundaries_of_data_files_are_hashed(tmp_path: Path) -> None:
     bundle, model = two_kernels(tmp_path)
     for tensor, name in zip(model.graph.initializer, ("a", "b"), strict=True):
         move(tensor, bundle, name)
@@ -185,8 +185,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, place: str, dty
         forward(bundle)
 
 
-def test_a_mask_of_infinities_is_no_weight(tmp_path: Path) -> None:
-    """Attention is hidden by adding minus infinity."""
+def test_a_mask_of_infinities_is_accepted(tmp_path: Path) -> None:
+    """Attention masks add minus infinity."""
     bundle = linear_onnx(tmp_path, np.eye(2))
     expected, model = forward(bundle), onnx.load(bundle / "model.onnx")
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, -np.inf], np.float32), "mask"))
@@ -194,8 +194,8 @@ def test_a_mask_of_infinities_is_no_weight(tmp_path: Path) -> None:
     assert torch.equal(forward(bundle), expected)
 
 
-def test_joined_layers_of_onnxruntime_keep_what_torch_keeps(tmp_path: Path) -> None:
-    """onnxruntime does a convolution and its ReLU at once."""
+def test_fused_layers_of_onnxruntime_keep_nan_like_torch(tmp_path: Path) -> None:
+    """onnxruntime fuses a convolution and its ReLU."""
     kernel = torch.randn(8, 2, 3, 3, generator=torch.Generator().manual_seed(2))
     make = helper.make_node
     nodes = [make("Conv", ["pixels", "kernel"], ["sums"], pads=[1, 1, 1, 1]), make("Relu", ["sums"], ["classes"])]
@@ -208,8 +208,8 @@ def test_joined_layers_of_onnxruntime_keep_what_torch_keeps(tmp_path: Path) -> N
     torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_stays_where_it_lies(tmp_path: Path) -> None:
-    """What comes out is a buffer of onnxruntime's own, which no later batch writes to."""
+def test_a_batch_is_not_copied(tmp_path: Path) -> None:
+    """The output is a buffer of onnxruntime that no later batch overwrites."""
     network = load_network(read_bundle(linear_onnx(tmp_path, np.array([[1, 2], [3, 4]]))), CPU, 1)
     first = network(PIXELS)
     kept = first.clone()
@@ -220,7 +220,7 @@ def test_a_batch_stays_where_it_lies(tmp_path: Path) -> None:
 
 
 def hungry(folder: Path) -> Path:
-    """A model that asks for 128 TiB on its way."""
+    """A model that allocates 128 TiB in its forward pass."""
     make = helper.make_node
     shape = numpy_helper.from_array(np.array([2**20, 2**25], np.int64), "shape")
     nodes = [
@@ -231,8 +231,8 @@ def hungry(folder: Path) -> Path:
     return save_onnx(folder, nodes, [shape], 2, 2, channels_last=False, batch="n")
 
 
-def test_memory_that_onnxruntime_lacks_is_torchs_error(tmp_path: Path) -> None:
-    """So whoever looks for a batch that fits, or tries a unit again, knows it."""
+def test_onnxruntime_out_of_memory_raises_torchs_error(tmp_path: Path) -> None:
+    """The search for a batch size and the retries of units depend on this type."""
     network = load_network(read_bundle(hungry(tmp_path)), CPU, 1)
     with pytest.raises(torch.OutOfMemoryError, match="Failed to allocate memory for requested buffer of size 1407374"):
         network(PIXELS)

@@ -3,7 +3,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from geoseg.model.bundle.scaling import Step, scale_pixels
+from geoseg.model.bundle.scaling import Step
+from geoseg.model.scale import scale_pixels
 
 PIXELS = np.array([[[0, 1, 250]], [[7, 40, 10000]]], np.float64)
 
@@ -30,6 +31,26 @@ def test_each_step_is_the_float64_formula(step: dict[str, object], expected: np.
     parsed = TypeAdapter(Step).validate_python(step)
     found = scale_pixels(torch.from_numpy(PIXELS.astype(np.float32)), [parsed]).numpy()
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-7)
+
+
+def test_torch_computes_each_step_by_the_plain_operators() -> None:
+    """The bits of a logit depend on the order of the operations."""
+    x = torch.from_numpy(np.random.default_rng(0).uniform(-2, 1e4, (2, 40, 50)).astype(np.float32))
+    a, b = torch.tensor([3.7, 0.1])[:, None, None], torch.tensor(912.3)[None, None, None]
+    numbers = {"a": [3.7, 0.1], "b": 912.3}
+    cases = [
+        ("scale", {"value": "a"}, x * a),
+        ("offset", {"value": "a"}, x + a),
+        ("clip", {"minimum": "a", "maximum": "b"}, x.maximum(a).minimum(b)),
+        ("min-max", {"minimum": "a", "maximum": "b"}, (x - a) / (b - a)),
+        ("z-score", {"mean": "a", "stddev": "b"}, (x - a) / b),
+        ("affine", {"scale": "a", "offset": "b"}, x * a + b),
+        ("log1p", {}, x.log1p()),
+        ("sigmoid", {}, x.sigmoid()),
+    ]
+    for name, keys, expected in cases:
+        step = TypeAdapter(Step).validate_python({"type": name, **{key: numbers[n] for key, n in keys.items()}})
+        torch.testing.assert_close(scale_pixels(x, [step]), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_steps_run_in_their_order() -> None:

@@ -33,7 +33,7 @@ class Witness:
 
 
 @pytest.mark.parametrize("artifact", CODE_BEARING)
-def test_a_program_gives_what_the_network_gives(tmp_path: Path, artifact: str) -> None:
+def test_a_program_gives_the_output_of_the_network(tmp_path: Path, artifact: str) -> None:
     expected = load_network(read_bundle(unet_bundle(tmp_path / "eager")), CPU, 1)(BATCH)
     bundle = read_trusted_bundle(with_code(unet_bundle(tmp_path / "code"), artifact), trust_code=True)
     network = load_network(bundle, CPU, 1)
@@ -102,8 +102,8 @@ def test_a_poisoned_artifact_runs_nothing(tmp_path: Path, artifact: str) -> None
     assert str(bundle / artifact) in str(caught.value)
 
 
-def test_the_poison_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the test above holds back happens with permission: the loader of torch.export does run code."""
+def test_the_poisoned_artifact_would_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With permission, the loader of torch.export runs the code that the test above prevents."""
     monkeypatch.setattr(logging, "raiseExceptions", False)  # torch warns of it with a broken format string
     witness = tmp_path / "witness"
     bundle = poisoned(tmp_path / "bundle", "model.pt2", witness)

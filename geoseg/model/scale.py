@@ -1,0 +1,47 @@
+"""Apply a bundle's scaling to tensors."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from geoseg.model.bundle.scaling import Step, apply_steps
+
+
+def scale_pixels(pixels: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Apply the steps in their order.
+
+    Args:
+        pixels: float32, shape (..., C, H, W).
+        steps: The chain; a list in a step gives one number for each of the C bands.
+
+    Returns:
+        float32, of the same shape. Not finite where a step has no value, such as the logarithm of less than -1.
+    """
+    scaled: Tensor = apply_steps(pixels, steps, _Torch())
+    return scaled
+
+
+class _Torch:
+    """`geoseg.model.bundle.scaling.ArrayLibrary` of torch."""
+
+    def column(self, numbers: Sequence[float], pixels: Tensor) -> Tensor:
+        """Shape (C, 1, 1) or (1, 1, 1)."""
+        return _constant(tuple(numbers), pixels.dtype, pixels.device)
+
+    def clip(self, pixels: Tensor, minimum: Tensor, maximum: Tensor) -> Tensor:
+        return pixels.maximum(minimum).minimum(maximum)
+
+    def log1p(self, pixels: Tensor) -> Tensor:
+        return pixels.log1p()
+
+    def sigmoid(self, pixels: Tensor) -> Tensor:
+        return pixels.sigmoid()
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Cached, since a copy from the host makes a GPU finish all queued work first."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=dtype, device=device)[:, None, None]

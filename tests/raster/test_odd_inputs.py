@@ -391,7 +391,7 @@ def test_row27_vrt_runs_no_code(tmp_path: Path) -> None:
         f"<PixelFunctionLanguage>Python</PixelFunctionLanguage><PixelFunctionCode><![CDATA[{code}]]>"
         "</PixelFunctionCode>",
     )
-    with pytest.raises(SceneError, match=r"computes pixels by code .* gdal_translate --config"):
+    with pytest.raises(SceneError, match=r"contains code that computes pixels, .* gdal_translate --config"):
         describe(vrt(tmp_path, band, a=pixels()))
     assert not witness.exists()
 

@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from geoseg.grid.window import Grid
 from geoseg.publish.geodesy.crs import transformer
-from geoseg.publish.geodesy.measure import geodetic_way, horizontal
+from geoseg.publish.geodesy.measure import horizontal, to_geodetic
 
 LONGITUDE_LATITUDE = "EPSG:4326"
 NAMED = 3
@@ -127,7 +127,7 @@ def _ground_m2(shape: Any, crs: CRS) -> float:
     if geod is None:
         return float(shape.area)
     parts = shapely.get_parts(shapely.segmentize(shape, math.sqrt(shape.area) / POINTS_A_SIDE))
-    way, total_m2 = geodetic_way(crs), 0.0
+    way, total_m2 = to_geodetic(crs), 0.0
     for ring in shapely.get_exterior_ring(parts[shapely.area(parts) > 0]):
         total_m2 += abs(geod.polygon_area_perimeter(*way.transform(*shapely.get_coordinates(ring).T))[0])
     return total_m2 if math.isfinite(total_m2) else float(shape.area)

@@ -12,7 +12,7 @@ from geoseg.model.bundle.value_checks import warn_unscaled
 from geoseg.plan.fingerprint import scene_grid
 from geoseg.plan.overlaps import Footprint, overlap_warnings
 from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks
-from geoseg.publish.geodesy.crs import NATIVE, find_odd_scenes
+from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.redact import redact
@@ -95,7 +95,7 @@ def check_output(survey: Survey) -> Survey:
     _check_inputs(settings.output, scenes)
     published = published_scenes(open_storage(settings.output), {scene.scene_id for scene in scenes})
     crss = {scene_id: manifest.results["crs"] for scene_id, manifest in published.items() if "crs" in manifest.results}
-    odd = find_odd_scenes(crss, scenes, settings.polygons.crs)
+    odd = find_crs_conflicts(crss, scenes, settings.polygons.crs)
     kept = tuple(entry for entry in survey.scenes if entry[0].path not in odd)
     warnings = overlap_warnings(
         _footprints([scene for scene, _ in kept], published), one_crs=settings.polygons.crs == NATIVE

@@ -1,1 +1,1 @@
-"""What GIS tools open: rasters, polygons and pictures of a finished scene."""
+"""Output files of a scene: rasters, polygons and the preview picture."""

@@ -20,23 +20,23 @@ from geoseg.errors import SettingsError
 
 ROW_GROUP_ROWS = 1 << 15
 PART_ROWS = 1 << 18
-"""Parts and row groups are cut at fixed counts, so that files do not depend on who wrote them."""
+"""Rows of a row group and of a part. The counts are fixed, so that the files do not depend on the run."""
 
 GEO_KEY = b"geo"
 GEOMETRY = "geometry"
 BBOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 SCENES = pads.partitioning(pa.schema([("scene", pa.string())]), flavor="hive")
-"""Declared, not guessed: a scene named 20240131 must not become a number."""
+"""Declared as a string, because pyarrow would infer a number for a scene named 20240131."""
 
 
 def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path, ...]:
     """Write the polygons of a scene as ``part-00000.parquet``, ``part-00001.parquet``, ...
 
-    The same table gives the same bytes. A scene without polygons gives one part without rows. A failure leaves a
-    part of the files: write to a temporary folder and rename it.
+    The same table gives the same bytes. A scene without polygons gives one part without rows. After a failure
+    some of the files exist: write to a temporary folder and rename it.
 
     Args:
-        folder: An existing folder, empty.
+        folder: An existing, empty folder.
         table: Rows of `geoseg.publish.polygon_table.POLYGON_SCHEMA` in the order of publication.
         crs_wkt: CRS of the geometries, see `geoseg.publish.polygon_table.published_crs`.
 
@@ -49,21 +49,21 @@ def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path
 
 
 def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> Path:
-    """Write one part; arguments as of `write_polygons`, the table of at most `PART_ROWS` rows."""
+    """Write one part; arguments as in `write_polygons`, the table has at most `PART_ROWS` rows."""
     metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(_total_bounds(table), crs_wkt))}
     path = folder / f"part-{number:05d}.parquet"
     with _open_writer(path, table.schema.with_metadata(metadata)) as writer:
-        # No rows, no row group: an empty one would have no statistics of its bbox.
+        # Without rows no row group: an empty one would have no statistics of the bbox.
         if len(table):
             writer.write_table(table.replace_schema_metadata(metadata), row_group_size=ROW_GROUP_ROWS)
     return path
 
 
 def write_file(path: Path, parts: Iterable[pa.Table], *, crs_wkt: str) -> None:
-    """Write polygons as one file, holding one part in memory at a time.
+    """Write polygons as one file, with one part in memory at a time.
 
     Args:
-        path: The file; a failure leaves a part of it.
+        path: The file. After a failure it may exist and be incomplete.
         parts: Tables of one schema with the columns ``geometry`` and ``bbox``, at least one, in the order of
             publication; all but the last of a multiple of `ROW_GROUP_ROWS` rows.
         crs_wkt: CRS of the geometries.
@@ -84,10 +84,10 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         path,
         schema,
         compression="zstd",
-        # 9 would save 5 % of the room and take twice the time, while all else of the scene is done.
+        # Level 9 would save 5 % of the size in twice the time, when no other work of the scene is left.
         compression_level=6,
         use_dictionary=["class_id", "value", "class_name", "observed_at", "model"],
-        # The smallest and largest WKB help nobody and take kilobytes; the bbox column is what readers filter by.
+        # Statistics of WKB take kilobytes and are useless: readers filter by the bbox column.
         write_statistics=[name for name in _leaves(schema) if name != GEOMETRY],
     )
 
@@ -102,11 +102,11 @@ def read_polygons(
 
     Args:
         output: The folder a run wrote.
-        columns: Columns to read, ``geometry`` in any case; all if None. ``scene`` names the scene of a polygon.
-        bbox: Read only polygons whose box meets ``(xmin, ymin, xmax, ymax)``, in the CRS of the polygons.
+        columns: Columns to read, always with ``geometry``; all if None. ``scene`` names the scene of a polygon.
+        bbox: Read only polygons whose box intersects ``(xmin, ymin, xmax, ymax)``, in the CRS of the polygons.
 
     Raises:
-        SettingsError: If the folder holds no polygons, or scenes of different CRSs.
+        SettingsError: If the folder has no polygons, or scenes in different CRSs.
     """
     folder = Path(output) / "polygons"
     files = sorted(folder.glob("scene=*/part-00000.parquet"))
@@ -124,10 +124,10 @@ def read_polygons(
 
 
 def _check_one_crs(files: Sequence[Path]) -> None:
-    """Refuse scenes that lie in different CRSs.
+    """Check that all files have the same CRS.
 
     Raises:
-        SettingsError: If two of the files do.
+        SettingsError: If two files differ.
     """
     first, *others = ((file, file_crs(file)) for file in files)
     for file, crs in others:
@@ -145,7 +145,7 @@ def file_crs(file: Path) -> CRS:
 
 
 def _geo_metadata(bounds: list[float], crs_wkt: str) -> dict[str, Any]:
-    """The file metadata that GeoParquet asks for; no bounds mean no rows."""
+    """The file metadata that GeoParquet requires; ``bounds`` is empty if there are no rows."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"] if bounds else [],
@@ -175,7 +175,7 @@ def _union(one: list[float], other: list[float]) -> list[float]:
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """Paths of the columns as Parquet counts them: the fields of a struct, not the struct."""
+    """Paths of the columns in Parquet: the fields of a struct instead of the struct."""
     return [
         f"{field.name}.{child.name}" if child else field.name
         for field in schema

@@ -1,4 +1,4 @@
-"""The table of a scene's polygons: what they are called, where they lie and how large they are."""
+"""The table of a scene's polygons: ids, classes, geometry, areas and lengths."""
 
 from datetime import datetime
 
@@ -23,7 +23,7 @@ POLYGON_SCHEMA = pa.schema(
     [
         pa.field("polygon_id", pa.int64(), nullable=False),
         pa.field("class_id", pa.uint8(), nullable=False),
-        # A plain string: Parquet stores it as a dictionary anyway, and readers disagree on Arrow's dictionary type.
+        # Not Arrow's dictionary type, which readers handle differently; Parquet stores strings as a dictionary anyway.
         pa.field("class_name", pa.string(), nullable=False),
         pa.field("area_m2", pa.float64(), nullable=False),
         pa.field("perimeter_m", pa.float64(), nullable=False),
@@ -42,11 +42,11 @@ POLYGON_SCHEMA = pa.schema(
 """Columns of the published polygons; ``geometry`` is WKB, ``confidence`` 0..1, ``bbox`` in the published CRS.
 
 ``area_m2`` is the area of a polygon's pixels on the ground, see `geoseg.publish.geodesy.pixel_area`; ``perimeter_m``
-the length of its lines, in the scene's own CRS.
+is the length of its rings in the scene's own CRS.
 """
 
 MAX_VERTICES = 1 << 26
-"""Vertices of a polygon at most: its WKB, 16 bytes each, must stay far below the 2 GiB where Arrow's values end."""
+"""Most vertices of a polygon: its WKB, 16 bytes for each, must stay far below Arrow's limit of 2 GiB."""
 
 
 def build_table(
@@ -59,26 +59,26 @@ def build_table(
     observed_at: datetime | None = None,
     model: str,
 ) -> pa.Table:
-    """Give polygons their attributes and their place on the earth.
+    """Build the table of polygons with their attributes.
 
     Rows are ordered along the Hilbert curve by the lattice cell of their first pixel, then by ``polygon_id``.
 
     Args:
-        polygons: Polygons where the scene's transform places them, shells counter-clockwise; in any order.
-        grid: The scene's frame. Areas are those of the polygons' pixels, lengths those of the lines in the
-            scene's own CRS, whatever ``crs`` says.
+        polygons: Polygons in the scene's CRS coordinates, shells counter-clockwise; in any order.
+        grid: The scene's grid. Areas are sums over the polygons' pixels, lengths are of the rings in the scene's own
+            CRS. Both do not depend on ``crs``.
         legend: Names of the classes.
-        cut_px: Side of a lattice cell, in pixels.
-        crs: ``native``, or ``EPSG:nnnn`` to publish them there, with more vertices, see `reproject`.
-        observed_at: When the scene was taken, with a time zone.
+        cut_px: Period of the cut lattice.
+        crs: CRS of the result: ``native``, or ``EPSG:nnnn``, which adds vertices, see `reproject`.
+        observed_at: Acquisition time of the scene, with a time zone.
         model: Name of the model, the same in every row.
 
     Returns:
-        A table of `POLYGON_SCHEMA`. Its metadata tell how the area was measured.
+        A table of `POLYGON_SCHEMA`. Its metadata contain how areas were measured.
 
     Raises:
-        SceneError: If the scene has no CRS, a class is not in the legend, a polygon has more vertices than a file can
-            hold, or a vertex has no place in ``crs``.
+        SceneError: If the scene has no CRS, a class is not in the legend, a polygon has more than `MAX_VERTICES`
+            vertices, or a vertex is outside the area where ``crs`` is defined.
         SettingsError: If ``crs`` is not a CRS.
         ValueError: If ``observed_at`` has no time zone.
     """
@@ -130,7 +130,7 @@ def published_crs(grid: Grid, crs: str = NATIVE) -> str:
     """CRS of the published polygons as WKT 2.
 
     Args:
-        grid: The scene's frame.
+        grid: The scene's grid.
         crs: ``native`` or ``EPSG:nnnn``.
 
     Raises:
@@ -152,8 +152,8 @@ def publication_order(polygon_id: NDArray[np.int64], grid: Grid, cut_px: int) ->
 
     Args:
         polygon_id: ``row * width + col`` of each polygon's first pixel.
-        grid: The scene's frame.
-        cut_px: Side of a lattice cell.
+        grid: The scene's grid.
+        cut_px: Period of the cut lattice.
     """
     row, col = np.divmod(polygon_id, grid.width)
     cells = (-(-grid.height // cut_px), -(-grid.width // cut_px))

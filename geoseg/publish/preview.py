@@ -1,4 +1,4 @@
-"""One picture of a finished scene: scene | class map | polygons, above the whole and below a detail."""
+"""Preview picture of a scene: scene | class map | polygons. Upper row: the whole scene; lower row: a detail."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +17,10 @@ PANEL_PX = 560
 MARGIN_PX = 12
 LEGEND_PX = 44
 DETAIL_PX = 320
-"""Pixels of the scene that the detail shows on a side."""
+"""Side of the detail in pixels of the scene."""
 FILL_ALPHA = 110
 MIN_AREA_PX2 = 2
-"""Polygons that cover less of the picture than this are left out."""
+"""Smaller polygons, in pixels of the picture, are not drawn."""
 INK = (40, 40, 40)
 
 
@@ -37,16 +37,16 @@ def write_preview(
     """Draw the picture as a PNG.
 
     Args:
-        path: Where it goes.
+        path: The file.
         scene_path: The input raster.
         rgb_bands: Its bands for red, green and blue, from 1.
-        grid: Of the scene.
+        grid: The scene's grid.
         classes_path: The published class map.
         polygons: The published polygons in the CRS of the scene.
         legend: Names and colours.
-        detail: What the lower row shows; default: where most classes meet.
+        detail: Window of the lower row; default: the one with the most even mix of classes.
     """
-    detail = detail or _richest(classes_path, grid.window, legend)
+    detail = detail or _most_diverse(classes_path, grid.window, legend)
     width = 3 * PANEL_PX + 4 * MARGIN_PX
     rows = [(window, round(PANEL_PX * window.height / window.width)) for window in (grid.window, detail)]
     picture = Image.new("RGB", (width, sum(h for _, h in rows) + 3 * MARGIN_PX + LEGEND_PX), "white")
@@ -66,8 +66,8 @@ def write_preview(
     picture.save(path, optimize=True)
 
 
-def _richest(classes_path: Path, scene: Window, legend: Legend) -> Window:
-    """The detail with the most even mix of classes, by their entropy; the first of equals."""
+def _most_diverse(classes_path: Path, scene: Window, legend: Legend) -> Window:
+    """The detail with the largest entropy of classes; the first one on ties."""
     side = min(DETAIL_PX, *scene.shape)
     coarse = read_thumbnail(classes_path, (1,), scene, PANEL_PX)[0]
     scale = coarse.shape[1] / scene.width
@@ -93,7 +93,7 @@ def _paint(classes: NDArray[np.generic], legend: Legend) -> NDArray[np.uint8]:
 
 
 def _pixel_space(polygons: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
-    """The geometries with x = column and y = row."""
+    """Transform the geometries to x = column and y = row."""
     a, b, c, d, e, f = grid.transform
     inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
     moved: NDArray[np.object_] = shapely.transform(polygons.geometry.to_numpy(), lambda xy: (xy - (c, f)) @ inverse.T)
@@ -108,7 +108,7 @@ def _draw_polygons(
     class_ids: Mapping[int, int],
     legend: Legend,
 ) -> Image.Image:
-    """Draw the polygons that meet the window over the scene: a thin fill and an outline."""
+    """Draw the polygons that intersect the window on the scene: transparent fill and outline."""
     base = scene.resize(size, Image.Resampling.NEAREST).convert("RGBA")
     layer = Image.new("RGBA", size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
@@ -116,7 +116,7 @@ def _draw_polygons(
     box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
     ids = np.asarray(class_ids)
     chosen = np.flatnonzero(shapely.intersects(geometry, box))
-    # Outer before inner: the area with its holes tells which of two nested polygons is the outer one.
+    # Outer polygons first: of two nested polygons the outer one has the larger shell.
     filled = shapely.area(shapely.polygons(shapely.get_exterior_ring(geometry[chosen])))
     visible = filled >= MIN_AREA_PX2 / scale.prod()
     for index in chosen[visible][np.argsort(-filled[visible], kind="stable")]:

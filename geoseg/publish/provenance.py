@@ -1,4 +1,4 @@
-"""How polygons were made: what a file's metadata tell, written and read in one place."""
+"""Provenance of polygons in a file's metadata: the parameters with which they were made."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from geoseg.vector.simplify import MAX_TOLERANCE_PX
 SIMPLIFY_KEY = "geoseg:simplify_px"
 """Key of a file's metadata: see `geoseg.vector.simplify.simplify_arcs`."""
 CUT_KEY = "geoseg:cut_px"
-"""Key of a file's metadata: period of the cut lattice, and of the cells that order the rows."""
+"""Key of a file's metadata: period of the cut lattice, whose cells also determine the order of the rows."""
 MIN_AREA_KEY = "geoseg:min_area_px"
-"""Key of a file's metadata: fewer pixels than this made no polygon of their own."""
+"""Key of a file's metadata: minimum number of pixels of a polygon."""
 CLASSES_KEY = "geoseg:classes"
 """Key of a file's metadata: JSON list of the classes that were published, if not all were."""
 NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
@@ -32,10 +32,10 @@ def stamp(
     classes: tuple[int, ...] | None = None,
     not_dissolved: tuple[int, ...] = (),
 ) -> pa.Table:
-    """Write into a table's metadata how its polygons were made; a minimum area of 0 or 1 is none, and stands as 1."""
+    """Add the provenance to a table's metadata. A minimum area of 0 is the same as 1 and is written as 1."""
     short = f"{simplify_px:g}"
     facts = {
-        # Metres in pixels have many digits, and all of them count when the polygons are made again.
+        # A tolerance converted from metres has many digits. All are needed to make the same polygons again.
         SIMPLIFY_KEY: short if float(short) == simplify_px else repr(float(simplify_px)),
         MIN_AREA_KEY: str(max(1, min_area_px)),
         CUT_KEY: str(cut_px),
@@ -50,14 +50,14 @@ def stamp(
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How the polygons of a file were made, as its metadata tell."""
+    """Parameters with which the polygons of a file were made."""
 
     area_method: str
-    """``planar`` or ``geodesic``; empty if the file does not say."""
+    """``planar`` or ``geodesic``; empty if it is not in the metadata."""
     simplify_px: float
     """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
     cut_px: int
-    """Period of the cut lattice, and of the cells that order the rows."""
+    """Period of the cut lattice, whose cells also determine the order of the rows."""
     min_area_px: int
     """1 if no minimum area was applied."""
     classes: tuple[int, ...] | None
@@ -70,7 +70,7 @@ def read_provenance(part: Path) -> Provenance:
     """Read the metadata of a file.
 
     Raises:
-        ValueError: If they hold something else than was agreed.
+        ValueError: If a value is invalid.
     """
     metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
     classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)

@@ -1,4 +1,4 @@
-"""The class map and its confidence as GIS tools open them."""
+"""Write the class map and its confidence as COGs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,16 +13,16 @@ from geoseg.raster.cog import write_cog
 AREA_OR_POINT = "AREA_OR_POINT"
 
 Piece = tuple[Window, NDArray[np.uint8]]
-"""A part of a raster with its place."""
+"""Pixels of a window."""
 Pieces = Iterable[Piece]
-"""Parts of a raster; together they cover it."""
+"""Pieces that together cover a raster."""
 
 
 def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces, area_or_point: str = "Area") -> None:
     """Write class ids as a COG with the legend's palette; its names are in the tags ``CLASS_<id>``.
 
-    Overviews hold the most frequent class of the pixels they stand for: an average of ids would be another class.
-    ``area_or_point`` is what a sample of the scene stands for; ``grid`` speaks of pixel corners in both cases.
+    A pixel of an overview has the most frequent class of its pixels, because an average of ids would be another class.
+    ``area_or_point`` is the meaning of a sample in the scene; ``grid`` refers to pixel corners in both cases.
     """
     write_cog(
         path,

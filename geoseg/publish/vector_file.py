@@ -1,4 +1,4 @@
-"""Write polygons as one file of the format that its name asks for."""
+"""Write polygons as one file in the format of its suffix."""
 
 import errno
 import sqlite3
@@ -15,16 +15,16 @@ from geoseg.errors import SettingsError
 from geoseg.publish.geoparquet import write_file
 
 OGR_DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
-"""GDAL's name of the format for each suffix but that of GeoParquet."""
+"""GDAL's driver for each suffix other than that of GeoParquet."""
 
 SUFFIXES = (".parquet", *OGR_DRIVERS)
 
 
 def check_suffix(path: Path) -> None:
-    """Make sure that `write_vector_file` knows the format.
+    """Check the suffix of a file for `write_vector_file`.
 
     Raises:
-        SettingsError: If it does not.
+        SettingsError: If it is unknown.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SettingsError(
@@ -33,10 +33,10 @@ def check_suffix(path: Path) -> None:
 
 
 def other_layers(path: Path) -> list[str] | None:
-    """Names of what a GeoPackage holds besides the layer that `write_vector_file` writes.
+    """Names of the contents of a GeoPackage other than the layer that `write_vector_file` writes.
 
     Returns:
-        None if there is no such file or it is of another format, so that nothing of it can be kept.
+        None if there is no such file or it has another format, so that nothing is kept.
 
     Raises:
         SettingsError: If another program has changes that are not in the file yet.
@@ -52,19 +52,19 @@ def other_layers(path: Path) -> list[str] | None:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as database:
             names = [name for (name,) in database.execute("SELECT table_name FROM gpkg_contents ORDER BY table_name")]
-    except sqlite3.Error:  # no GeoPackage, whatever its name says: there is nothing to keep
+    except sqlite3.Error:  # not a GeoPackage, in spite of its name: nothing to keep
         return None
     return [name for name in names if name != path.stem]
 
 
 def write_vector_file(path: Path, parts: Iterable[pa.Table], *, crs_wkt: str) -> None:
-    """Write polygons part by part; memory is bounded by a part, and by GDAL's spatial index for ``.gpkg`` and ``.fgb``.
+    """Write polygons part by part. Memory: one part, and GDAL's spatial index for ``.gpkg`` and ``.fgb``.
 
     Args:
-        path: The file, ending in one of `SUFFIXES`; a failure leaves a part of it. Of a GeoPackage that exists the
-            layer named as the file is replaced, all else stays.
-        parts: Tables of one schema with the columns ``geometry`` (WKB) and ``bbox``, at least one. Formats other than
-            GeoParquet do without ``bbox``, since they have an index.
+        path: The file, with one of `SUFFIXES`. After a failure it may be incomplete. In an existing GeoPackage only the
+            layer with the name of the file is replaced.
+        parts: Tables of one schema with the columns ``geometry`` (WKB) and ``bbox``, at least one. Other formats
+            than GeoParquet are written without ``bbox``, because they have an index.
         crs_wkt: CRS of the geometries.
 
     Raises:
@@ -96,16 +96,16 @@ def write_vector_file(path: Path, parts: Iterable[pa.Table], *, crs_wkt: str) ->
             geometry_type="Polygon",
             crs=crs_wkt,
         )
-        # GDAL tells of some failures to write, such as of a full disk, in no other way.
+        # Some failures of GDAL, e.g. a full disk, are visible only in the number of features.
         written = pyogrio.read_info(path, layer=path.stem, force_feature_count=True)["features"]
-    except (RuntimeError, ValueError) as error:  # what pyogrio's errors are
+    except (RuntimeError, ValueError) as error:  # the base classes of pyogrio's errors
         raise OSError(errno.EIO, f"GDAL cannot write it ({error})", str(path)) from error
     if written != count:
         raise OSError(errno.EIO, f"GDAL wrote {written} of {count} polygons", str(path))
 
 
 def _for_ogr(table: pa.Table) -> pa.Table:
-    """Leave away what GDAL has no field type for: structs and unsigned integers of 64 bits."""
+    """Remove or convert columns for which GDAL has no field type: structs and unsigned integers of 64 bits."""
     table = table.drop_columns(["bbox"]).replace_schema_metadata(None)
     fields = [field.with_type(pa.int64()) if field.type == pa.uint64() else field for field in table.schema]
     return table.cast(pa.schema(fields))

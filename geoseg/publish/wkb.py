@@ -1,6 +1,6 @@
-"""Polygons as well-known binary in one array, without an object for each of them.
+"""Encode polygons as well-known binary in one array, without a Python object for each.
 
-`shapely.to_wkb` holds three copies of a polygon, which are gigabytes where one class surrounds millions of specks.
+`shapely.to_wkb` needs three copies of a polygon: gigabytes if one polygon has millions of holes.
 """
 
 from itertools import pairwise
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.vector.compiled import compiled
 
 ARRAY_BYTES = 1 << 30
-"""About what one of Arrow's arrays takes, which ends at 2 GiB."""
+"""Approximate size of one Arrow array; its limit is 2 GiB."""
 
 _HEAD, _RING, _VERTEX = 9, 4, 16
 """Bytes of a polygon, and of each of its rings and vertices: byte order, type and count; count; x and y."""
@@ -24,10 +24,10 @@ def to_wkb(geometry: NDArray[Any]) -> pa.ChunkedArray:
     """Encode polygons.
 
     Args:
-        geometry: Shapely polygons without heights, shape (N,).
+        geometry: Shapely polygons without z, shape (N,).
 
     Returns:
-        Binary values, the same as of ``shapely.to_wkb(geometry, byte_order=1)``.
+        Binary values, equal to ``shapely.to_wkb(geometry, byte_order=1)``.
     """
     vertices = shapely.get_num_coordinates(geometry)
     rings = np.where(vertices > 0, shapely.get_num_interior_rings(geometry) + 1, 0)
@@ -48,7 +48,7 @@ def _encode(
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     out = np.empty(offsets[-1], np.uint8)
     if not _write(xy, xy.view(np.uint8).ravel(), vertices, rings, offsets, out):
-        # A ring that passes through its first vertex: its end cannot be told from its vertices.
+        # A ring passes through its first vertex, so its end cannot be found from its vertices.
         return pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary())
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out)]
     return pa.Array.from_buffers(pa.binary(), len(geometry), buffers)
@@ -59,7 +59,7 @@ def _write(
     xy: NDArray[np.float64], raw: NDArray[np.uint8], vertices: NDArray[np.int32], rings: NDArray[np.int32],
     offsets: NDArray[np.int64], out: NDArray[np.uint8],
 ) -> bool:  # fmt: skip
-    """Write polygon ``i`` to ``out[offsets[i]:offsets[i + 1]]``; a ring ends where its first vertex comes again."""
+    """Write polygon ``i`` to ``out[offsets[i]:offsets[i + 1]]``; a ring ends where its first vertex is repeated."""
     stop = 0
     for polygon in range(len(vertices)):
         at, start, stop = offsets[polygon], stop, stop + vertices[polygon]
@@ -67,9 +67,9 @@ def _write(
         out[at + 2 : at + 5] = 0
         _write_count(out, at + 5, rings[polygon])
         at += _HEAD
-        found = 0
+        ring_count = 0
         while start < stop:
-            # The least ring is a triangle, whose fourth vertex is its first.
+            # The smallest ring is a triangle: its fourth vertex is its first.
             end = start + 3
             while end < stop and (xy[end, 0] != xy[start, 0] or xy[end, 1] != xy[start, 1]):
                 end += 1
@@ -81,8 +81,8 @@ def _write(
             out[at : at + length] = raw[_VERTEX * start : _VERTEX * (end + 1)]
             at += length
             start = end + 1
-            found += 1
-        if found != rings[polygon]:
+            ring_count += 1
+        if ring_count != rings[polygon]:
             return False
     return True
 

@@ -178,7 +178,7 @@ def test_row39_a_scene_across_the_antimeridian_is_told(tmp_path: Path) -> None:
 
 def test_row40_a_pole_in_degrees_is_refused_before_any_work(tmp_path: Path) -> None:
     path = scene_of(tmp_path, crs="EPSG:3031", transform=from_origin(-300, 300, 10, 10))
-    with pytest.raises(SceneError, match=r"holds a pole.*polygons\.crs=native"):
+    with pytest.raises(SceneError, match=r"contains a pole.*polygons\.crs=native"):
         warnings(path, tmp_path, {"crs": "EPSG:4326"})
     assert warnings(path, tmp_path) == []
 

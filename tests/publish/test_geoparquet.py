@@ -122,7 +122,7 @@ def test_parts_and_row_groups_are_cut_at_fixed_counts(tmp_path, small_parts):
         assert file.schema_arrow.equals(POLYGON_SCHEMA)
 
 
-def test_the_metadata_say_what_the_file_holds_and_nothing_else(tmp_path, small_parts):
+def test_the_metadata_describe_the_file_and_nothing_else(tmp_path, small_parts):
     first, *_ = publish(tmp_path, "a", squares(50))
     metadata = pq.read_metadata(first).metadata
     assert set(metadata) == {b"geo", b"geoseg:area_method", b"ARROW:schema"}
@@ -141,7 +141,7 @@ def test_the_metadata_say_what_the_file_holds_and_nothing_else(tmp_path, small_p
     assert [name for name, chunk in chunks.items() if not chunk.is_stats_set] == ["geometry"]
 
 
-def test_the_same_table_gives_the_same_bytes_however_it_lies_in_memory(tmp_path, small_parts):
+def test_the_same_table_gives_the_same_bytes_for_any_memory_layout(tmp_path, small_parts):
     table = squares(50)
     pieces = pa.concat_tables([table.slice(start, 333) for start in range(0, len(table), 333)])
     one, two = (publish(tmp_path / name, "a", rows) for name, rows in (("one", table), ("two", pieces)))
@@ -157,7 +157,7 @@ def test_a_scene_of_nodata_gives_one_valid_part_without_rows(tmp_path):
     assert frame.crs == CRS.from_epsg(32633)
 
 
-def test_duckdb_counts_and_measures_what_the_class_map_holds(tmp_path):
+def test_duckdb_gets_the_counts_and_areas_of_the_class_map(tmp_path):
     classes = smooth_classes()
     publish(tmp_path, "a", traced(tmp_path, classes))
     root = Path(duckdb_extension_spatial.__file__).parent
@@ -173,7 +173,7 @@ def test_duckdb_counts_and_measures_what_the_class_map_holds(tmp_path):
     assert count == (read_polygons(tmp_path).bounds.minx < 500_100).sum() > 0
 
 
-def test_geopandas_reads_what_a_box_meets(tmp_path, small_parts):
+def test_geopandas_reads_the_polygons_that_intersect_a_box(tmp_path, small_parts):
     paths = publish(tmp_path, "a", squares(50))
     box = (500_095, 3_999_795, 500_125, 3_999_805)
     found = pa.concat_tables([pq.read_table(path, columns=["polygon_id"]) for path in paths])

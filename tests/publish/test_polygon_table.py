@@ -115,7 +115,7 @@ def test_any_transform_gives_counter_clockwise_shells_and_exact_vertices(linear)
     assert np.allclose(sum(areas), 36 * abs(a * e - b * d), rtol=1e-6)
 
 
-def test_rows_follow_the_hilbert_curve_of_the_lattice_whatever_order_they_come_in():
+def test_rows_are_in_the_order_of_the_hilbert_curve_for_any_input_order():
     grid = Grid(8, 8, NORTH_UP, UTM)
     squares = pixel_squares(8, 8)
     table = table_of(squares, grid)
@@ -159,7 +159,7 @@ def test_the_time_is_stored_in_utc():
         table_of(pixel_squares(1, 2), Grid(1, 2, NORTH_UP, UTM), observed_at=taken.replace(tzinfo=None))
 
 
-def test_what_has_no_place_or_no_name_is_refused():
+def test_polygons_without_a_crs_or_a_class_name_are_refused():
     squares, grid = pixel_squares(1, 2), Grid(1, 2, NORTH_UP, UTM)
     with pytest.raises(SceneError, match="no CRS"):
         table_of(squares, Grid(1, 2, NORTH_UP, ""))

@@ -53,7 +53,7 @@ def test_parts_are_the_sorted_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert pa.concat_tables(parts).equals(expected, check_metadata=True)
 
 
-def test_files_do_not_depend_on_where_rows_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_do_not_depend_on_the_files_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting, "ARRAY_BYTES", 5000)
     written = set()
     for files in (2, 9):

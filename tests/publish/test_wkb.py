@@ -14,9 +14,9 @@ def test_polygons_with_holes_are_encoded_as_by_shapely(monkeypatch, array_bytes)
     monkeypatch.setattr(wkb, "ARRAY_BYTES", array_bytes)
     geometry = polygonize(landscape_like(1, (60, 70)), simplify_px=1.0, transform=(0.1, 0, 3e5, 0, -0.1, 5e6)).geometry
     assert shapely.get_num_interior_rings(geometry).max() > 3
-    found = wkb.to_wkb(geometry)
-    assert found.to_pylist() == shapely.to_wkb(geometry, byte_order=1).tolist()
-    assert (found.num_chunks == 1) == (array_bytes == 1 << 30)
+    encoded = wkb.to_wkb(geometry)
+    assert encoded.to_pylist() == shapely.to_wkb(geometry, byte_order=1).tolist()
+    assert (encoded.num_chunks == 1) == (array_bytes == 1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_polygons_with_holes_are_encoded_as_by_shapely(monkeypatch, array_bytes)
         shapely.Polygon([(0, 0), (4, 0), (4, 4), (0, 0), (0, 0)]),
     ],
 )
-def test_rings_whose_end_their_vertices_do_not_tell(geometry):
+def test_rings_that_pass_through_their_first_vertex(geometry):
     given = np.array([shapely.box(0, 0, 1, 1), geometry, shapely.box(2, 2, 3, 3)])
     assert wkb.to_wkb(given).to_pylist() == shapely.to_wkb(given, byte_order=1).tolist()
 

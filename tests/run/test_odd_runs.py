@@ -161,7 +161,10 @@ def test_row45_a_projection_that_proj_does_not_have_fails_its_scene_alone(tmp_pa
     Path(f"{bad}.aux.xml").write_text(f"<PAMDataset><SRS>{wkt}</SRS></PAMDataset>")
     report = run([good, bad], identity_bundle(tmp_path / "bundle"), tmp_path / "out")
     (failed,) = report.failed
-    assert f"{bad}: PROJ knows no way from the CRS 'WGS 84 / UTM zone 32N' by 'Transvezse_Mercator'" in failed["error"]
+    assert (
+        f"{bad}: PROJ has no transformation from the CRS 'WGS 84 / UTM zone 32N' by 'Transvezse_Mercator'"
+        in failed["error"]
+    )
     assert [scene["scene_id"] for scene in report.done] == ["good"]
 
 
@@ -176,8 +179,8 @@ def test_a_scene_of_another_planet_fails_alone_where_polygons_are_wanted_on_eart
     assert (report.exit_code, [scene["scene_id"] for scene in report.done]) == (3, ["here"])
     (failed,) = report.failed
     assert re.search(
-        rf"there\.tif: PROJ knows no way from the CRS {body}.* to WGS 84 \(EPSG:4326\): one is of {body}, the other of "
-        r"Earth\. Use polygons\.crs=native\.$",
+        rf"there\.tif: PROJ has no transformation from the CRS {body}.* to WGS 84 \(EPSG:4326\): "
+        rf"one is of {body}, the other of Earth\. Use polygons\.crs=native\.$",
         failed["error"],
     )
     assert run(there, bundle, tmp_path / "alone").exit_code == 0

@@ -1,1 +1,1 @@
-"""Positions, areas and lengths on the ground, and polygons in another CRS."""
+"""CRS checks, areas and lengths on the ground, and reprojection of polygons."""

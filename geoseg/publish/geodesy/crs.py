@@ -1,4 +1,4 @@
-"""One dataset, one CRS; and how positions get there."""
+"""The CRS of a dataset, and transformations between CRSs."""
 
 import re
 import warnings
@@ -17,11 +17,11 @@ NATIVE = "native"
 EARTH_RADIUS_M = 6_378_137
 
 
-def find_odd_scenes(published: Mapping[str, str], scenes: Sequence[Scene], setting: str) -> dict[str, str]:
-    """Find the scenes whose polygons cannot stand beside the others: one dataset never mixes CRSs.
+def find_crs_conflicts(published: Mapping[str, str], scenes: Sequence[Scene], setting: str) -> dict[str, str]:
+    """Find the scenes whose CRS differs from the CRS of the output: all polygons of an output share one CRS.
 
-    The CRS of an output is that of what it holds; of an empty one that of most of its scenes, of the first if there are
-    as many of another.
+    The CRS of an output is that of the scenes it contains. For an empty output it is the CRS of most of the new scenes,
+    on ties that of the first scene.
 
     Args:
         published: CRS of each scene that stays in the output, as WKT.
@@ -29,10 +29,10 @@ def find_odd_scenes(published: Mapping[str, str], scenes: Sequence[Scene], setti
         setting: ``native`` or ``EPSG:nnnn``.
 
     Returns:
-        Why not and what to do, by the path of the scene.
+        Reason and remedy by the path of each conflicting scene.
 
     Raises:
-        SettingsError: If none of the scenes can be added as the settings say.
+        SettingsError: If no scene can be added with these settings.
     """
     held = _group(published.items())
     if len(held) > 1:
@@ -81,7 +81,7 @@ def _remedy(crs: CRS, kept: CRS) -> str:
 
 
 def _group(items: Iterable[tuple[str, str]]) -> list[tuple[CRS, list[str]]]:
-    """Names by CRS, given as WKT. Equal texts are compared once: there may be thousands."""
+    """Group names by CRS, given as WKT. Equal texts are parsed once: there may be thousands."""
     by_text: dict[str, list[str]] = {}
     for name, wkt in items:
         by_text.setdefault(wkt, []).append(name)
@@ -101,7 +101,7 @@ def _same(one: CRS, other: CRS) -> bool:
 
 
 def _code(crs: CRS) -> str | None:
-    """``EPSG:nnnn``, as ``polygons.crs`` takes it."""
+    """``EPSG:nnnn``, as in ``polygons.crs``; None if it has no EPSG code."""
     authority = crs.to_authority()
     return ":".join(authority) if authority and authority[0] == "EPSG" else None
 
@@ -111,10 +111,10 @@ def _is_on_earth(crs: CRS) -> bool:
 
 
 def named_crs(setting: str) -> CRS:
-    """The CRS that ``polygons.crs`` names, such as ``EPSG:4326``.
+    """The CRS of the setting ``polygons.crs``, e.g. ``EPSG:4326``.
 
     Raises:
-        SettingsError: If PROJ does not know it.
+        SettingsError: If it is not in PROJ's database.
     """
     try:
         return CRS.from_user_input(setting)
@@ -123,13 +123,13 @@ def named_crs(setting: str) -> CRS:
 
 
 def transformer(source: CRS, target: CRS) -> Transformer:
-    """The way from one CRS to another, x before y whatever order their axes have, by the grids that are installed.
+    """Transformation between CRSs, always x before y, with the installed grids.
 
-    GeoParquet wants longitude before latitude also for EPSG:4326. PROJ may not fetch grids: positions would depend on
-    the network.
+    GeoParquet requires longitude before latitude also for EPSG:4326. PROJ's network is disabled, because positions
+    would depend on it.
 
     Raises:
-        SceneError: If PROJ knows none, such as from one planet to another.
+        SceneError: If PROJ has none, e.g. from one planet to another.
     """
     set_network_enabled(active=False)
     try:
@@ -138,15 +138,16 @@ def transformer(source: CRS, target: CRS) -> Transformer:
         bodies = re.search(r"celestial body \((.+) vs (.+?)\)", str(error))
         reason = f"one is of {bodies[1]}, the other of {bodies[2]}" if bodies else str(error)
         raise SceneError(
-            f"PROJ knows no way from the CRS {_name(source)} to {_name(target)}: {reason}. Use polygons.crs=native."
+            f"PROJ has no transformation from the CRS {_name(source)} to {_name(target)}: {reason}. "
+            "Use polygons.crs=native."
         ) from error
 
 
 def missing_grids(source: CRS, target: CRS) -> list[str]:
-    """Names of the grids that the best way from one CRS to another needs and PROJ does not have."""
+    """Names of the grids that the best transformation needs and that are not installed."""
     set_network_enabled(active=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the best way is not available, which is the question
+        warnings.simplefilter("ignore", UserWarning)  # warns that the best transformation is not available
         group = TransformerGroup(source, target, always_xy=True)
     if group.best_available or not group.unavailable_operations:
         return []

@@ -1,4 +1,4 @@
-"""Scenes that cross the antimeridian, published in degrees."""
+"""Longitudes of scenes that cross the antimeridian."""
 
 from functools import cache
 
@@ -16,33 +16,33 @@ EPSILON_DEGREES = 1e-6
 
 @cache
 def western_longitude(grid: Grid, target: str) -> float | None:
-    """Tell from where on longitudes count as east of the antimeridian in a scene that crosses it.
+    """Find the smallest longitude of a scene that crosses the antimeridian.
 
-    Longitudes of its polygons go on beyond 180 degrees: those that are less are raised by 360, so that no polygon is
-    torn or turned inside out.
+    Smaller longitudes of its polygons are increased by 360 degrees, so they continue beyond 180 and no polygon is split
+    or inverted.
 
     Args:
-        grid: The scene's frame.
-        target: CRS of the polygons, as anything that pyproj reads.
+        grid: The scene's grid.
+        target: CRS of the polygons, in any form that pyproj accepts.
 
     Returns:
-        A longitude in the middle of those that the scene does not reach, in degrees; None if the scene does not cross
-        the antimeridian, or the CRS has no longitudes.
+        A longitude in degrees in the middle of the range that the scene does not cover; None if the scene does not
+        cross the antimeridian or the CRS is not geographic.
 
     Raises:
-        SceneError: If a pole lies in the scene, so that longitudes run all around it.
+        SceneError: If a pole lies in the scene, so that it covers all longitudes.
     """
     crs = CRS.from_user_input(target)
     if not crs.is_geographic:
         return None
-    lon = _rim_longitudes(grid, crs)
+    lon = _border_longitudes(grid, crs)
     lon = np.unwrap(lon[np.isfinite(lon)], period=360)
     if not lon.size:
         return None
     if abs(lon[-1] - lon[0]) > 180:
         raise SceneError(
-            f"The scene holds a pole, so its polygons cannot be published in {crs.name}. Use polygons.crs=native, or a "
-            "polar CRS such as EPSG:3413 or EPSG:3031."
+            f"The scene contains a pole, so its polygons cannot be published in {crs.name}. Use polygons.crs=native, "
+            "or a polar CRS such as EPSG:3413 or EPSG:3031."
         )
     west = (lon.min() + 180) % 360 - 180
     east = west + lon.max() - lon.min()
@@ -50,8 +50,8 @@ def western_longitude(grid: Grid, target: str) -> float | None:
     return float(west - (360 - (east - west)) / 2) if crosses else None
 
 
-def _rim_longitudes(grid: Grid, target: CRS) -> NDArray[np.float64]:
-    """Longitude of points along the scene's rim, once around."""
+def _border_longitudes(grid: Grid, target: CRS) -> NDArray[np.float64]:
+    """Longitude of points along the border of the scene, once around."""
     along = np.linspace(0, 1, POINTS_A_SIDE, endpoint=False)
     zero, one = np.zeros_like(along), np.ones_like(along)
     col = np.concatenate([along, one, 1 - along, zero, [0]]) * grid.width

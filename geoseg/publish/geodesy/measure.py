@@ -1,4 +1,4 @@
-"""Lengths on the ground, and where a CRS lies on it."""
+"""Lengths on the ground, and the ellipsoid of a CRS."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from pyproj.exceptions import ProjError
 from geoseg.errors import SceneError
 
 AREA_METHOD_KEY = "geoseg:area_method"
-"""Key of a file's metadata that tells how areas and lengths were measured: ``planar`` or ``geodesic``."""
+"""Key of a file's metadata: how areas and lengths were measured, ``planar`` or ``geodesic``."""
 
 NORTH = 90 + 1e-6
-"""Highest latitude in degrees, with room for rounding. NaN and infinity are not below it."""
+"""Largest valid latitude in degrees, with a tolerance for rounding. NaN and infinity are not below it."""
 
 MAX_EDGE_M = 10_000
-"""Longer edges are cut before they are measured on the ellipsoid.
+"""Longer edges are split before they are measured on the ellipsoid.
 
-An edge that is straight on the map, such as a parallel, is not the shortest way. Over 10 km at 60 degrees north the two
-lie 3 m apart at most.
+An edge that is straight on the map, e.g. along a parallel, is not a geodesic. Over 10 km at 60 degrees north the two
+are at most 3 m apart.
 """
 
 
@@ -30,19 +30,19 @@ def planar_perimeters(geometry: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
 
 
 def geodesic_perimeters(geometry: NDArray[Any], crs: CRS) -> NDArray[np.float64]:
-    """Lengths of shells and holes in metres on the ellipsoid, whatever the CRS, shape (N,).
+    """Lengths of shells and holes in metres on the ellipsoid, for any CRS, shape (N,).
 
-    By Karney 2013, https://doi.org/10.1007/s00190-012-0578-z.
+    Method: Karney 2013, https://doi.org/10.1007/s00190-012-0578-z.
 
     Raises:
-        SceneError: If the CRS is tied to no ellipsoid, or a vertex to no place on it.
+        SceneError: If the CRS has no ellipsoid, or a vertex has no longitude and latitude.
     """
     crs = horizontal(crs)
     axis_m, _, radians = ellipsoid(crs)
     max_edge = MAX_EDGE_M / crs.axis_info[0].unit_conversion_factor / (axis_m if crs.is_geographic else 1)
     rings, owner = shapely.get_rings(shapely.segmentize(geometry, max_edge), return_index=True)
     coordinates, ring = shapely.get_coordinates(rings, return_index=True)
-    lon, lat = np.array(geodetic_way(crs).transform(*coordinates.T)) * np.degrees(radians)
+    lon, lat = np.array(to_geodetic(crs).transform(*coordinates.T)) * np.degrees(radians)
     if not (np.isfinite(lon).all() and (np.abs(lat) <= NORTH).all()):
         raise SceneError(
             f"Some polygons lie where {crs.name!r} has no longitude and latitude, so their size is unknown. "
@@ -54,7 +54,7 @@ def geodesic_perimeters(geometry: NDArray[Any], crs: CRS) -> NDArray[np.float64]
 
 
 def check_place(crs: CRS) -> None:
-    """Raise SceneError if a CRS, such as that of a building site, is tied to no place on the earth."""
+    """Raise SceneError if a CRS, e.g. of a building site, is tied to no place on the earth."""
     ellipsoid(crs)
 
 
@@ -62,7 +62,7 @@ def ellipsoid(crs: CRS) -> tuple[float, float, float]:
     """The ellipsoid of a CRS: equatorial radius in metres, squared eccentricity, and its unit of angles in radians.
 
     Raises:
-        SceneError: If the CRS is tied to none.
+        SceneError: If the CRS has none.
     """
     geodetic = horizontal(crs).geodetic_crs
     geod = geodetic.get_geod() if geodetic is not None else None
@@ -75,17 +75,19 @@ def ellipsoid(crs: CRS) -> tuple[float, float, float]:
 
 
 def metres_per_unit(crs: CRS) -> float | None:
-    """Metres that a unit of both axes of a projected CRS stands for; None for any other CRS."""
+    """Metres of one unit of a projected CRS whose axes share a unit; None for any other CRS."""
     crs = horizontal(crs)
     units = {axis.unit_conversion_factor for axis in crs.axis_info}
     return units.pop() if crs.is_projected and len(units) == 1 else None
 
 
-def geodetic_way(crs: CRS) -> Transformer:
-    """The way from a CRS to longitude and latitude on its own datum: one to another would depend on PROJ's grids.
+def to_geodetic(crs: CRS) -> Transformer:
+    """Transformation from a CRS to longitude and latitude on its own datum.
+
+    On another datum it would depend on the installed grids.
 
     Raises:
-        SceneError: If PROJ knows none, such as from a projection that it does not have.
+        SceneError: If PROJ has none, e.g. for an unknown projection.
     """
     crs = horizontal(crs)
     try:
@@ -94,13 +96,13 @@ def geodetic_way(crs: CRS) -> Transformer:
         operation = crs.coordinate_operation
         by = f" by {operation.method_name!r}" if operation else ""
         raise SceneError(
-            f"PROJ knows no way from the CRS {crs.name!r}{by} to longitude and latitude: {error} "
-            "Give the scene one that it knows: gdal_edit.py -a_srs CRS FILE."
+            f"PROJ has no transformation from the CRS {crs.name!r}{by} to longitude and latitude: {error} "
+            "Give the scene a supported one: gdal_edit.py -a_srs CRS FILE."
         ) from error
 
 
 def horizontal(crs: CRS) -> CRS:
-    """The two axes x and y, without heights and without a transformation to WGS 84."""
+    """The horizontal part of a CRS: x and y, without heights and without a bound transformation."""
     while crs.is_compound or crs.is_bound:
         inner = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs
         if inner is None:

@@ -1,7 +1,7 @@
-"""Areas of pixels on the ground, as integers that add up exactly.
+"""Areas of pixels on the ground, as integers with exact sums.
 
-The area of a polygon is the sum of the areas of its pixels. These depend on their place in the scene alone, so the sum
-is the same for any blocks, and the areas of polygons add up to that of the valid pixels, to the last bit.
+The area of a polygon is the sum of the areas of its pixels. The area of a pixel depends only on its position in the
+scene. So sums do not depend on the blocks, and the areas of all polygons add up exactly to that of the valid pixels.
 """
 
 from dataclasses import dataclass, replace
@@ -15,30 +15,30 @@ from pyproj.exceptions import CRSError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.publish.geodesy.measure import NORTH, ellipsoid, geodetic_way, horizontal, metres_per_unit
+from geoseg.publish.geodesy.measure import NORTH, ellipsoid, horizontal, metres_per_unit, to_geodetic
 from geoseg.vector.blocks import BlockLabels
 from geoseg.vector.components import NO_COMPONENT
 
 PLANAR_LIMIT = 0.01
-"""A scene is planar where the areal scale of its projection differs from 1 by no more, anywhere in the scene."""
+"""A scene is planar if the areal scale of its projection differs from 1 by at most this everywhere in the scene."""
 PROBES = 17
-"""Points along a side of the scene at which the areal scale is looked at, the rim included."""
+"""Sample points of the areal scale along each side of the scene, including both ends."""
 ALIKE = 1e-7
-"""Relative differences between the pixels of a row that do not count."""
+"""Relative difference of pixel areas in a row that is neglected."""
 TILE_PX = 256
-"""Side of the squares of the scene's grid whose pixels are measured together. A multiple of `MAX_CELL_PX`."""
+"""Side of the squares of pixels that are measured together. A multiple of `MAX_CELL_PX`."""
 MAX_CELL_PX = 64
 CELL_M = 16_000
-"""Largest side of the cells between whose corners the area of a pixel is interpolated: the error is below 1e-6."""
+"""Largest side of the cells in which pixel areas are interpolated; the relative error is below 1e-6."""
 TOTAL_BITS = 52
-"""The area of a whole scene has about so many bits. Float64 holds 53, so that sums of areas are exact."""
+"""Approximate bits of the area of a whole scene in units. Float64 has 53, so sums of areas are exact in it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelArea:
     """Areas of the pixels of a scene.
 
-    Planar: every pixel has the area that the transform gives it. Geodesic: a pixel has its area on the ellipsoid,
+    Planar: every pixel has the area given by the transform. Geodesic: a pixel has its area on the ellipsoid,
     rounded to a multiple of ``unit_m2``. In a north-up scene of geographic coordinates that is the exact area between
     its parallels and meridians. In any other scene it is interpolated linearly between the corners of cells, squares of
     up to 64 pixels that start at the scene's pixel (0, 0), from the areas on the ground of the squares of that size
@@ -46,22 +46,22 @@ class PixelArea:
     """
 
     grid: Grid
-    """The scene's frame."""
+    """The scene's grid."""
     method: str
     """``planar`` or ``geodesic``."""
     unit_m2: float
     """Area of one unit, in square metres: of a pixel if planar, else a power of two."""
     mean_m2: float
-    """Mean area of a pixel: over all rows, or over the points at which the areal scale was looked at."""
+    """Mean area of a pixel: over all rows, or over the sample points of the areal scale."""
     by_row: NDArray[np.int64] | None = None
-    """Units of a pixel of each row, shape (height,), where the pixels of a row are alike; else None."""
+    """Units of a pixel of each row, shape (height,), where all pixels of a row have the same area; else None."""
     cell_px: int = 1
     """Side of a cell in pixels, a power of two; see above."""
 
     def units(self, window: Window) -> NDArray[np.int64]:
         """Area of each pixel of a window of the scene, shape (H, W), read-only.
 
-        1 everywhere if planar. 0 where a pixel has no place on the ellipsoid.
+        1 everywhere if planar. 0 where a pixel has no longitude and latitude.
         """
         if self.method == "planar":
             return np.broadcast_to(np.int64(1), window.shape)
@@ -86,14 +86,14 @@ class PixelArea:
 def pixel_area(grid: Grid) -> PixelArea:
     """Choose how the pixels of a scene are measured.
 
-    Planar if the projection's areal scale stays within 1 % of 1 over the scene, else geodesic. The scale is that of the
-    pixels at `PROBES` x `PROBES` points: their planar area over that on the CRS's own ellipsoid.
+    Planar if the projection's areal scale is within 1 % of 1 in the whole scene, else geodesic. The scale is sampled at
+    `PROBES` x `PROBES` pixels: planar area divided by the area on the CRS's own ellipsoid.
 
     Args:
-        grid: The scene's frame, with a CRS.
+        grid: The scene's grid, with a CRS.
 
     Raises:
-        SceneError: If PROJ cannot read the CRS, it is tied to no ellipsoid, or no point of the scene has a place on it.
+        SceneError: If PROJ cannot read the CRS, it has no ellipsoid, or is not defined anywhere in the scene.
     """
     try:
         crs = horizontal(CRS.from_wkt(grid.crs))
@@ -127,7 +127,7 @@ def pixel_area(grid: Grid) -> PixelArea:
 
 
 def mean_pixel_m2(grid: Grid) -> float | None:
-    """Mean area of a pixel in square metres; None if the scene has no CRS or no place on the earth."""
+    """Mean area of a pixel in square metres; None if the scene is not georeferenced."""
     try:
         return pixel_area(grid).mean_m2 if grid.crs else None
     except SceneError:
@@ -135,10 +135,10 @@ def mean_pixel_m2(grid: Grid) -> float | None:
 
 
 def add_areas(block: BlockLabels, area: PixelArea) -> BlockLabels:
-    """Give the components of a block the sums of their pixels' areas; those of a planar scene need none.
+    """Add the sums of pixel areas to the components of a block; not needed in a planar scene.
 
     Raises:
-        SceneError: If a pixel that is not nodata has no place on the ellipsoid.
+        SceneError: If a valid pixel has no longitude and latitude.
     """
     if area.method == "planar":
         return block
@@ -169,18 +169,18 @@ def add_areas(block: BlockLabels, area: PixelArea) -> BlockLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ground:
-    """The way from pixels to the ellipsoid."""
+    """Transformation from pixels to the ellipsoid."""
 
     grid: Grid
     to_degrees: Transformer
     radians: float
-    """Unit of longitude and latitude."""
+    """Unit of longitude and latitude in radians."""
     axis_m: float
-    """Equatorial radius."""
+    """Equatorial radius in metres."""
     eccentricity2: float
 
-    def places(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of the ellipsoid in metres from its centre, shape (R, C, 3), for a lattice of rows and columns."""
+    def points(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cartesian coordinates on the ellipsoid in metres, shape (R, C, 3), for a lattice of rows and columns."""
         xy = self.grid.to_crs(np.stack(np.meshgrid(col, row), axis=-1))
         lon, lat = self.to_degrees.transform(xy[..., 0], xy[..., 1])
         lon, lat = np.asarray(lon) * self.radians, np.asarray(lat) * self.radians
@@ -192,12 +192,12 @@ class _Ground:
         return np.stack([ring * np.cos(lon), ring * np.sin(lon), normal * (1 - self.eccentricity2) * sine], axis=-1)
 
     def areas(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Area in square metres of each quadrangle of the lattice, shape (R - 1, C - 1); NaN without a place.
+        """Area in square metres of each quadrangle of the lattice, shape (R - 1, C - 1); NaN outside the CRS.
 
-        Half the product of the diagonals, as in the plane: it has no pole and no antimeridian.
+        Half the cross product of the diagonals in space, which has no singularity at poles or the antimeridian.
         """
-        point = self.places(row, col)
-        cross = np.cross(point[1:, 1:] - point[:-1, :-1], point[1:, :-1] - point[:-1, 1:])
+        corners = self.points(row, col)
+        cross = np.cross(corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:])
         return np.asarray(np.sqrt((cross**2).sum(axis=-1)) / 2)
 
 
@@ -205,11 +205,11 @@ class _Ground:
 def _ground(grid: Grid) -> _Ground:
     crs = CRS.from_wkt(grid.crs)
     axis_m, eccentricity2, radians = ellipsoid(crs)
-    return _Ground(grid, geodetic_way(crs), radians, axis_m, eccentricity2)
+    return _Ground(grid, to_geodetic(crs), radians, axis_m, eccentricity2)
 
 
 def _probe(ground: _Ground, side_px: int) -> NDArray[np.float64]:
-    """Area of a pixel on the ground, from squares at `PROBES` x `PROBES` points; NaN without a place."""
+    """Area of a pixel on the ground, from squares at `PROBES` x `PROBES` points; NaN outside the CRS."""
     grid = ground.grid
     side = min(side_px, grid.height, grid.width)
     rows, cols = (
@@ -219,12 +219,12 @@ def _probe(ground: _Ground, side_px: int) -> NDArray[np.float64]:
 
 
 def _tile_areas(ground: _Ground, tile: Window, cell_px: int) -> NDArray[np.float64]:
-    """Areas of the pixels of a tile, which may reach beyond the scene, in square metres; NaN without a place."""
+    """Areas of the pixels of a tile, which may reach beyond the scene, in square metres; NaN outside the CRS."""
     rows, cols = _lines(tile.row, tile.height, cell_px), _lines(tile.col, tile.width, cell_px)
     nodes = ground.areas(rows, cols) / cell_px**2
     if np.isfinite(nodes).all():
         return _interpolate(_interpolate(nodes, cell_px).T, cell_px).T
-    # At the edge of where the CRS is defined each pixel is measured by its own corners.
+    # At the edge of the area where the CRS is defined, each pixel is measured by its own corners.
     return ground.areas(tile.row + np.arange(tile.height + 1.0), tile.col + np.arange(tile.width + 1.0))
 
 
@@ -239,12 +239,12 @@ def _middle_column(ground: _Ground, cell_px: int) -> NDArray[np.float64]:
 
 
 def _lines(start: int, length: int, cell_px: int) -> NDArray[np.float64]:
-    """Lines of a lattice whose squares have their middles on the corners of cells."""
+    """Lines of a lattice whose squares are centred on the corners of cells."""
     return np.arange(length // cell_px + 2, dtype=np.float64) * cell_px + (start - cell_px / 2)
 
 
 def _interpolate(nodes: NDArray[np.float64], cell_px: int) -> NDArray[np.float64]:
-    """Values at the middles of pixels, from those at the corners of cells, along the first axis."""
+    """Interpolate values at pixel centres from those at the corners of cells, along the first axis."""
     share: NDArray[np.float64] = ((np.arange(cell_px) + 0.5) / cell_px)[:, None]
     between: NDArray[np.float64] = nodes[:-1, None] * (1 - share) + nodes[1:, None] * share
     return between.reshape(-1, nodes.shape[1])

@@ -40,7 +40,7 @@ def table_of(grid: Grid, crs: str) -> pa.Table:
 
 
 @pytest.mark.parametrize("grid", [UTM_1N, POLAR_CROSSING], ids=["UTM", "polar"])
-def test_row39_longitudes_go_on_beyond_180(grid: Grid) -> None:
+def test_row39_longitudes_continue_beyond_180(grid: Grid) -> None:
     assert western_longitude(grid, "EPSG:4326") is not None
     geometry = shapely.from_wkb(table_of(grid, "EPSG:4326")["geometry"].to_pylist())
     west, _, east, _ = shapely.total_bounds(geometry)
@@ -82,7 +82,7 @@ def test_row39_longitudes_from_0_to_360_stay_as_they_are() -> None:
 
 
 def test_row40_a_pole_has_no_longitude() -> None:
-    with pytest.raises(SceneError, match=r"holds a pole.* WGS 84\. Use polygons\.crs=native"):
+    with pytest.raises(SceneError, match=r"contains a pole.* WGS 84\. Use polygons\.crs=native"):
         western_longitude(WITH_POLE, "EPSG:4326")
 
 
@@ -100,6 +100,6 @@ def test_row40_areas_at_a_pole_are_those_of_the_ellipsoid(
     # An independent answer: Lambert's azimuthal equal-area projection at the place.
     equal = Transformer.from_crs(grid.crs, {3031: 6932, 3413: 6931}.get(code, 3035), always_xy=True)
     a, _, c, _, e, f = grid.transform
-    rim = shapely.segmentize(shapely.box(c, f + e * grid.height, c + a * grid.width, f), 50)
-    expected = shapely.area(shapely.transform(rim, equal.transform, interleaved=False))
+    border = shapely.segmentize(shapely.box(c, f + e * grid.height, c + a * grid.width, f), 50)
+    expected = shapely.area(shapely.transform(border, equal.transform, interleaved=False))
     assert area_m2 == pytest.approx(expected, rel=1e-3)

@@ -4,7 +4,7 @@ import shapely
 from pyproj import CRS, Geod
 
 from geoseg.errors import SceneError
-from geoseg.publish.geodesy.measure import check_place, geodesic_perimeters, geodetic_way, planar_perimeters
+from geoseg.publish.geodesy.measure import check_place, geodesic_perimeters, planar_perimeters, to_geodetic
 
 WGS84 = Geod(ellps="WGS84")
 
@@ -18,7 +18,7 @@ def test_the_perimeter_of_a_cell_is_that_of_its_finely_cut_boundary():
     assert geodesic(shapely.box(10, 60, 11, 61)) == pytest.approx(WGS84.line_length(x, y), rel=1e-6)
 
 
-def test_holes_count_for_the_perimeter_whatever_way_rings_turn():
+def test_holes_count_for_the_perimeter_in_both_directions():
     shell, hole = shapely.box(10, 50, 11, 51), shapely.box(10.2, 50.2, 10.4, 50.4)
     whole, inside = geodesic(shell, hole)
     for ring in (shell.exterior, shell.exterior.reverse()):
@@ -35,8 +35,8 @@ def test_lengths_on_the_plane_are_metres_whatever_the_unit():
 
 def test_no_polygons():
     for lengths in (planar_perimeters, geodesic_perimeters):
-        found = lengths(np.empty(0, object), CRS(32633))
-        assert (found.tolist(), found.dtype) == ([], np.float64)
+        perimeters = lengths(np.empty(0, object), CRS(32633))
+        assert (perimeters.tolist(), perimeters.dtype) == ([], np.float64)
 
 
 def test_a_crs_without_a_place_is_refused():
@@ -47,8 +47,8 @@ def test_a_crs_without_a_place_is_refused():
 
 def test_a_projection_that_proj_does_not_have_is_refused():
     crs = CRS.from_wkt(CRS.from_epsg(32632).to_wkt("WKT1_GDAL").replace("Transverse_Mercator", "Transvezse_Mercator"))
-    with pytest.raises(SceneError, match=r"no way from the CRS .* by 'Transvezse_Mercator' "):
-        geodetic_way(crs)
+    with pytest.raises(SceneError, match=r"no transformation from the CRS .* by 'Transvezse_Mercator' "):
+        to_geodetic(crs)
 
 
 def test_vertices_off_the_earth_are_refused():

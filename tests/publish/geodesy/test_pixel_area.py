@@ -33,10 +33,10 @@ def total_m2(grid):
 
 
 def karney_m2(grid, window=None):
-    """Area of a window by geodesics through the corners of the pixels along its rim."""
+    """Area of a window by geodesics through the corners of the pixels along its border."""
     window = window or grid.window
-    rim = shapely.segmentize(shapely.box(window.col, window.row, window.col_stop, window.row_stop), 1)
-    col, row = shapely.get_coordinates(rim).T
+    border = shapely.segmentize(shapely.box(window.col, window.row, window.col_stop, window.row_stop), 1)
+    col, row = shapely.get_coordinates(border).T
     a, b, c, d, e, f = grid.transform
     crs = CRS(grid.crs)
     lon, lat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(
@@ -55,7 +55,7 @@ def authalic(west, south, east, north):
 
 @pytest.mark.parametrize("turn", [0, 25])
 @pytest.mark.parametrize("crs", LOOK_ALIKES)
-def test_row42_metres_of_a_projection_that_stretches_areas_are_not_believed(crs, turn):
+def test_row42_areas_in_a_projection_that_stretches_them_are_geodesic(crs, turn):
     grid = grid_at(crs, turn=turn)
     # EPSG:3785 is a sphere. Robinson's projection is a table, whose scale jumps at 60 degrees.
     assert pixel_area(grid).method == "geodesic"
@@ -76,7 +76,7 @@ def test_row42_metres_of_a_projection_that_stretches_areas_are_not_believed(crs,
         ("EPSG:32632+5773", 9, 50),
     ],
 )
-def test_where_the_scale_is_right_areas_are_those_of_the_plane(crs, lon, lat):
+def test_areas_are_planar_where_the_scale_is_one(crs, lon, lat):
     grid = grid_at(crs, lon, lat)
     area = pixel_area(grid)
     assert (area.method, area.unit_m2, area.by_row) == ("planar", grid.pixel_area, None)
@@ -85,7 +85,7 @@ def test_where_the_scale_is_right_areas_are_those_of_the_plane(crs, lon, lat):
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3034", "EPSG:3413", "ESRI:54032", "ESRI:54003"])
-def test_a_scene_is_planar_as_far_as_its_scale_is_within_one_per_cent(crs):
+def test_a_scene_is_planar_if_its_scale_is_within_one_per_cent(crs):
     projection, methods = Proj(CRS(crs)), set()
     for lat in range(30, 88, 3):
         grid = grid_at(crs, 12, lat)
@@ -180,15 +180,15 @@ def test_components_hold_the_areas_of_their_pixels(grid):
     area = pixel_area(grid)
     core = Window(10, 20, 60, 70)
     block = label_block(pixels[core.slices(grid.window)], pixels[core.slices(grid.window)], core, grid.width)
-    found = add_areas(block, area).components
+    components = add_areas(block, area).components
     if area.method == "planar":
-        assert found.area_units is None
+        assert components.area_units is None
         return
     labels = block.labels.spread(block.labels.values, core.width)
     expected = np.bincount(labels[labels >= 0], area.units(core)[labels >= 0])
-    assert found.area_units.tolist() == expected.astype(np.int64).tolist()
+    assert components.area_units.tolist() == expected.astype(np.int64).tolist()
     valid = area.in_m2(area.units(core)[labels >= 0].sum(keepdims=True))[0]
-    assert area.in_m2(found.area_units).sum() == valid, "not even the last bit differs, in any order"
+    assert area.in_m2(components.area_units).sum() == valid, "not even the last bit differs, in any order"
 
 
 def full_disk(shape=(100, 100)):
@@ -212,7 +212,7 @@ def test_pixels_beyond_the_earth_have_no_area_and_must_be_nodata():
         add_areas(label_block(pixels, pixels, grid.window, grid.width), area)
 
 
-def test_a_scene_without_a_place_is_refused():
+def test_a_scene_outside_its_crs_is_refused():
     for grid in (
         Grid(9, 9, (10, 0, 480_000, 0, -10, 5_480_000), CRS(4326).to_wkt()),
         Grid(9, 9, (1e7, 0, 1e9, 0, -1e7, 1e9), CRS(32632).to_wkt()),

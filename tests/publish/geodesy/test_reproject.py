@@ -29,7 +29,7 @@ CASES = {
 
 
 def drawing() -> np.ndarray:
-    """Large areas of four classes, with nodata between them, a rim of one class and single pixels of others."""
+    """Large areas of four classes, with nodata between them, a border of one class and single pixels of others."""
     rng = np.random.default_rng(3)
     classes = np.stack([gaussian_filter(rng.random((SIDE, SIDE)), 5) for _ in range(4)]).argmax(axis=0).astype(np.uint8)
     classes[gaussian_filter(rng.random((SIDE, SIDE)), 6) < 0.48] = NODATA
@@ -73,7 +73,7 @@ def test_edges_lie_within_a_tenth_of_a_pixel_of_their_curves_and_fit_together(ca
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_vertices_stay_and_only_corners_of_pixels_come_along_rows_and_columns(case: str) -> None:
+def test_only_pixel_corners_are_inserted_along_rows_and_columns(case: str) -> None:
     native, grid, target, pixel = polygons_of(case, 0.0)
     # Where longitudes go on beyond 180 degrees, it is the same place.
     wrap = (360, 360) if CRS(target).is_geographic else (np.inf, np.inf)
@@ -90,7 +90,7 @@ def test_vertices_stay_and_only_corners_of_pixels_come_along_rows_and_columns(ca
     assert np.abs(np.rint(pixels) - pixels).max() < 1e-3
 
 
-def test_an_edge_gets_its_points_whatever_polygon_it_is_of() -> None:
+def test_both_polygons_of_an_edge_get_the_same_points() -> None:
     native, grid, target, _ = polygons_of("232 km of UTM", 2.0)
     together = reproject(native, grid, target)
     for row in range(0, len(native), 7):
@@ -100,7 +100,7 @@ def test_an_edge_gets_its_points_whatever_polygon_it_is_of() -> None:
     assert len(reproject(native[:0], grid, target)) == 0
 
 
-def test_the_table_holds_them_and_the_area_of_the_scene() -> None:
+def test_the_table_has_the_moved_polygons_and_the_areas_of_the_scene() -> None:
     source, target, transform, _ = CASES["beside the pole"]
     classes = np.kron(drawing(), np.ones((8, 8), np.uint8))
     grid = Grid(*classes.shape, transform, CRS(source).to_wkt())

@@ -1,1 +1,1 @@
-"""What geoseg costs: ``python -m tests.benchmarks [NAME...]`` or ``make bench``."""
+"""Benchmarks of time and memory: ``python -m tests.benchmarks [NAME...]`` or ``make bench``."""

@@ -28,7 +28,7 @@ from tests.benchmarks.table import RESULT, all_figures
 
 LOG_WIDTH = 150
 MORE_SOFTWARE = {"ray": "ray", "monai": "monai", "xarray-spatial": "xrspatial"}
-"""Packages, and their modules, that decide figures and not results."""
+"""Packages that affect speed, not results, and their modules."""
 BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "network": network.run,
     "stages": stages.run,
@@ -49,7 +49,7 @@ def main(names: Sequence[str]) -> int:
     target = RESULT if SHRINK == 1 else RESULT.with_stem("shrunk")
     target.parent.mkdir(exist_ok=True)
     figures: list[Figure] = []
-    # Scenes of gigabytes: beside the result, for /tmp may be memory.
+    # Scenes take gigabytes, and /tmp may be in memory.
     with TemporaryDirectory(prefix="run-", dir=target.parent) as shared:
         for name in names or BENCHMARKS:
             started = perf_counter()

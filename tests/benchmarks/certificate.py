@@ -1,4 +1,4 @@
-"""What `geoseg validate` finds on a scene of 16384 x 16384, and takes: ``python -m tests.benchmarks.certificate``.
+"""Faults that `geoseg validate` finds in 16384 x 16384 pixels, its cost: ``python -m tests.benchmarks.certificate``.
 
 Prints a Markdown table: each planted fault, with the manifest made to agree wherever it can, the checks that find it,
 and seconds; before them the run itself and the certificate of its sound output, in a process of its own, with its peak
@@ -25,14 +25,14 @@ from tests.support.planting import FAULTS, seal
 from tests.support.scenes import write_scene
 
 TIMES = max(1, 4 // SHRINK)
-"""The landscape of 4096 pixels is laid out so many times on each axis."""
+"""Repetitions of the landscape of 4096 pixels on each axis."""
 SCENE = "landscape"
 SETTINGS = {"run.address": "inline", "run.workers": 2, "run.device": "cpu", "scene.nodata_rule": "all"}
 HOW = {"plain": {}, "minimum area": {"polygons.min_area_px": 9}}
 
 
 def main(names: Sequence[str]) -> int:
-    """Make outputs, certify them, plant faults; 1 if one is not found."""
+    """Make outputs, validate them, plant faults; return 1 if a fault is not found."""
     if unknown := set(names) - set(FAULTS):
         sys.exit(f"Unknown faults: {', '.join(sorted(unknown))}. Known: {', '.join(FAULTS)}.")
     missed = 0
@@ -72,7 +72,7 @@ def _certify(command: list[str]) -> tuple[float, int, int]:
 
 
 def _plant(sound: Path, name: str, output: Path) -> bool:
-    """Plant a fault in a copy of an output; whether a check that should find it does."""
+    """Plant a fault in a copy of an output; return whether an expected check finds it."""
     shutil.copytree(sound, output)
     fault = FAULTS[name]
     fault.plant(output, SCENE)

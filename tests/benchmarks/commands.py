@@ -1,4 +1,4 @@
-"""`geoseg segment` as users call it, in processes of its own."""
+"""Run `geoseg segment` in a separate process, as users do."""
 
 import json
 import subprocess

@@ -16,7 +16,7 @@ from tests.benchmarks.processes import DRIVER, kind_of, watch
 
 PAUSE_S = 0.2
 ACTOR = "ray::_Process"
-"""What the actors of a run call themselves, or begin with."""
+"""Process names of the actors of a run, or their prefixes."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class _Seen:
 
 
 class CpuTimes:
-    """What processes took, as far as it was seen."""
+    """Sampled CPU times of processes."""
 
     def __init__(self) -> None:
         self._seen: dict[psutil.Process, _Seen] = {}
@@ -45,7 +45,7 @@ class CpuTimes:
             try:
                 seen = self._seen.setdefault(process, _Seen("", [before]))
                 taken, seen.kind = process.cpu_times(), kind_of(process)
-            except psutil.Error:  # it ended while it was looked at
+            except psutil.Error:  # the process has ended
                 continue
             seen.times.append(time.time())
             seen.cpu_s.append(taken.user + taken.system)
@@ -67,5 +67,5 @@ def watch_cpu(command: Sequence[str], log: Path) -> CpuTimes:
 
 
 def is_own(kind: str) -> bool:
-    """Tell a run's own processes, its driver and its actors, from Ray's."""
+    """Whether a process belongs to the run (driver or actor) and not to Ray."""
     return kind == DRIVER or kind.startswith(ACTOR)

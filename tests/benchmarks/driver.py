@@ -1,4 +1,4 @@
-"""What a block costs the driver, if blocks are tiny and the model does nothing: it must not grow with their number."""
+"""CPU time of the driver for each block, with tiny blocks and an empty model. It must not grow with their number."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ CALLS_PER_BLOCK = 4
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a process has taken so far."""
+    """CPU time and memory of a process so far."""
 
     cpu_s: float
     """CPU time of all its threads."""

@@ -1,4 +1,4 @@
-"""One measured number, and what it is compared with."""
+"""A measured value, its baseline and the limits of their ratio."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,13 @@ class Figure:
     """None if it could not be measured; ``what`` says why."""
     unit: str
     baseline: float | None = None
-    """Value, in the same unit, that it is compared with."""
+    """Value of the baseline, in the same unit."""
     compared_with: str = ""
     """What the baseline is."""
     limit: float | None = None
-    """What the ratio may be at most."""
+    """Largest allowed ratio."""
     least: float | None = None
-    """What the ratio must reach."""
+    """Smallest allowed ratio."""
 
     @property
     def ratio(self) -> float | None:
@@ -30,12 +30,12 @@ class Figure:
 
     @property
     def judged(self) -> bool:
-        """Tell whether there is something that it must keep."""
+        """Whether the ratio has a limit."""
         return self.limit is not None or self.least is not None
 
     @property
     def missed(self) -> bool:
-        """Tell whether the ratio is not on its side of the limit."""
+        """Whether the ratio misses its limit."""
         ratio = self.ratio
         below = self.limit is None or (ratio is not None and ratio <= self.limit)
         reached = self.least is None or (ratio is not None and ratio >= self.least)

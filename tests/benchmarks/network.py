@@ -1,4 +1,4 @@
-"""What a run adds to its forward passes: from the first block to the last polygon, beside the bare network."""
+"""Time of a run, from the first block to the last polygon, compared with the bare forward passes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _together: Barrier
 
 
 class Taken(NamedTuple):
-    """What something took."""
+    """Measured time."""
 
     seconds: float
     cpu_s: float

@@ -1,4 +1,4 @@
-"""What a run costs when its model costs nothing: the fastest it can go, and which stage bounds it."""
+"""Time of a run whose model costs nothing: the limit of the pipeline, and its slowest stage."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Peak memory of `geoseg polygonize` on class maps of a gigapixel: far below what their pixels and polygons take."""
+"""Peak memory of `geoseg polygonize` on class maps of a gigapixel: much less than their pixels and polygons take."""
 
 import sys
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def write_mirrored(path: Path) -> int:
 
 
 def write_salted(path: Path, side: int) -> None:
-    """Write one class with specks of five others strewn over it."""
+    """Write one class with random specks of five other classes."""
     rng = np.random.default_rng(0)
     with new_class_map(path, side) as dataset:
         for row in range(0, side, STRIP_ROWS):

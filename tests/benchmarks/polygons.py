@@ -1,4 +1,4 @@
-"""What polygons of a class map cost on one core, beside those who make them another way, and how that grows.
+"""Time to polygonize a class map on one core, compared with other tools, and its growth with the size.
 
 Seconds are those of the processor, so that what else the machine does counts little; on one core they are wall time.
 """
@@ -120,7 +120,7 @@ def xrspatial_frame(array: ClassMap) -> Any:
 
 
 def medians(contenders: Mapping[str, Contender], array: ClassMap) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that a slow minute of the machine hits all."""
+    """Median seconds of each. They alternate, so that slow phases of the machine affect all of them."""
     for contender in contenders.values():
         contender(array[:256, :256].copy())
     rounds = [[seconds_of(contender, array) for contender in contenders.values()] for _ in range(ROUNDS)]
@@ -137,7 +137,7 @@ def seconds_of(contender: Contender, array: ClassMap) -> float:
 
 
 def beaten(peer: str, ours: str, seconds: Mapping[str, float], least: float, what: str = "") -> Figure:
-    """How often geoseg's time fits into a peer's."""
+    """Time of another tool divided by geoseg's time."""
     return Figure("polygons", peer, seconds[peer], "s", seconds[ours], f"geoseg, {what or ours}", least=least)
 
 

@@ -1,4 +1,4 @@
-"""How long a run takes to make up for what dies in its cluster: ``python -m tests.benchmarks.recovery``.
+"""Time of a run to recover from failures in its cluster: ``python -m tests.benchmarks.recovery``.
 
 Prints a Markdown table. Not among the other benchmarks: it measures Ray's patience, not geoseg's speed.
 """

@@ -11,7 +11,7 @@ from geoseg.demo.landscape import write_landscape
 from tests.support.scenes import TRANSFORM
 
 SHRINK = int(os.environ.get("BENCH_SHRINK", "1"))
-"""Divides the sides of scenes, to try the benchmarks themselves: no limit means anything then."""
+"""Divisor of the sides of scenes, to test the benchmarks themselves. Limits do not apply then."""
 TILE_PX = 512
 
 

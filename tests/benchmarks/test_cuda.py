@@ -1,4 +1,4 @@
-"""The script for CUDA machines: it needs little, and does what it says, here on a CPU."""
+"""The benchmark for CUDA machines imports few packages, and runs on a CPU too."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEEDLESS = {
+NOT_NEEDED = {
     "ray",
     "rasterio",
     "shapely",
@@ -26,7 +26,7 @@ NEEDLESS = {
 def test_it_needs_torch_numpy_and_numba_alone() -> None:
     code = "import sys; import tests.benchmarks.cuda; print(' '.join({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert not NEEDLESS & set(loaded.split())
+    assert not NOT_NEEDED & set(loaded.split())
     assert {"torch", "numpy", "numba"} <= set(loaded.split())
 
 

@@ -1,29 +1,17 @@
-"""What benchmarks make of what they measured."""
+"""Arithmetic and tables of the benchmarks."""
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.benchmarks.cpu_times import CpuTimes, is_own
+from tests.benchmarks.cpu_times import is_own
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.network import Taken, compared
-from tests.benchmarks.processes import measure, watch
+from tests.benchmarks.processes import measure
 from tests.benchmarks.table import README, markdown, put_into
-
-BUSY = """
-import time
-from pathlib import Path
-while time.process_time() < 0.6: pass
-Path("busy").touch()
-while not Path("seen").exists(): time.sleep(0.01)
-"""
 
 
 @pytest.mark.parametrize(
@@ -38,17 +26,17 @@ while not Path("seen").exists(): time.sleep(0.01)
         ({"limit": 3, "least": 2.5}, True),
     ],
 )
-def test_a_ratio_keeps_its_bounds_or_misses_them(bounds: dict[str, float], missed: bool) -> None:
+def test_limits_of_a_ratio(bounds: dict[str, float], missed: bool) -> None:
     assert Figure("b", "w", 4.0, "s", 2.0, "another", **bounds).missed == missed
 
 
-def test_what_was_not_measured_keeps_nothing() -> None:
+def test_a_missing_value_misses_its_limit() -> None:
     assert Figure("b", "w", None, "s", 2.0, least=1).missed
     assert Figure("b", "w", 4.0, "s", limit=1).missed
     assert not Figure("b", "not installed", None, "").missed
 
 
-def test_the_median_ratio_of_runs_to_the_network_between_them_is_shown() -> None:
+def test_the_median_ratio_of_a_run_to_the_network_is_used() -> None:
     runs = [Taken(30.0, 9.0), Taken(10.0, 9.0), Taken(38.0, 9.0), Taken(2.0, 9.0)]
     bare = [Taken(10.0, 3.0), Taken(20.0, 9.0), Taken(5.0, 3.0)]
     found = compared("w", runs, bare, "seconds", 1.15)
@@ -56,39 +44,7 @@ def test_the_median_ratio_of_runs_to_the_network_between_them_is_shown() -> None
     assert compared("w", runs, bare, "cpu_s").ratio == 3
 
 
-def test_cpu_seconds_are_those_between_two_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    times, looks_when_done = CpuTimes(), [False]
-
-    def look(members: Sequence[psutil.Process]) -> None:
-        times.look(members)
-        if looks_when_done[-1]:  # so these members were listed when all was done
-            Path("seen").touch()
-        looks_when_done.append(Path("busy").exists())
-
-    command = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])"]
-    began = time.time()
-    watch(command, tmp_path / "log", look)
-    ended = time.time()
-    whole = times.between(began, ended).total()
-    # The kernel counts in ticks of 0.01 s. Above it are two starts of Python, on any machine less than a second.
-    assert 0.55 <= whole < 3, "the child's counts, though it was never asked for"
-    assert times.between(0, began).total() == times.between(ended, ended + 9).total() == 0
-    middle = (began + ended) / 2
-    halves = times.between(began, middle).total() + times.between(middle, ended).total()
-    assert halves == pytest.approx(whole)
-
-
-def test_a_process_that_takes_another_name_keeps_what_it_took() -> None:
-    times, process = CpuTimes(), psutil.Process()
-    times.look([process])
-    (seen,) = times._seen.values()
-    seen.kind = "ray::IDLE"
-    times.look([process])
-    assert list(times.between(0, time.time())) == [seen.kind] != ["ray::IDLE"]
-
-
-def test_a_runs_own_processes_are_told_from_rays() -> None:
+def test_processes_of_a_run_and_of_ray() -> None:
     assert [
         kind for kind in ("driver", "ray::_Process.run", "ray::_Process", "ray::IDLE", "raylet") if is_own(kind)
     ] == [
@@ -106,7 +62,7 @@ def test_memory_of_a_child_counts(tmp_path: Path) -> None:
         measure([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
 
 
-def test_the_table_of_the_readme_holds_what_is_judged() -> None:
+def test_the_table_of_the_readme_has_figures_with_limits() -> None:
     result = {
         "machine": {"cpu": "Chip", "cpus": 2, "memory_gib": 23.5},
         "software": {"python": "3.11", "numpy": "2", "torch": "2.13"},
@@ -129,7 +85,7 @@ def test_the_table_of_the_readme_holds_what_is_judged() -> None:
     ]
 
 
-def test_the_readme_has_a_place_for_the_table() -> None:
+def test_the_table_of_the_readme_is_replaced() -> None:
     text = README.read_text()
     found = put_into(put_into(text, "an older one\n"), "a table\n")
     assert found.count("a table\n") == 1
@@ -139,10 +95,3 @@ def test_the_readme_has_a_place_for_the_table() -> None:
     assert text.endswith(after)
     with pytest.raises(ValueError, match="has no table"):
         put_into("nothing", "a table")
-
-
-def test_unknown_benchmarks_are_named() -> None:
-    command = [sys.executable, "-m", "tests.benchmarks", "nonsense"]
-    warnings = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
-    assert warnings.returncode == 1
-    assert "Unknown benchmarks: nonsense. Known: network, stages" in warnings.stderr

@@ -1,4 +1,4 @@
-"""The network of a benchmark must find what the demo's finds: its polygons are part of what is measured."""
+"""The wide network of a benchmark gives the results of the demo's network, since its polygons are measured too."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def wide(tmp_path: Path) -> nn.Module:
     return load(write_wide_bundle(tmp_path / "wide"))
 
 
-def test_the_wide_network_finds_what_the_small_one_finds(wide: nn.Module) -> None:
+def test_the_wide_network_gives_the_logits_of_the_small_one(wide: nn.Module) -> None:
     torch.manual_seed(1)
     pixels = torch.randn(1, 4, 256, 256)
     with torch.inference_mode():
@@ -36,7 +36,7 @@ def test_the_wide_network_finds_what_the_small_one_finds(wide: nn.Module) -> Non
         torch.testing.assert_close(wide(pixels), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_wide_network_is_as_dear_as_a_unet_on_resnet18(wide: nn.Module) -> None:
+def test_the_wide_network_is_as_expensive_as_a_resnet18_unet(wide: nn.Module) -> None:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         wide(torch.zeros(1, 4, 256, 256))
     gmac = counter.get_total_flops() / 2e9

@@ -1,4 +1,4 @@
-"""A run beside the script that most people would write: the same scene, network and number of threads."""
+"""A run compared with a typical script: the same scene, network and number of threads."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def run(folder: Path) -> Iterator[Figure]:
             report["seconds"], name, least=TIMES_FASTER,
         )  # fmt: skip
         yield Figure("usual", "  the whole process, with its start and Ray's", usual.seconds, "s", ours.seconds, name)
-        # Ray's processes alone weigh two gigabytes, whatever the scene.
+        # Ray's processes alone take two gigabytes, for any scene.
         yield Figure(
             "usual", f"  peak memory of {name}", ours.peak_bytes / MIB, "MiB", usual.peak_bytes / MIB, "the usual way",
             limit=MOST_MEMORY if address == "inline" else None,
@@ -65,7 +65,7 @@ class _Taken(NamedTuple):
 
 
 def _run(commands: Sequence[Sequence[str]], log: Path) -> _Taken:
-    """Run a command for its time, and the same again for its memory: to look at that takes time of its cores."""
+    """Run a command twice, for its time and for its memory, since sampling the memory takes CPU time."""
     started = perf_counter()
     with log.open("w") as output:
         subprocess.run(commands[0], check=True, stdout=output, stderr=subprocess.STDOUT)

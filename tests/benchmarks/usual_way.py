@@ -1,4 +1,4 @@
-"""The script that most people would write: ``python -m tests.benchmarks.usual_way SCENE BUNDLE OUTPUT THREADS``.
+"""A typical script: ``python -m tests.benchmarks.usual_way SCENE BUNDLE OUTPUT THREADS``.
 
 The whole scene in memory, MONAI's sliding window, argmax, GDAL's polygons, GeoPandas. It writes polygons alone, not
 simplified: no class map, no confidence. Prints the seconds from the first byte read to the file written.

@@ -1,4 +1,4 @@
-"""A U-Net as expensive as a ResNet-18 U-Net that finds what the demo's small one finds.
+"""A U-Net as expensive as a ResNet-18 U-Net with the results of the demo's small one.
 
 A landscape's polygons are part of the work, so random weights will not do: their class map is noise. The wide network
 holds the demo's in its first channels, which take nothing from the others; those are random and cost what they cost.
@@ -16,7 +16,7 @@ from geoseg.model.architectures import UNet
 
 WIDTH, DEPTH = 24, 4
 """5.24 GMAC for a patch of 256 px. segmentation-models-pytorch's Unet on resnet18 has 5.50 and takes a little longer on
-a core with AMX. A width of 25 would have more, but vector units like 24, and a dearer network would hide more."""
+a core with AMX. A width of 25 would have more, but 24 suits vector units and hides less of the pipeline."""
 SEED = 0
 
 

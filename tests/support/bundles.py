@@ -1,4 +1,4 @@
-"""Bundles that tests and benchmarks write for themselves."""
+"""Bundles for tests and benchmarks."""
 
 import json
 from collections.abc import Sequence

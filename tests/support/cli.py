@@ -1,4 +1,4 @@
-"""The command line in this process: real code, real exit codes, what it printed."""
+"""Call the command line in this process and capture exit code and output."""
 
 import sys
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`geoseg segment` in a process of its own, which tests stop, freeze or kill at points they choose."""
+"""`geoseg segment` in a separate process, which tests stop, freeze or kill at chosen points."""
 
 import os
 import select
@@ -32,7 +32,7 @@ class Halt:
         self._reader = os.open(self._came, os.O_RDONLY | os.O_NONBLOCK)
 
     def wait(self, command: "Command", seconds: float = 90) -> None:
-        """Wait until the run is there."""
+        """Wait until the run reaches the point."""
         until = monotonic() + seconds
         came = False
         while not came and command.popen.poll() is None and monotonic() < until:
@@ -42,14 +42,14 @@ class Halt:
             raise AssertionError(f"the run did not come here: {command.kill().text}")
 
     def release(self) -> None:
-        """Let it go on."""
+        """Let the run continue."""
         with self._go.open("rb") as fifo:
             fifo.read()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left."""
+    """Result of a command."""
 
     code: int
     text: str
@@ -85,7 +85,7 @@ class Command:
             raise AssertionError(f"no end after {seconds:g} s: {self.kill().text}") from None
 
     def kill(self) -> Ended:
-        """End it as a lack of memory would."""
+        """Kill it, as the kernel does if memory runs out."""
         self.popen.kill()
         return self._end(None)
 

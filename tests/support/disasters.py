@@ -1,4 +1,4 @@
-"""What befalls a run on a cluster, and how long the run takes to make up for it."""
+"""Failures in a cluster, and the time of a run to recover from them."""
 
 import os
 import threading
@@ -19,14 +19,14 @@ from tests.support.scenes import run
 
 Strike = Callable[[Cluster], None]
 BLOCKS = 40
-"""Finished blocks of a run after which it is struck."""
+"""Number of finished blocks after which the failure happens."""
 ZOMBIE_S = 2.0
 """Processes of a dead node go on after so long: their work is done elsewhere by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A run that was struck and went on."""
+    """A run that recovered from a failure."""
 
     report: Report
     at: float

@@ -1,4 +1,4 @@
-"""Breaks a run at a hook point of `geoseg.faults`, gives the same command again, and tells what became of it.
+"""Breaks a run at a hook point of `geoseg.faults`, gives the same command again, and reports the outcome.
 
 ``python -m tests.support.fault_matrix`` plays every cell and prints the table in Markdown.
 """
@@ -105,14 +105,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Played:
-    """What became of a run that broke, and of the same command after it."""
+    """Outcome of a run with a fault, and of the same command after it."""
 
     word: str
     """healed; failed, resumed; or killed, resumed."""
     again: int
     """Blocks that were predicted twice."""
     complaints: Sequence[str] = ()
-    """What promise 4 forbids."""
+    """Violations of resumability."""
     error: str = ""
     """Why the scene failed the first time."""
 
@@ -249,7 +249,7 @@ def table(played: Mapping[Cell, Played]) -> str:
 
 
 def main(executors: Iterable[str]) -> int:
-    """Play every cell of these executors and print the table, then what promise 4 forbids."""
+    """Run every cell of these executors and print the table, then the violations of resumability."""
     os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
     import ray  # noqa: PLC0415  what is set above is read when it is imported
 

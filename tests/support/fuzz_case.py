@@ -1,4 +1,4 @@
-"""One run of the fuzzer: what goes in, what must not come out."""
+"""One run of the fuzzer: its inputs, and checks of its outcome."""
 
 import re
 import traceback
@@ -39,14 +39,14 @@ class Case:
     assignments: tuple[str, ...] = ()
     """What ``--set`` is given."""
     unknown: tuple[str, ...] = ()
-    """Keys that no setting has: to pass them over would be silence."""
+    """Unknown keys of settings, which must be reported."""
     oracle: Callable[[Path], Iterator[str]] | None = None
     """What a published result must agree with: problems of the run in a folder."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of a case."""
+    """Outcome of a case."""
 
     seed: str
     label: str

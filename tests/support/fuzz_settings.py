@@ -1,4 +1,4 @@
-"""Runs of the fuzzer on a sound scene with settings as nobody should write them, in the file and after ``--set``."""
+"""Runs of the fuzzer on a sound scene with wrong settings, in the file and after ``--set``."""
 
 from collections.abc import Mapping, Sequence
 from random import Random

@@ -1,4 +1,4 @@
-"""GPUs that a cluster offers and no machine has: Ray counts them and hands them out, the work runs on the CPU."""
+"""Simulated GPUs: Ray counts and assigns them, and the work runs on the CPU."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Small ONNX models made by hand, for the shapes that people bring."""
+"""Small handmade ONNX models with common shapes."""
 
 import json
 from collections.abc import Sequence

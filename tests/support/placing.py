@@ -1,4 +1,4 @@
-"""Polygons in pixels to where they lie, by other means than the engine's."""
+"""Polygons in pixel space to their place on the ground, without the code under test."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Faults that are planted in the output of a run, for `geoseg validate` to find."""
+"""Faults in the output of a run, for tests of `geoseg validate`."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class Fault:
 
 
 def seal(output: Path, scene: str) -> None:
-    """Make the manifest agree with the files, as if the run itself had been at fault."""
+    """Update the manifest to match the files, as if the run had written them."""
     path = output / "scenes" / f"{scene}.json"
     manifest = json.loads(path.read_bytes())
     for key in manifest["files"]:
@@ -233,4 +233,4 @@ FAULTS = {
     "all files of the scene removed": lost(removed(RASTERS, POLYGONS), "digests"),
     "the scene removed with its manifest": lost(removed(RASTERS, POLYGONS, MANIFEST), "scene"),
 }
-"""What can be wrong, in words."""
+"""All faults by their description."""

@@ -1,4 +1,4 @@
-"""A server between geoseg and its S3: it takes note of every request, and can hold one, or all, or be gone."""
+"""A server between geoseg and its S3: it records requests, and can delay or refuse them."""
 
 import http.client
 import threading

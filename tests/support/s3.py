@@ -1,4 +1,4 @@
-"""An S3 server on this machine, and storages to run the same tests on."""
+"""An S3 server on this machine, and storages for tests."""
 
 import socket
 import subprocess

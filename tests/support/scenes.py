@@ -1,4 +1,4 @@
-"""Scenes and runs that tests make for themselves."""
+"""Scenes and runs for tests."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""VRTs that tests make for themselves: warped ones by rasterio, the others as XML."""
+"""VRTs for tests: warped ones by rasterio, the others as XML."""
 
 from pathlib import Path
 

@@ -94,7 +94,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     19: ("run/test_segment.py::test_scenes_of_any_size",),
     20: (
         "run/test_segment.py::test_scenes_of_any_size",
-        "model/test_predictor.py::test_blocks_give_the_whole",
+        "model/test_predictor.py::test_blocks_give_the_bytes_of_a_single_block",
         "run/test_same_bytes.py::test_block_sizes",
     ),
     21: (
@@ -135,7 +135,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     45: (
         "publish/geodesy/test_pixel_area.py::test_areas_are_planar_where_the_scale_is_one",
         "publish/geodesy/test_measure.py::test_a_crs_without_a_place_is_refused",
-        "raster/source/test_env.py::test_options_hold_inside_and_end_outside",
+        "raster/source/test_env.py::test_options_are_set_inside_gdal_env_only",
     ),
     49: ("run/test_segment.py::test_two_scenes_of_one_name_are_refused_before_any_work",),
     50: ("test_cli.py::test_a_scene_given_twice_is_named_and_done_once",),

@@ -1,7 +1,7 @@
 """The store of a scene: finished blocks, strips, graph and polygons, for other units and for the next run.
 
-All of it is under ``.work/<scene>/<fingerprint>/<layout>/`` of the output, as records (`geoseg.store.records`).
-`geoseg.store.commit` publishes results.
+All of it is under ``.work/<scene>/<fingerprint>/<layout>/`` of the output, as records (`geoseg.store.records`);
+`geoseg.store.commit` publishes results. A change of the packed values needs a new `geoseg.plan.fingerprint.RECORDS`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -113,22 +113,22 @@ class SceneStore:
         return self.records.put(BLOCKS, block.name, facts, **parts)
 
     def put_blank(self, block: Block, facts: Mapping[str, Any]) -> int:
-        """Keep a block without a valid pixel, which takes no room."""
+        """Store a block without a valid pixel: a record without parts; returns the bytes written."""
         return self.records.put(BLOCKS, block.name, facts)
 
     def is_blank(self, *blocks: Block) -> bool:
-        """Tell whether none of some finished blocks holds a valid pixel."""
-        found = (self.records.find(BLOCKS, block.name) for block in blocks)
-        return all(record is not None and not record.facts["valid_pixels"] for record in found)
+        """Whether all these blocks are finished and none has a valid pixel."""
+        records = (self.records.find(BLOCKS, block.name) for block in blocks)
+        return all(record is not None and not record.facts["valid_pixels"] for record in records)
 
     def put_empty(self, kind: str, block: Block) -> int:
-        """Keep that there was nothing to do for a block; the bytes it takes."""
+        """Store that a block had no work at this stage; returns the bytes written."""
         return self.records.put(kind, block.name, {})
 
     def take_spill(self, before: Mapping[Place, Block]) -> list[Strip]:
-        """The strips that reach into a block, of its west, north and north-west neighbours by their step to it."""
-        found = (self.records.get(BLOCKS, block.name, STRIPS[step]) for step, block in before.items())
-        return [unpack(Strip, data) for data in found if data is not None]
+        """The strips that reach into a block, from its west, north and north-west neighbours, by the step to each."""
+        parts = (self.records.get(BLOCKS, block.name, STRIPS[step]) for step, block in before.items())
+        return [unpack(Strip, data) for data in parts if data is not None]
 
     def classes(self, block: Block) -> NDArray[np.uint8]:
         """Class ids of a finished block, shape of its core."""

@@ -152,7 +152,7 @@ def test_polygons_of_another_version_of_geoseg_are_not_compared_row_by_row(outpu
         ({"not_dissolved": ["class1"], "simplify_m": 17.3}, set()),
         ({"crs": "EPSG:3857", "not_dissolved": ["class1"], "min_area_px": 6}, {"area", "pixels by class"}),
     ],
-    ids=str,
+    ids=["classes", "classes-min-area", "not-dissolved", "other-crs"],
 )
 def test_rows_are_recomputed_whatever_the_settings(
     outputs: dict[str, Path], tmp_path: Path, polygons: dict[str, Any], names: set[str]

@@ -135,8 +135,10 @@ def head_node(folder: Path, mode: str) -> Iterator[dict[str, str]]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
-    command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block", "--num-cpus=2", *ports]
+    # By default the agent, which starts jobs, listens on 52365, as does that of any other Ray on this machine.
+    ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-agent-listen-port=0"]
+    hosts = ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block", "--num-cpus=2", *ports, *hosts]
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(
             [*command, "--disable-usage-stats"], env=environment, stdout=log, stderr=log, start_new_session=True

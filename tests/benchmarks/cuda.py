@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from geoseg.model.predictor import Predictor, Task, fix_arithmetic
 from geoseg.plan.sizing import BLOCKS_ON_GPU, project_batch_bytes, project_block_bytes
 from geoseg.vector.arcs import find_corners, trace_arcs
 from geoseg.vector.components import NO_COMPONENT, find_components
+from geoseg.vector.seams import add_halo
 from geoseg.vector.simplify import simplify_arcs
 from tests.benchmarks.resnet import ResNetUNet
 
@@ -163,7 +164,7 @@ def _end_to_end(result: Result, network: _Plain, case: Case, device: torch.devic
     tiling = Tiling(lattice, block_px)
     blocks = [block for block in tiling.blocks() if block.core.pixels == block_px**2][: args.blocks]
     scale = partial(_normalise, mean=torch.full((BANDS, 1, 1), 2000.0, device=device))
-    task = Task("", "", CLASSES, "softmax", scale, 0.0, case.patch_px, case.batch_size)
+    task = Task("", "", CLASSES, "softmax", scale, "{} is not finite".format, 0.0, case.patch_px, case.batch_size)
     predictor = Predictor(network, task, device)
     pixels = [_landscape(seed, blocks[0].read.shape) for seed in range(3)]
     valid = np.ones(blocks[0].read.shape, np.bool_)
@@ -218,8 +219,9 @@ def _finish(tiling: Tiling, block: Block, found: object) -> int:
     done = finish(found.scores, bands, [], CLASSES)
     scene, stride = tiling.lattice.scene, tiling.lattice.rows.stride_px
     labels, components = find_components(done.classes, done.confidence, block.core, scene.width)
-    framed = np.pad(done.classes, 1, constant_values=255)
-    corners = find_corners(framed, block.core, scene.shape, stride)
+    # All pixels are valid here, so no run has the label -1.
+    classes = replace(labels, values=components.class_id[labels.values])
+    corners = find_corners(add_halo(classes, block.core.width, {}), block.core, scene.shape, stride)
     north, west = np.full(block.core.width, NO_COMPONENT), np.full(block.core.height, NO_COMPONENT)
     arcs = trace_arcs(corners, block.core, labels, components.first_pixel, north, west)
     return len(simplify_arcs(arcs, corners, block.core, stride, 1.0).left)

@@ -145,7 +145,7 @@ def polygonize_command(
     ] = False,
 ) -> None:
     """Polygonize any class raster, of any size."""
-    from geoseg.polygonizer.file import parse_values, polygonize_raster  # noqa: PLC0415
+    from geoseg.polygonizer.file import PolygonizeOptions, parse_values, polygonize_raster  # noqa: PLC0415
 
     if len(class_map) > 1:
         raise SettingsError(
@@ -153,18 +153,18 @@ def polygonize_command(
             f"{' ...' if len(class_map) > 3 else ''}. A shell pattern expands to all matching files; use a loop: "
             'for f in *.tif; do geoseg polygonize "$f" --output "${f%.*}.parquet"; done'
         )
-    count = polygonize_raster(
-        class_map[0],
-        output,
-        simplify_px=simplify_px,
-        min_area_px=min_area_px,
-        block_px=block_px,
-        values=None if values is None else parse_values(values),
+    options = PolygonizeOptions(
+        simplify_px,
+        min_area_px,
+        block_px,
+        None if values is None else parse_values(values),
         overwrite=overwrite,
         remote=remote,
         allow_private_hosts=allow_private_hosts,
         allow_continuous=allow_continuous,
-        warn=lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}"),
+    )
+    count = polygonize_raster(
+        class_map[0], output, options, lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}")
     )
     out.print(f"{_count(count, 'polygon')} in {escape(str(output))}")
 

@@ -44,25 +44,8 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)
     for path in paths:
         try:
-            scene = describe(
-                path,
-                assume_crs=settings.scene.assume_crs,
-                allow_ungeoreferenced=settings.scene.allow_ungeoreferenced,
-                expand_palette=settings.scene.expand_palette,
-                nodata=settings.scene.nodata,
-                remote=settings.scene.remote,
-                allow_private_hosts=settings.scene.allow_private_hosts,
-            )
-            selection = select_bands(
-                scene,
-                len(bundle.bands),
-                bands=None if settings.scene.bands == "auto" else settings.scene.bands,
-                mask_band=settings.scene.mask_band,
-                nodata_rule=settings.scene.nodata_rule,
-                apply_scale=settings.scene.apply_scale,
-                on_read_error=settings.scene.on_read_error,
-                names=bundle.bands,
-            )
+            scene = describe(path, settings.scene)
+            selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:
             failed.append((path, _why(path, error)))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid, Window
@@ -17,6 +18,7 @@ from geoseg.polygonizer.values import Values
 from geoseg.raster.bands import BandSelection, usable_nodata
 from geoseg.raster.read import read_window
 from geoseg.raster.source.env import open_raster
+from geoseg.raster.source.georeference import IDENTITY
 from geoseg.raster.source.scene import Scene, describe
 
 STRIP_ROWS = 512
@@ -27,7 +29,6 @@ NAME_TAG = "CLASS_"
 
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 """Suffixes of rasters that a message lists for a folder."""
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _BAND = BandSelection((1,))
 
 
@@ -70,15 +71,14 @@ class ClassRaster:
 
 
 def open_class_raster(
-    path: str | Path, wanted: Sequence[int] | None = None, *, remote: bool = False, allow_private_hosts: bool = False
+    path: str | Path, wanted: Sequence[int] | None = None, settings: SceneSettings = SceneSettings()
 ) -> ClassRaster:
     """Describe a raster of integers; read it once to find its values if they are not known.
 
     Args:
-        path: See `geoseg.raster.source.address.locate`, also for the last two arguments.
+        path: See `geoseg.raster.source.address.locate`.
         wanted: Values that get a class id; all by default.
-        remote: Allow URLs.
-        allow_private_hosts: Allow ``http://`` and hosts that are not public.
+        settings: Whether to read over the network.
 
     Raises:
         SceneError: If the raster cannot be read, has several bands, is not of integers, is not georeferenced or has too
@@ -86,7 +86,7 @@ def open_class_raster(
     """
     try:
         _refuse_several(str(path))
-        scene = describe(path, allow_ungeoreferenced=True, remote=remote, allow_private_hosts=allow_private_hosts)
+        scene = describe(path, settings.model_copy(update={"allow_ungeoreferenced": True}))
         return _open(scene, wanted)
     except OSError as error:
         raise SceneError(
@@ -133,7 +133,7 @@ def _open(scene: Scene, wanted: Sequence[int] | None) -> ClassRaster:
             f"{path} holds {dtype}; a class map holds integers. If its values are whole numbers, convert it first: "
             "gdal_translate -ot Int32 IN OUT."
         )
-    if not scene.grid.crs or scene.grid.transform == _IDENTITY:
+    if not scene.grid.crs or scene.grid.transform == IDENTITY:
         _refuse_unrectified(scene)
         raise SceneError(
             f"{path} has no {'transform' if scene.grid.crs else 'CRS'}, so its polygons have no place on the earth. "

@@ -5,10 +5,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.polygonizer.census import TINY_PX, Census
@@ -28,66 +30,82 @@ MANY_VALUES = 20
 """Most values that a message lists."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolygonizeOptions:
+    """What `polygonize_raster` reads and writes, and how."""
+
+    simplify_px: float = 1.0
+    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    min_area_px: int = 0
+    """Components of fewer pixels take the value of a neighbour."""
+    block_px: int = BLOCK_PX
+    """Side of a block, a multiple of `CUT_PX`. It does not change the result."""
+    values: Sequence[int] | None = None
+    """Values that become polygons, all others count as nodata; None takes all."""
+    overwrite: bool = False
+    """Replace the output; in a GeoPackage only the layer with the name of the file, other layers stay."""
+    remote: bool = False
+    """Allow an ``https://`` or ``s3://`` URL as source."""
+    allow_private_hosts: bool = False
+    """See `geoseg.raster.source.address.locate`."""
+    allow_continuous: bool = False
+    """Accept a raster that looks like a continuous quantity, see `Census`. Not needed for a raster with a palette or
+    class names, or with ``values``."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.simplify_px <= MAX_TOLERANCE_PX:
+            raise SettingsError(f"simplify_px={self.simplify_px} must be between 0 and {MAX_TOLERANCE_PX:g}.")
+        if self.block_px < 1 or self.block_px % CUT_PX:
+            raise SettingsError(
+                f"block_px={self.block_px} is not a multiple of {CUT_PX}. "
+                f"Use {max(1, self.block_px // CUT_PX) * CUT_PX}."
+            )
+
+
 def polygonize_raster(
     source: str | Path,
     output: str | Path,
-    *,
-    simplify_px: float = 1.0,
-    min_area_px: int = 0,
-    block_px: int = BLOCK_PX,
-    values: Sequence[int] | None = None,
-    overwrite: bool = False,
-    remote: bool = False,
-    allow_private_hosts: bool = False,
-    allow_continuous: bool = False,
+    options: PolygonizeOptions = PolygonizeOptions(),
     warn: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write the 4-connected components of a class map as a file of polygons: a coverage without gaps.
 
     Args:
-        source: A raster of one band of integers with at most 255 values, or ``values``.
+        source: A raster of one band of integers with at most 255 values, or ``options.values``.
         output: A file that ends in ``.parquet`` (GeoParquet), ``.gpkg`` or ``.fgb``. It appears when complete.
-        simplify_px: See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
-        min_area_px: Components of fewer pixels take the value of a neighbour.
-        block_px: Side of a block, a multiple of `CUT_PX`. It does not change the result.
-        values: Values that become polygons, all others count as nodata; None takes all.
-        overwrite: Replace the output; in a GeoPackage only the layer with the name of the file, other layers stay.
-        remote: Allow an ``https://`` or ``s3://`` URL as source.
-        allow_private_hosts: See `geoseg.raster.source.address.locate`.
-        allow_continuous: Accept a raster that looks like a continuous quantity, see `Census`. Not needed for a raster
-            with a palette or class names, or with ``values``.
+        options: What to read and write, and how.
         warn: Called with each warning, one sentence.
 
     Returns:
         Number of polygons.
 
     Raises:
-        SettingsError: If the output exists, cannot be written or has an unknown suffix, or an option is out of range.
+        SettingsError: If the output exists, cannot be written or has an unknown suffix.
         SceneError: If the raster cannot be read, has too many values, is not of integers, looks continuous or is not
             georeferenced; if the disk is full.
         Interrupted: On SIGINT or SIGTERM.
     """
     output = Path(output)
-    _check_options(simplify_px, block_px)
     with end_on_signals(f"{output} was not written."):
-        kept = _check_output(output, overwrite=overwrite)
-        class_map = open_class_raster(source, values, remote=remote, allow_private_hosts=allow_private_hosts)
+        kept = _check_output(output, overwrite=options.overwrite)
+        network = SceneSettings(remote=options.remote, allow_private_hosts=options.allow_private_hosts)
+        class_map = open_class_raster(source, options.values, network)
         grid = class_map.grid
-        blocks = RasterBlocks(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), block_px))
+        blocks = RasterBlocks(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), options.block_px))
         with scratch_folder(output, warn) as folder, _writing(class_map.scene.path, output):
             borders, census = blocks.survey()
-            named = values is not None or class_map.is_legend
-            if census.looks_continuous and not (named or allow_continuous):
+            named = options.values is not None or class_map.is_legend
+            if census.looks_continuous and not (named or options.allow_continuous):
                 raise _continuous_error(class_map.scene.path, census)
             if not census.components.any():
-                warn(_no_polygon_warning(class_map, values))
-            files = blocks.trace(borders, folder, simplify_px, min_area_px)
+                warn(_no_polygon_warning(class_map, options.values))
+            files = blocks.trace(borders, folder, options.simplify_px, options.min_area_px)
             counts: list[int] = []
 
             def parts() -> Iterator[pa.Table]:
                 for table in sorted_parts(files, grid, CUT_PX):
                     counts.append(len(table))
-                    yield stamp(table, simplify_px=simplify_px, min_area_px=min_area_px, cut_px=CUT_PX)
+                    yield stamp(table, simplify_px=options.simplify_px, min_area_px=options.min_area_px, cut_px=CUT_PX)
 
             staged = folder / output.name
             if kept is not None:
@@ -97,15 +115,6 @@ def polygonize_raster(
     if kept:
         warn(f"{output} keeps what else it holds: {', '.join(kept)}. Only the layer {output.stem} was replaced.")
     return sum(counts)
-
-
-def _check_options(simplify_px: float, block_px: int) -> None:
-    if not 0 <= simplify_px <= MAX_TOLERANCE_PX:
-        raise SettingsError(f"simplify_px={simplify_px} must be between 0 and {MAX_TOLERANCE_PX:g}.")
-    if block_px < 1 or block_px % CUT_PX:
-        raise SettingsError(
-            f"block_px={block_px} is not a multiple of {CUT_PX}. Use {max(1, block_px // CUT_PX) * CUT_PX}."
-        )
 
 
 def _check_output(output: Path, *, overwrite: bool) -> list[str] | None:

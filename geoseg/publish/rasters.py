@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.cog import write_cog
+from geoseg.raster.class_map import NAME_TAG
+from geoseg.raster.cog import CogBand, write_cog
 
 AREA_OR_POINT = "AREA_OR_POINT"
 
@@ -24,26 +25,12 @@ def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces, area_o
     A pixel of an overview has the most frequent class of its pixels, because an average of ids would be another class.
     ``area_or_point`` is the meaning of a sample in the scene; ``grid`` refers to pixel corners in both cases.
     """
-    write_cog(
-        path,
-        grid,
-        pieces,
-        nodata=NODATA_CLASS,
-        overview_resampling="mode",
-        colormap={entry.id: entry.color for entry in legend.classes},
-        tags={AREA_OR_POINT: area_or_point, **{f"CLASS_{entry.id}": entry.name for entry in legend.classes}},
-        band_name="class",
-    )
+    colors = {entry.id: entry.color for entry in legend.classes}
+    tags = {AREA_OR_POINT: area_or_point, **{f"{NAME_TAG}{entry.id}": entry.name for entry in legend.classes}}
+    write_cog(path, grid, pieces, CogBand("class", NODATA_CLASS, "mode", colors, tags))
 
 
 def write_confidence(path: Path, grid: Grid, pieces: Pieces, area_or_point: str = "Area") -> None:
     """Write the confidence as a COG: probability times 255, at least 1; 0 is nodata."""
-    write_cog(
-        path,
-        grid,
-        pieces,
-        nodata=NODATA_CONFIDENCE,
-        overview_resampling="average",
-        tags={AREA_OR_POINT: area_or_point, "UNIT": "probability of the class times 255"},
-        band_name="confidence",
-    )
+    tags = {AREA_OR_POINT: area_or_point, "UNIT": "probability of the class times 255"}
+    write_cog(path, grid, pieces, CogBand("confidence", NODATA_CONFIDENCE, "average", tags=tags))

@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.band_names import absent_names, bands_named
+from geoseg.raster.source.georeference import IDENTITY
 from geoseg.raster.source.scene import Scene
 from geoseg.redact import redact
 
@@ -41,15 +43,7 @@ class BandSelection:
 
 
 def select_bands(
-    scene: Scene,
-    wanted: int,
-    bands: Sequence[int] | None = None,
-    *,
-    mask_band: int | None = None,
-    nodata_rule: NodataRule = "any",
-    apply_scale: bool = False,
-    on_read_error: OnReadError = "fail",
-    names: Sequence[str] = (),
+    scene: Scene, wanted: int, settings: SceneSettings = SceneSettings(), names: Sequence[str] = ()
 ) -> BandSelection:
     """Select the bands of a scene for a model; never guess if there are more than it takes.
 
@@ -58,18 +52,15 @@ def select_bands(
     Args:
         scene: The scene.
         wanted: Number of bands of the model's input.
-        bands: The bands to use, counted from 1, in the model's order. By default the first ``wanted``, if only an
-            alpha or mask band remains.
-        mask_band: Band that is 0 where the scene is not valid, instead of an alpha band.
-        nodata_rule: See `BandSelection`.
-        apply_scale: See `BandSelection`.
-        on_read_error: See `BandSelection`.
+        settings: The bands to use and the rules. ``bands: auto`` means the first ``wanted``, if only an alpha or mask
+            band remains.
         names: The model's names of its bands, for messages.
 
     Raises:
         SceneError: If there are too few bands, a band does not exist, the choice is ambiguous, or the scene holds
             palette indices or single bits and the model takes several bands.
     """
+    bands, mask_band = settings.bands, settings.mask_band
     has = f"{scene.path} has {scene.bands}"
     wants = f"The model wants {wanted} band{'s' if wanted > 1 else ''}" + (f" ({', '.join(names)})" if names else "")
     if wanted > 1 and ("palette" in scene.roles or scene.one_bit):
@@ -84,10 +75,10 @@ def select_bands(
             f"scene.mask_band={mask_band} with scene.expand_palette: {scene.path} has one band, of palette indices. "
             "Leave scene.mask_band out; transparent colours are not valid anyway."
         )
-    chosen = tuple(range(1, wanted + 1) if bands is None else bands)
+    chosen = tuple(range(1, wanted + 1) if bands == "auto" else bands)
     if len(chosen) != wanted:
         raise SceneError(f"{wants}, scene.bands names {len(chosen)}: {list(chosen)}. Name as many as the model wants.")
-    if bands is None and scene.bands < wanted:
+    if bands == "auto" and scene.bands < wanted:
         absent = absent_names(scene, names)
         none = f": none is named {' or '.join(absent)}" if absent else ""
         raise SceneError(
@@ -101,11 +92,11 @@ def select_bands(
         raise SceneError(
             f"Band {mask_band} of {scene.path} cannot be both input and mask. Correct scene.bands or scene.mask_band."
         )
-    if bands is None and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
+    if bands == "auto" and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
         raise SceneError(f"{wants}, {has}: {_advise(scene, chosen, names, unused)}")
     if mask_band is None and scene.alpha_band not in chosen:
         mask_band = scene.alpha_band
-    return BandSelection(chosen, mask_band, nodata_rule, apply_scale, on_read_error)
+    return BandSelection(chosen, mask_band, settings.nodata_rule, settings.apply_scale, settings.on_read_error)
 
 
 def merge_alpha_warnings(warnings: Sequence[str]) -> list[str]:
@@ -179,7 +170,7 @@ def _meaning_warnings(scene: Scene, selection: BandSelection) -> Iterator[str]:
                 f"the file declares that stored numbers x stand for {each} (by band); the model gets them as they are "
                 "stored. Set scene.apply_scale if it wants the others."
             )
-    if scene.grid.transform == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
+    if scene.grid.transform == IDENTITY:
         yield "it has no transform: pixel (0, 0) is taken to lie at the origin of its coordinates."
 
 

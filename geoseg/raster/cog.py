@@ -5,6 +5,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
@@ -29,36 +30,36 @@ FULL_BELOW_BYTES = 1 << 20
 """If a write fails with less free space than this, the disk is full."""
 
 
-def write_cog(
-    path: Path,
-    grid: Grid,
-    pieces: Iterable[tuple[Window, NDArray[np.uint8]]],
-    *,
-    nodata: int,
-    overview_resampling: Literal["mode", "average"],
-    band_name: str,
-    colormap: Mapping[int, tuple[int, int, int]] | None = None,
-    tags: Mapping[str, str] | None = None,
-    threads: int = 1,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class CogBand:
+    """Metadata of the band of a COG, and how its overviews are computed."""
+
+    name: str
+    """Description of the band."""
+    nodata: int
+    """Nodata value; excluded from overviews, transparent in the colour map."""
+    resampling: Literal["mode", "average"]
+    """``mode`` for classes, ``average`` for confidence."""
+    colormap: Mapping[int, tuple[int, int, int]] | None = None
+    """Red, green, blue (0..255) of each value."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the file, such as ``AREA_OR_POINT``."""
+
+
+def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.uint8]]], band: CogBand) -> None:
     """Write a uint8 band as a COG, atomically.
 
-    The bytes of the file depend only on the pixels and the metadata: not on the windows or the order of the pieces,
-    on ``threads``, or on whether pieces of nodata are given. The file is read back and verified before it gets its
-    name. Memory is bounded by GDAL's cache and one piece; the disk temporarily holds a compressed copy. GDAL computes
-    overviews of all pixels, stored or not: about 8 seconds (``mode``) or 2 (``average``) per gigapixel.
+    The bytes of the file depend only on the pixels and the metadata: not on the windows or the order of the pieces, or
+    on whether pieces of nodata are given. The file is read back and verified before it gets its name. Memory is bounded
+    by GDAL's cache and one piece; the disk temporarily holds a compressed copy. GDAL computes overviews of all pixels,
+    stored or not: about 8 seconds (``mode``) or 2 (``average``) per gigapixel.
 
     Args:
         path: The file to write or replace; its folder must exist.
         grid: Size and georeference; the CRS may be empty.
-        pieces: Windows of the scene and their values, shape of the window. Pixels without a piece are ``nodata``;
-            internal tiles that hold only nodata are not stored.
-        nodata: Nodata value; excluded from overviews, transparent in the colour map.
-        overview_resampling: ``mode`` for classes, ``average`` for confidence.
-        band_name: Description of the band.
-        colormap: Red, green, blue (0..255) of each value.
-        tags: Metadata of the file, such as ``AREA_OR_POINT``.
-        threads: Number of threads for compression.
+        pieces: Windows of the scene and their values, shape of the window. Pixels without a piece are nodata; internal
+            tiles that hold only nodata are not stored.
+        band: Metadata and the resampling of overviews.
 
     Raises:
         OSError: If the file cannot be written, for example on a full disk.
@@ -73,7 +74,7 @@ def write_cog(
         "width": grid.width,
         "transform": Affine(*grid.transform),
         "crs": grid.crs or None,
-        "nodata": nodata,
+        "nodata": band.nodata,
         "tiled": True,
         "blockxsize": TILE_PX,
         "blockysize": TILE_PX,
@@ -95,13 +96,13 @@ def write_cog(
     ):
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
         with rasterio.open(plain, "w", **profile) as dataset:
-            dataset.update_tags(**(tags or {}))
-            dataset.set_band_description(1, band_name)
-            if colormap is not None:
-                colors = {value: (*rgb, 255) for value, rgb in colormap.items()}
-                dataset.write_colormap(1, {**colors, nodata: (0, 0, 0, 0)})
+            dataset.update_tags(**band.tags)
+            dataset.set_band_description(1, band.name)
+            if band.colormap is not None:
+                colors = {value: (*rgb, 255) for value, rgb in band.colormap.items()}
+                dataset.write_colormap(1, {**colors, band.nodata: (0, 0, 0, 0)})
             written = [(window, _write(dataset, grid, window, values)) for window, values in pieces]
-        rasterio.shutil.copy(plain, cog, driver="COG", **_cog_options(overview_resampling, threads))
+        rasterio.shutil.copy(plain, cog, driver="COG", **_cog_options(band.resampling))
         _verify(cog, written, path)
         cog.replace(path)
 
@@ -145,17 +146,17 @@ def _part(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
-def _cog_options(overview_resampling: str, threads: int) -> dict[str, str | int]:
+def _cog_options(resampling: str) -> dict[str, str | int]:
     return {
         "BLOCKSIZE": TILE_PX,
         "COMPRESS": "DEFLATE",
         # Differences of class ids have no meaning: a predictor makes a class map larger by a tenth to a third.
-        "PREDICTOR": "NO" if overview_resampling == "mode" else "YES",
+        "PREDICTOR": "NO" if resampling == "mode" else "YES",
         # Confidence is noisy: level 6 would save 4 % of the size and take two thirds more time.
-        "LEVEL": 6 if overview_resampling == "mode" else 4,
-        "OVERVIEW_RESAMPLING": overview_resampling.upper(),
+        "LEVEL": 6 if resampling == "mode" else 4,
+        "OVERVIEW_RESAMPLING": resampling.upper(),
         # Tiles of nodata are not stored, overviews included, whether a piece covers them or not.
         "SPARSE_OK": True,
         "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": threads,
+        "NUM_THREADS": 1,
     }

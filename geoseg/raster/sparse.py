@@ -10,7 +10,8 @@ from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.read import read_window
 from geoseg.raster.source.env import open_raster
-from geoseg.raster.source.scene import Scene, has_tile_index
+from geoseg.raster.source.scene import Scene
+from geoseg.raster.source.tile_index import has_tile_index, is_stored
 
 
 def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
@@ -33,7 +34,7 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
     bands = {*selection.bands, *(() if selection.mask_band is None else (selection.mask_band,))}
     try:
         with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
-            if not has_tile_index(dataset) or any(_is_stored(dataset, band, window) for band in bands):
+            if not has_tile_index(dataset) or any(_any_stored(dataset, band, window) for band in bands):
                 return True
     except RasterioIOError as error:
         raise UnreachableError(
@@ -46,11 +47,11 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
     return bool(valid[0, 0])
 
 
-def _is_stored(dataset: DatasetReader, band: int, window: Window) -> bool:
+def _any_stored(dataset: DatasetReader, band: int, window: Window) -> bool:
     """Return whether any internal tile of a band that the window touches is stored."""
     height, width = dataset.block_shapes[band - 1]
     return any(
-        dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is not None
+        is_stored(dataset, row, col, band)
         for row in range(window.row // height, -(-window.row_stop // height))
         for col in range(window.col // width, -(-window.col_stop // width))
     )

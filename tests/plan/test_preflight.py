@@ -28,7 +28,7 @@ def warnings(path: Path, tmp_path: Path, polygons: dict[str, Any] | None = None,
     given = {"scenes": [str(path)], "model": str(bundle.path), "output": "out", "scene": scene}
     settings = Settings.model_validate({**given, "polygons": polygons or {}})
     described = describe(path)
-    selection = select_bands(described, 4, nodata_rule=settings.scene.nodata_rule)
+    selection = select_bands(described, 4, settings.scene)
     return check_scene(described, selection, settings, bundle)
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 import geoseg
 from geoseg.polygonizer.class_raster import open_class_raster
-from geoseg.polygonizer.file import polygonize_raster
+from geoseg.polygonizer.file import PolygonizeOptions, polygonize_raster
 from geoseg.publish import geoparquet, sorting
 from geoseg.publish.geodesy.pixel_area import pixel_area
 from tests.support.cli import CommandLine
@@ -51,7 +51,9 @@ def digest(path):
 @pytest.mark.parametrize("options", [{}, {"min_area_px": 60}, {"simplify_px": 0.0, "values": [0, 300]}])
 def test_any_blocks_give_the_same_file_and_the_polygons_of_the_array(tmp_path, raster, values, options):
     outputs = [tmp_path / f"{block_px}.parquet" for block_px in (512, 1024, 2048)]
-    counts = {polygonize_raster(raster, output, block_px=int(output.stem), **options) for output in outputs}
+    counts = {
+        polygonize_raster(raster, output, PolygonizeOptions(block_px=int(output.stem), **options)) for output in outputs
+    }
     assert len({digest(output) for output in outputs}) == 1
     frame = geopandas.read_parquet(outputs[0]).sort_values("polygon_id", ignore_index=True)
     assert counts == {len(frame)}
@@ -155,13 +157,15 @@ def test_a_continuous_quantity_is_refused_unless_allowed(run, tmp_path, confiden
 def test_class_maps_are_not_taken_for_a_quantity(tmp_path, confidence, make):
     classes = make(np.random.default_rng(1), confidence).astype(np.uint8)
     raster = write_scene(tmp_path / "map.tif", classes[None])
-    assert polygonize_raster(raster, tmp_path / "a.parquet", simplify_px=0) > 30_000
+    assert polygonize_raster(raster, tmp_path / "a.parquet", PolygonizeOptions(simplify_px=0)) > 30_000
 
 
 def test_255_is_a_value_where_it_is_not_nodata(tmp_path):
     pixels = np.zeros((1, 1200, 3), np.uint8)
     pixels[0, -1, 1] = 255
-    polygonize_raster(write_scene(tmp_path / "map.tif", pixels), tmp_path / "a.parquet", block_px=512)
+    polygonize_raster(
+        write_scene(tmp_path / "map.tif", pixels), tmp_path / "a.parquet", PolygonizeOptions(block_px=512)
+    )
     assert sorted(geopandas.read_parquet(tmp_path / "a.parquet")["value"]) == [0, 255]
 
 
@@ -169,7 +173,7 @@ def test_255_is_a_value_where_it_is_not_nodata(tmp_path):
 def test_nothing_but_nodata_is_a_file_without_rows(tmp_path, suffix):
     output = tmp_path / f"a{suffix}"
     raster = write_scene(tmp_path / "map.tif", np.zeros((1, 9, 9), np.int32), nodata=0)
-    assert polygonize_raster(raster, output, min_area_px=3) == 0
+    assert polygonize_raster(raster, output, PolygonizeOptions(min_area_px=3)) == 0
     frame = geopandas.read_parquet(output) if suffix == ".parquet" else geopandas.read_file(output)
     assert len(frame) == 0
 
@@ -184,7 +188,7 @@ def test_names_come_from_the_tags_and_masked_pixels_are_nodata(tmp_path):
     assert frame[["value", "class_name"]].to_numpy().tolist() == [[3, "water"], [4, "water"]]
     with rasterio.open(raster, "r+") as dataset:
         dataset.write_mask(np.array([[True, True, False]]))
-    polygonize_raster(raster, tmp_path / "a.parquet", overwrite=True)
+    polygonize_raster(raster, tmp_path / "a.parquet", PolygonizeOptions(overwrite=True))
     assert geopandas.read_parquet(tmp_path / "a.parquet")["class_name"].tolist() == ["water", "9"]
 
 
@@ -240,7 +244,7 @@ def test_areas_are_sums_of_the_areas_of_pixels_on_the_ground(tmp_path, values):
     )
     outputs = [tmp_path / f"{block_px}.parquet" for block_px in (512, 2048)]
     for output in outputs:
-        polygonize_raster(shifted, output, block_px=int(output.stem), min_area_px=60)
+        polygonize_raster(shifted, output, PolygonizeOptions(block_px=int(output.stem), min_area_px=60))
     assert digest(outputs[0]) == digest(outputs[1])
     assert pq.read_metadata(outputs[0]).metadata[b"geoseg:area_method"] == b"geodesic"
     frame = geopandas.read_parquet(outputs[0])

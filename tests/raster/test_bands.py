@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.band_names import check_band_names
 from geoseg.raster.bands import BandSelection, describe_warnings, merge_alpha_warnings, select_bands
@@ -41,15 +42,15 @@ def test_left_over_alpha_is_the_mask(scene_of: SceneOf) -> None:
 def test_alpha_that_is_an_input_is_not_the_mask(scene_of: SceneOf) -> None:
     scene = scene_of(4, alpha=4)
     assert select_bands(scene, 4) == BandSelection((1, 2, 3, 4), None)
-    assert select_bands(scene, 3, [4, 1, 2]) == BandSelection((4, 1, 2), None)
+    assert select_bands(scene, 3, SceneSettings(bands=[4, 1, 2])) == BandSelection((4, 1, 2), None)
 
 
 def test_explicit_bands_keep_order_and_may_repeat(scene_of: SceneOf) -> None:
-    assert select_bands(scene_of(13), 3, [8, 3, 8]).bands == (8, 3, 8)
+    assert select_bands(scene_of(13), 3, SceneSettings(bands=[8, 3, 8])).bands == (8, 3, 8)
 
 
 def test_mask_band_replaces_alpha(scene_of: SceneOf) -> None:
-    assert select_bands(scene_of(5, alpha=4), 3, mask_band=5) == BandSelection((1, 2, 3), 5)
+    assert select_bands(scene_of(5, alpha=4), 3, SceneSettings(mask_band=5)) == BandSelection((1, 2, 3), 5)
 
 
 def test_too_few_bands(scene_of: SceneOf) -> None:
@@ -77,19 +78,19 @@ def test_too_many_bands_are_never_guessed(scene_of: SceneOf) -> None:
 @pytest.mark.parametrize("band", [0, 4, -1])
 def test_band_out_of_range(scene_of: SceneOf, band: int) -> None:
     with pytest.raises(SceneError, match=rf"Band {band} does not exist: .*has 3, counted from 1"):
-        select_bands(scene_of(3), 2, [1, band])
+        select_bands(scene_of(3), 2, SceneSettings().model_copy(update={"bands": (1, band)}))
     with pytest.raises(SceneError, match=rf"Band {band} does not exist"):
-        select_bands(scene_of(3), 3, mask_band=band)
+        select_bands(scene_of(3), 3, SceneSettings().model_copy(update={"mask_band": band}))
 
 
 def test_wrong_number_of_explicit_bands(scene_of: SceneOf) -> None:
     with pytest.raises(SceneError, match=r"wants 3 bands, scene.bands names 2: \[1, 2\]"):
-        select_bands(scene_of(3), 3, [1, 2])
+        select_bands(scene_of(3), 3, SceneSettings(bands=[1, 2]))
 
 
 def test_a_band_is_input_or_mask(scene_of: SceneOf) -> None:
     with pytest.raises(SceneError, match=r"Band 3 of .* cannot be both input and mask"):
-        select_bands(scene_of(3), 3, mask_band=3)
+        select_bands(scene_of(3), 3, SceneSettings(mask_band=3))
 
 
 def test_nothing_to_warn_of(scene_of: SceneOf) -> None:

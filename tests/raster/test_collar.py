@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from geoseg.config import SceneSettings
 from geoseg.raster.bands import BandSelection, NodataRule, select_bands
 from geoseg.raster.collar import collar_warnings
 from geoseg.raster.source.scene import describe
@@ -27,7 +28,7 @@ def rotated(value: Any, image: NDArray[Any] = IMAGE) -> NDArray[Any]:
 
 
 def warnings(path: Path, bands: tuple[int, ...] = (1, 2, 3), rule: NodataRule = "any", **how: Any) -> str:
-    (text,) = collar_warnings(describe(path, **how), BandSelection(bands, nodata_rule=rule)) or [""]
+    (text,) = collar_warnings(describe(path, SceneSettings(**how)), BandSelection(bands, nodata_rule=rule)) or [""]
     return text
 
 
@@ -71,7 +72,7 @@ def test_scenes_without_a_collar_pass(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_real_scenes(data: Path, tmp_path: Path) -> None:
     for path in sorted(data.glob("*.tif")):
-        scene = describe(path, allow_ungeoreferenced=True)
+        scene = describe(path, SceneSettings(allow_ungeoreferenced=True))
         found = collar_warnings(scene, select_bands(scene, scene.bands))
         assert bool(found) == (path.stem in COLLARS), path.stem
         assert all(f"the value {COLLARS[path.stem]} " in text for text in found)

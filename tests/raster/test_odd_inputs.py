@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import describe_warnings, select_bands
@@ -273,7 +274,7 @@ HANDLED = [
 @pytest.mark.parametrize("case", HANDLED, ids=lambda case: f"row{case.row}")
 def test_handled(tmp_path: Path, case: Handled) -> None:
     scene = describe(case.build(tmp_path))
-    selection = select_bands(scene, case.bands, **case.options)
+    selection = select_bands(scene, case.bands, SceneSettings(**case.options))
     data, valid = read_window(scene, selection, scene.grid.window)
 
     with rasterio.open(scene.path) as dataset:
@@ -287,20 +288,20 @@ def test_handled(tmp_path: Path, case: Handled) -> None:
 
 def test_row1_location_by_settings(tmp_path: Path) -> None:
     path = ungeoreferenced(tmp_path)
-    assumed = describe(path, assume_crs="EPSG:32633")
+    assumed = describe(path, SceneSettings(assume_crs="EPSG:32633"))
     assert "WGS 84 / UTM zone 33N" in assumed.grid.crs
     assert "no transform" in describe_warnings(assumed, select_bands(assumed, 1))[0]
 
-    scene = describe(path, allow_ungeoreferenced=True)
+    scene = describe(path, SceneSettings(allow_ungeoreferenced=True))
     assert scene.grid.crs == ""
     data, valid = read_window(scene, select_bands(scene, 1), Window(0, 0, 3, 4))
     np.testing.assert_array_equal(data, pixels()[:, :3, :4])
     assert valid.all()
 
     with pytest.raises(SettingsError, match=r"scene.assume_crs='EPSG:0' is not a coordinate reference system"):
-        describe(path, assume_crs="EPSG:0")
+        describe(path, SceneSettings(assume_crs="EPSG:0"))
     located = write(tmp_path / "located.tif", pixels())
-    assert "zone 33N" in describe(located, assume_crs="EPSG:3857").grid.crs
+    assert "zone 33N" in describe(located, SceneSettings(assume_crs="EPSG:3857")).grid.crs
 
 
 def test_row2_rotated_transform_is_copied(tmp_path: Path) -> None:
@@ -440,7 +441,7 @@ def test_row47_sidecars_count_as_files(tmp_path: Path) -> None:
 def test_row47_world_file_locates(tmp_path: Path) -> None:
     path = ungeoreferenced(tmp_path)
     path.with_suffix(".tfw").write_text("2\n0\n0\n-2\n500001\n4999999\n")
-    scene = describe(path, assume_crs="EPSG:32633")
+    scene = describe(path, SceneSettings(assume_crs="EPSG:32633"))
     assert scene.grid.transform == tuple(UTM)[:6]
     assert str(path.with_suffix(".tfw")) in scene.files
 

@@ -11,6 +11,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, describe_warnings, select_bands
@@ -57,15 +58,15 @@ def paletted(make: Make) -> tuple[Path, NDArray[Any], NDArray[Any]]:
 
 def test_row14_a_palette_becomes_colours(paletted: tuple[Path, NDArray[Any], NDArray[Any]]) -> None:
     path, indices, colours = paletted
-    scene = describe(path, expand_palette=True)
+    scene = describe(path, SceneSettings(expand_palette=True))
     assert (scene.bands, scene.roles) == (3, ("red", "green", "blue"))
     window = Window(3, 7, 20, 30)
     at = window.slices(scene.grid.window)
-    for bands in (None, (3, 1, 2)):
-        selection = select_bands(scene, 3, bands)
+    for bands in ("auto", (3, 1, 2)):
+        selection = select_bands(scene, 3, SceneSettings(bands=bands))
         pixels, valid = read_window(scene, selection, window)
         expected = colours[indices[at]].transpose(2, 0, 1)
-        np.testing.assert_array_equal(pixels, expected[[band - 1 for band in bands or (1, 2, 3)]])
+        np.testing.assert_array_equal(pixels, expected[[band - 1 for band in selection.bands]])
         np.testing.assert_array_equal(valid, indices[at] != 3)
 
 
@@ -73,7 +74,7 @@ def test_row14_without_the_setting_it_is_refused_with_it(paletted: tuple[Path, N
     with pytest.raises(SceneError, match=r"indices of a palette.*Set scene\.expand_palette, or expand it first"):
         select_bands(describe(paletted[0]), 3)
     with pytest.raises(SceneError, match=r"scene\.mask_band=2 with scene\.expand_palette"):
-        select_bands(describe(paletted[0], expand_palette=True), 3, mask_band=2)
+        select_bands(describe(paletted[0], SceneSettings(expand_palette=True)), 3, SceneSettings(mask_band=2))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -86,7 +87,7 @@ def test_row14_palettes_of_two_bytes(make: Make) -> None:
     path = make(np.array([[[0, 1, 65535]]], np.uint16), photometric="palette")
     with rasterio.open(path, "r+") as dataset:
         dataset.write_colormap(1, {0: (9, 8, 7, 255), 65535: (1, 2, 3, 255)})
-    scene = describe(path, expand_palette=True)
+    scene = describe(path, SceneSettings(expand_palette=True))
     pixels, valid = read_window(scene, select_bands(scene, 3), scene.grid.window)
     assert pixels[:, 0].T.tolist() == [[9, 8, 7], [0, 0, 0], [1, 2, 3]]
     assert valid.all()
@@ -94,7 +95,7 @@ def test_row14_palettes_of_two_bytes(make: Make) -> None:
 
 def test_row14_other_scenes_stay_as_they_are(make: Make) -> None:
     path = make(noise(3, 8, 8))
-    assert describe(path, expand_palette=True) == describe(path)
+    assert describe(path, SceneSettings(expand_palette=True)) == describe(path)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_row23_holes_are_the_tiles_that_cannot_be_decoded(
 ) -> None:
     path, data, hole = damaged
     scene = describe(path)
-    selection = select_bands(scene, 2, on_read_error="nodata")
+    selection = select_bands(scene, 2, SceneSettings(on_read_error="nodata"))
     pixels, valid, holes, _ = read_around_holes(scene, selection, window)
     at = window.slices(scene.grid.window)
     np.testing.assert_array_equal(valid, ~hole[at])
@@ -140,7 +141,7 @@ def test_row23_by_default_the_scene_fails(damaged: tuple[Path, NDArray[Any], NDA
 
 def test_row23_a_missing_file_is_not_a_hole(make: Make) -> None:
     scene = describe(make(noise(1, 64, 64)))
-    selection = select_bands(scene, 1, on_read_error="nodata")
+    selection = select_bands(scene, 1, SceneSettings(on_read_error="nodata"))
     Path(scene.path).unlink()
     with pytest.raises(SceneError, match="can no longer be opened"):
         read_around_holes(scene, selection, scene.grid.window)
@@ -273,7 +274,7 @@ def test_row33_scale_and_offset_are_applied_when_asked_for(make: Make) -> None:
     scene = describe(scaled_file(make))
     stored, valid = read_window(scene, select_bands(scene, 2), scene.grid.window)
     assert stored.dtype == np.int16
-    selection = select_bands(scene, 2, (2, 1), apply_scale=True)
+    selection = select_bands(scene, 2, SceneSettings(bands=(2, 1), apply_scale=True))
     pixels, same = read_window(scene, selection, scene.grid.window)
     assert pixels.dtype == np.float32 == selection.dtype(scene)
     np.testing.assert_allclose(pixels[0], stored[1] * 0.1, rtol=1e-6)
@@ -285,10 +286,13 @@ def test_row33_scale_and_offset_are_applied_when_asked_for(make: Make) -> None:
 def test_row33_scaling_is_a_warning(make: Make) -> None:
     scene = describe(scaled_file(make))
     assert "Set scene.apply_scale if" in describe_warnings(scene, select_bands(scene, 2))[0]
-    applied = describe_warnings(scene, select_bands(scene, 2, apply_scale=True))
+    applied = describe_warnings(scene, select_bands(scene, 2, SceneSettings(apply_scale=True)))
     assert applied == [
         f"{scene.path}: stored numbers are scaled as the file declares, by band: x 0.0001 + -0.5, x 0.1 + 0."
     ]
     plain = describe(make(noise(1, 8, 8)))
-    assert describe_warnings(plain, select_bands(plain, 1, apply_scale=True)) == []
-    assert read_window(plain, select_bands(plain, 1, apply_scale=True), plain.grid.window)[0].dtype == np.uint8
+    assert describe_warnings(plain, select_bands(plain, 1, SceneSettings(apply_scale=True))) == []
+    assert (
+        read_window(plain, select_bands(plain, 1, SceneSettings(apply_scale=True)), plain.grid.window)[0].dtype
+        == np.uint8
+    )

@@ -11,6 +11,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, NodataRule, select_bands
@@ -84,7 +85,9 @@ def test_window_equals_rasterio(
     rule: Any,
 ) -> None:
     scene = describe(rasters[layout, kind, masked])
-    pixels, valid = read_window(scene, select_bands(scene, len(bands), bands, nodata_rule=rule), window)
+    pixels, valid = read_window(
+        scene, select_bands(scene, len(bands), SceneSettings(bands=bands, nodata_rule=rule)), window
+    )
 
     part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     with rasterio.open(scene.path) as dataset:
@@ -134,7 +137,7 @@ def test_given_nodata_takes_the_place_of_the_declared(
 ) -> None:
     pixels = np.array([[[7, 7, 9]], [[7, 8, 9]]], np.uint8)
     path = write_scene(tmp_path / "scene.tif", pixels, nodata=declared)
-    scene = describe(path, nodata=given)
+    scene = describe(path, SceneSettings(nodata=given))
     _, valid = read_window(scene, BandSelection((1, 2), nodata_rule=rule), scene.grid.window)
     assert valid.tolist() == [expected]
 
@@ -142,4 +145,4 @@ def test_given_nodata_takes_the_place_of_the_declared(
 def test_given_nodata_must_fit_the_bands_of_the_file(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((2, 3, 3), np.uint8))
     with pytest.raises(SceneError, match=r"scene\.nodata holds 3 values, and .*scene\.tif has 2 bands. Give one for"):
-        describe(path, nodata=[1, 2, None])
+        describe(path, SceneSettings(nodata=[1, 2, None]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.bands import describe_warnings, select_bands
 from geoseg.raster.read import read_window
@@ -51,5 +52,5 @@ def test_thirteen_bands_must_be_chosen_from(data: Path) -> None:
     scene = describe(data / "sen1floods_S2_13band.tif")
     with pytest.raises(SceneError, match=r"has 13: 1 B1, 2 B2, .*Name the 3 to use"):
         select_bands(scene, 3)
-    pixels, _ = read_window(scene, select_bands(scene, 3, [4, 3, 2]), scene.grid.window)
+    pixels, _ = read_window(scene, select_bands(scene, 3, SceneSettings(bands=[4, 3, 2])), scene.grid.window)
     assert pixels.dtype == np.int16

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import select_bands
@@ -126,8 +127,8 @@ def test_bytes_of_no_file_at_all(folder: Path, content: bytes, start: bytes) -> 
 def look(path: Path) -> None:
     """Describe a raster and read its rims."""
     try:
-        scene = describe(path, allow_ungeoreferenced=True)
-        selection = select_bands(scene, 1, [1])
+        scene = describe(path, SceneSettings(allow_ungeoreferenced=True))
+        selection = select_bands(scene, 1, SceneSettings(bands=[1]))
         height, width = scene.grid.height, scene.grid.width
         for row, col in ((0, 0), (height - 1, width - 1)):
             pixels, valid = read_window(scene, selection, Window(row, col, 1, 1))

@@ -12,6 +12,7 @@ import rasterio.shutil
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
@@ -69,7 +70,7 @@ def web(make: Make, tmp_path: Path) -> Iterator[Web]:
 def test_other_names_of_gdal_are_refused(make: Make, name: str, remote: bool) -> None:
     asked = name.format(file=make(PIXELS))
     with pytest.raises(SceneError, match="neither a file that exists here nor a name that geoseg opens") as caught:
-        describe(asked, remote=remote, allow_private_hosts=True)
+        describe(asked, SceneSettings(remote=remote, allow_private_hosts=True))
     assert asked in str(caught.value)
     assert "Give a local file" in str(caught.value)
 
@@ -108,7 +109,7 @@ def test_network_access_needs_permission(web: Web) -> None:
         with pytest.raises(SceneError, match=r"scene\.remote=false\. Give --remote"):
             describe(name)
     with pytest.raises(SceneError, match=r"read unencrypted\. Use https://, or set scene\.allow_private_hosts"):
-        describe(url, remote=True)
+        describe(url, SceneSettings(remote=True))
     assert web.asked == []
 
 
@@ -134,7 +135,9 @@ def test_credentials_in_a_url_are_refused_and_not_printed(url: str) -> None:
 
 
 def test_a_public_cog_is_read_as_the_local_one(web: Web, tmp_path: Path) -> None:
-    scene = describe(f"{web.url}/bucket/cog.tif?X-Amz-Signature=abc", remote=True, allow_private_hosts=True)
+    scene = describe(
+        f"{web.url}/bucket/cog.tif?X-Amz-Signature=abc", SceneSettings(remote=True, allow_private_hosts=True)
+    )
     assert scene.scene_id == "cog"
     assert scene.remote
     assert scene.grid == describe(tmp_path / "www/bucket/cog.tif").grid
@@ -146,14 +149,14 @@ def test_s3_is_read_from_where_the_environment_says(web: Web, monkeypatch: pytes
     settings = {"AWS_S3_ENDPOINT": f"127.0.0.1:{web.port}", "AWS_HTTPS": "NO", "AWS_NO_SIGN_REQUEST": "YES"}
     for name, value in {**settings, "AWS_VIRTUAL_HOSTING": "FALSE"}.items():
         monkeypatch.setenv(name, value)
-    scene = describe("s3://bucket/cog.tif", remote=True)
+    scene = describe("s3://bucket/cog.tif", SceneSettings(remote=True))
     np.testing.assert_array_equal(read_window(scene, select_bands(scene, 1), scene.grid.window)[0], PIXELS)
 
 
 def test_a_stalled_server_fails_the_scene_after_the_timeout(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
-    scene = describe(f"{web.url}/silent/bucket/cog.tif", remote=True, allow_private_hosts=True)
+    scene = describe(f"{web.url}/silent/bucket/cog.tif", SceneSettings(remote=True, allow_private_hosts=True))
     started = time.monotonic()
     with pytest.raises(SceneError, match=r"cog\.tif cannot be read at .* The connection failed"):
         read_window(scene, select_bands(scene, 1), scene.grid.window)
@@ -162,7 +165,7 @@ def test_a_stalled_server_fails_the_scene_after_the_timeout(web: Web, monkeypatc
 
 def test_an_absent_remote_file_is_named(web: Web) -> None:
     with pytest.raises(SceneError, match=r"absent\.tif cannot be opened over the network: .*Check the address"):
-        describe(f"{web.url}/absent.tif", remote=True, allow_private_hosts=True)
+        describe(f"{web.url}/absent.tif", SceneSettings(remote=True, allow_private_hosts=True))
 
 
 def test_tags_of_a_local_file_cause_no_request(web: Web, make: Make) -> None:

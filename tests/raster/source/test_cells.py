@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 
+from geoseg.config import SceneSettings
 from geoseg.grid.window import Window
 from geoseg.raster.bands import select_bands
 from geoseg.raster.decode_errors import read_around_holes
@@ -138,7 +139,7 @@ def test_holes_of_a_vrt_do_not_depend_on_the_window(tmp_path: Path) -> None:
     content[offset : offset + size] = b"\xff" * size
     path.write_bytes(content)
     scene = describe(write_vrt(tmp_path / "scene.vrt", path))
-    selection = select_bands(scene, 1, on_read_error="nodata")
+    selection = select_bands(scene, 1, SceneSettings(on_read_error="nodata"))
     hole = np.zeros((HEIGHT, WIDTH), bool)
     hole[:CELL_PX, CELL_PX : 2 * CELL_PX] = True  # the damaged tile is rows 64:128, columns 384:448
     for window in (scene.grid.window, Window(0, 300, 70, 200), Window(130, 300, 70, 80), Window(0, 0, 300, 257)):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
@@ -97,8 +98,8 @@ def test_forbidden_sources_are_refused_without_a_request(
 def test_remote_sources_are_read_with_permission(web: Web, tmp_path: Path) -> None:
     path = write(tmp_path, named(f"/vsicurl/{web.url}/a.tif"))
     with pytest.raises(SceneError, match="read unencrypted"):
-        describe(path, remote=True)
-    scene = describe(path, remote=True, allow_private_hosts=True)
+        describe(path, SceneSettings(remote=True))
+    scene = describe(path, SceneSettings(remote=True, allow_private_hosts=True))
     assert scene.remote
     np.testing.assert_array_equal(read_window(scene, select_bands(scene, 1), scene.grid.window)[0], PIXELS)
 
@@ -109,7 +110,7 @@ def test_remote_sources_take_one_request_each_and_run_concurrently(web: Web, tmp
     properties = '<SourceProperties RasterXSize="64" RasterYSize="64" DataType="Byte" BlockXSize="64" BlockYSize="64"/>'
     sources = [f"{named(f'{folder}/a.tif?{i}')}<SourceBand>1</SourceBand>{properties}" for i in range(count)]
     path = write(tmp_path, "</SimpleSource><SimpleSource>".join(sources))
-    scene = describe(path, remote=True, allow_private_hosts=True)
+    scene = describe(path, SceneSettings(remote=True, allow_private_hosts=True))
     assert sorted(web.asked) == sorted(f"/together/{MAX_REQUESTS}/a.tif?{i}" for i in range(count))
     assert web.most_at_once == MAX_REQUESTS
     assert identify_all(scene.files) == scene.versions, "the order is that of the files"

@@ -39,3 +39,8 @@ class ScenePlan:
     def has_polygons(self) -> bool:
         """Whether polygons are published: a scene without a CRS gets none."""
         return bool(self.scene.grid.crs)
+
+    @property
+    def cut_px(self) -> int:
+        """Period of the lattice at which boundary lines are cut: the stride of the patches."""
+        return self.tiling.lattice.rows.stride_px

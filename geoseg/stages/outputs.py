@@ -153,17 +153,17 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     for number, spanning in enumerate(join_blocks(open_polygons, concatenate_seams(seams), plan.scene.grid.transform)):
         sources.append(folder / f"spanning-{number:05d}.arrow")
         save_table(sources[-1], polygon_table(plan, spanning))
-    crs_wkt, cut_px = published_crs(plan.scene.grid, plan.polygons.crs), plan.tiling.lattice.rows.stride_px
+    crs_wkt = published_crs(plan.scene.grid, plan.polygons.crs)
     facts: dict[str, Any] = {
         "simplify_px": plan.polygons.simplify_px,
         "min_area_px": plan.polygons.min_area_px,
-        "cut_px": cut_px,
+        "cut_px": plan.cut_px,
         "classes": plan.polygons.classes,
         "not_dissolved": plan.polygons.not_dissolved,
     }
     areas: Counter[str] = Counter()
     count = 0
-    for part, table in enumerate(sorted_parts(sources, plan.scene.grid, cut_px)):
+    for part, table in enumerate(sorted_parts(sources, plan.scene.grid, plan.cut_px)):
         write_part(parts, part, stamp(table, **facts), crs_wkt=crs_wkt)
         sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
         areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))

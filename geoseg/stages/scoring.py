@@ -70,7 +70,6 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
 
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
     """Find the components of a block, from the model's class map or from the one after the minimum area."""
-    cut_px, not_dissolved = plan.tiling.lattice.rows.stride_px, plan.polygons.not_dissolved
-    classes = split_at_grid(class_map.classes, class_map.window, cut_px, not_dissolved)
+    classes = split_at_grid(class_map.classes, class_map.window, plan.cut_px, plan.polygons.not_dissolved)
     labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)
     return add_areas(labels, pixel_area(plan.scene.grid))

@@ -42,7 +42,7 @@ def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_empty(GRAPHS, block))
     labels, around = plan.store.labels(block), plan.store.borders(neighbours)
-    boundaries = find_block_boundaries(labels, around, _shape(plan), cut_px=_cut_px(plan))
+    boundaries = find_block_boundaries(labels, around, plan.scene.grid.window.shape, cut_px=plan.cut_px)
     stored_bytes = plan.store.put_graph(block, Graph(labels.components, boundaries, _seams(labels, around)))
     faults.hit("graph", "end", block.name)
     return timer.metrics(bytes=stored_bytes)
@@ -89,8 +89,8 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
     closed, open_polygons = trace_block(
         labels,
         around,
-        _shape(plan),
-        cut_px=_cut_px(plan),
+        plan.scene.grid.window.shape,
+        cut_px=plan.cut_px,
         simplify_px=plan.polygons.simplify_px,
         transform=plan.scene.grid.transform,
     )
@@ -110,7 +110,7 @@ def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
         polygons,
         plan.scene.grid,
         plan.legend,
-        cut_px=_cut_px(plan),
+        cut_px=plan.cut_px,
         crs=plan.polygons.crs,
         observed_at=plan.observed_at,
         model=plan.model,
@@ -120,11 +120,3 @@ def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
 def _seams(labels: BlockLabels, around: dict[Place, BlockBorder]) -> NDArray[np.int64]:
     after = {step: border for step, border in around.items() if step in {(0, 1), (1, 0)}}
     return find_seams({(0, 0): labels.border, **after})
-
-
-def _shape(plan: ScenePlan) -> tuple[int, int]:
-    return plan.scene.grid.height, plan.scene.grid.width
-
-
-def _cut_px(plan: ScenePlan) -> int:
-    return plan.tiling.lattice.rows.stride_px

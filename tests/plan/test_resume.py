@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from geoseg.config import FAULT_VARIABLE
+from geoseg.plan import fingerprint
 from geoseg.raster.source import content_digest
 from geoseg.run.report import Report
 from tests.support.bundles import unet_bundle
@@ -281,6 +282,18 @@ def test_work_of_other_blocks_is_adopted_when_their_size_is_auto(
     fail_at(monkeypatch, inputs, tmp_path, "finish:start:r0002c0001:*:enospc")
     again = run(*inputs, tmp_path)
     assert again.resumed_blocks == 2 * 6 + 1
+    assert digests(tmp_path) == reference[0]
+
+
+def test_records_of_another_format_are_not_read(
+    inputs: tuple[Path, Path], reference: tuple[dict[str, str], Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(fingerprint, "RECORDS", fingerprint.RECORDS - 1)
+        fail_at(monkeypatch, inputs, tmp_path, "finish:start:r0002c0001:*:enospc")
+    again = run(*inputs, tmp_path, tiling=TILING)
+    assert again.resumed_blocks == 0
+    assert any("what it has done cannot be used" in warning for warning in again.warnings)
     assert digests(tmp_path) == reference[0]
 
 

@@ -266,16 +266,17 @@ def _print_forecast(settings: Settings) -> None:
 
     plan = forecast(settings)
     table = Table("pixels", "bands", "blocks", "patches", "memory a block", "disk", "time", "scene", box=None)
-    for scene in plan.scenes:
+    for expected in plan.scenes:
+        scene = expected.plan
         table.add_row(
-            f"{scene.height} x {scene.width}",
-            " ".join(map(str, scene.bands)),
-            f"{scene.blocks} of {scene.block_px} px",
-            f"{scene.patches:,}",
+            f"{scene.scene.grid.height} x {scene.scene.grid.width}",
+            " ".join(map(str, scene.selection.bands)),
+            f"{scene.tiling.count} of {scene.tiling.block_px} px",
+            f"{scene.tiling.lattice.count:,}",
             f"{scene.block_bytes / 2**20:,.0f} MiB",
-            f"{scene.disk_bytes / 2**30:.2f} GiB",
-            f"about {max(1, round(scene.seconds / 60))} min",
-            scene.scene_id,
+            f"{expected.disk_bytes / 2**30:.2f} GiB",
+            f"about {max(1, round(expected.seconds / 60))} min",
+            scene.scene.scene_id,
         )
     _print_full_width(table)
     out.print(f"Workers on {plan.device}: {plan.workers}; times are those of a common U-Net. Nothing was written.")

@@ -8,7 +8,8 @@ from geoseg.config import Settings
 from geoseg.errors import SettingsError
 from geoseg.model.bundle.trust import read_trusted_bundle
 from geoseg.model.hardware import Hardware, find_hardware
-from geoseg.plan.run_plan import Plan, make_plan
+from geoseg.plan.run_plan import make_plan
+from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.sizing import require_cpu, strip_bytes
 from geoseg.plan.survey import check_output, survey
 from geoseg.store.scratch_space import THIS_MACHINE, check_room, find_room
@@ -25,20 +26,11 @@ COMMON_GPU = Hardware("cuda", "a common GPU", bf16=True, memory_bytes=16 << 30)
 class SceneForecast:
     """Forecast of one scene."""
 
-    scene_id: str
-    height: int
-    width: int
-    bands: tuple[int, ...]
-    block_px: int
-    blocks: int
-    patches: int
-    """Patches of the lattice; those without a valid pixel will be skipped."""
-    block_bytes: int
-    """Memory of one block in work."""
+    plan: ScenePlan
     disk_bytes: int
     """Largest size of the output while the scene is processed."""
     seconds: float
-    """Estimate for a common U-Net."""
+    """Estimate for a common U-Net, if the model predicts every patch of the lattice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +64,8 @@ def forecast(settings: Settings) -> Forecast:
     if settings.run.address == "inline":  # the nodes of a cluster are unknown
         pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
         check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
-    return Forecast(device, workers, tuple(_scenes(plan, device, workers)), plan.failed, plan.warnings)
+    scenes = tuple(_forecast_scene(scene, device, workers) for scene in plan.scenes)
+    return Forecast(device, workers, scenes, plan.failed, plan.warnings)
 
 
 def _guess_hardware(device: str) -> Hardware:
@@ -82,24 +75,12 @@ def _guess_hardware(device: str) -> Hardware:
     return COMMON_GPU
 
 
-def _scenes(plan: Plan, device: str, workers: int) -> list[SceneForecast]:
-    forecasts = []
-    for scene in plan.scenes:
-        lattice = scene.tiling.lattice
-        patch_pixels = lattice.count * lattice.rows.patch_px**2
-        forecasts.append(
-            SceneForecast(
-                scene_id=scene.scene.scene_id,
-                height=lattice.rows.size_px,
-                width=lattice.cols.size_px,
-                bands=scene.selection.bands,
-                block_px=scene.tiling.block_px,
-                blocks=scene.tiling.count,
-                patches=lattice.count,
-                block_bytes=scene.block_bytes,
-                disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL)
-                + scene.tiling.count * strip_bytes(scene.tiling.block_px, lattice, len(plan.bundle.legend)),
-                seconds=patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, scene.tiling.count),
-            )
-        )
-    return forecasts
+def _forecast_scene(scene: ScenePlan, device: str, workers: int) -> SceneForecast:
+    lattice, tiling = scene.tiling.lattice, scene.tiling
+    strips_bytes = tiling.count * strip_bytes(tiling.block_px, lattice, len(scene.legend))
+    patch_pixels = lattice.count * lattice.rows.patch_px**2
+    return SceneForecast(
+        scene,
+        disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL) + strips_bytes,
+        seconds=patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, tiling.count),
+    )

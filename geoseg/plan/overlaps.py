@@ -107,13 +107,11 @@ def find_overlaps(footprints: Sequence[Footprint], *, one_crs: bool) -> tuple[in
 
 def _outline(grid: Grid, *, one_crs: bool) -> NDArray[np.float64]:
     """Corners of a scene in its CRS, shape (4, 2), or points along its sides in longitude and latitude."""
-    a, b, c, d, e, f = grid.transform
     outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
     if not one_crs:
         steps = np.linspace(0, 1, POINTS_A_SIDE, endpoint=False)[:, None]
         outline = np.concatenate([p + steps * (q - p) for p, q in zip(outline, np.roll(outline, -1, 0), strict=True)])
-    col, row = (outline * (grid.width, grid.height)).T
-    x, y = a * col + b * row + c, d * col + e * row + f
+    x, y = grid.to_crs(outline * (grid.width, grid.height)).T
     if not one_crs:
         x, y = transformer(CRS.from_wkt(grid.crs), CRS.from_user_input(LONGITUDE_LATITUDE)).transform(x, y)
         x = np.unwrap(np.where(np.isfinite(x), x, 0), period=360)

@@ -16,15 +16,7 @@ from geoseg.plan.inputs import settle_versions
 from geoseg.plan.polygon_settings import plan_polygons
 from geoseg.plan.resume import find_earlier_work, read_stored
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.plan.sizing import (
-    BLOCK_PIXELS,
-    choose_block_px,
-    default_block_bytes,
-    largest_block_px,
-    project_batch_bytes,
-    project_block_bytes,
-    require_device_memory,
-)
+from geoseg.plan.sizing import BLOCK_PIXELS, BlockMemory, default_block_bytes, project_batch_bytes
 from geoseg.plan.survey import Survey
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.source.scene import Scene
@@ -121,7 +113,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,
-                block_bytes=_block_bytes(tiling.block_px, tiling.lattice, survey.bundle, scene, selection),
+                block_bytes=_memory(tiling.lattice, survey.bundle, scene, selection).project(tiling.block_px),
                 fingerprint=fingerprint,
                 unit_timeout_s=settings.run.unit_timeout_s,
                 allow_empty=settings.scene.allow_empty,
@@ -164,17 +156,12 @@ def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> Non
     Raises:
         SettingsError: If not; names the largest block size that fits.
     """
-    classes = len(plan.bundle.legend)
+    bundle = plan.bundle
+    patch_px = plan.inference.patch_px
+    batch_bytes = project_batch_bytes(started.batch_size, patch_px, len(bundle.bands), len(bundle.legend))
     for scene in plan.scenes:
-        lattice = scene.tiling.lattice
-        batch = project_batch_bytes(started.batch_size, lattice.rows.patch_px, len(plan.bundle.bands), classes)
-        require_device_memory(
-            scene.tiling.block_px,
-            lattice,
-            classes,
-            _pixel_bytes(scene.scene, scene.selection),
-            rest_bytes=batch + started.network_bytes,
-            hardware=hardware,
+        _memory(scene.tiling.lattice, bundle, scene.scene, scene.selection).require_device(
+            scene.tiling.block_px, rest_bytes=batch_bytes + started.network_bytes, hardware=hardware
         )
 
 
@@ -214,31 +201,26 @@ def _tile(
 ) -> Tiling:
     """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory."""
     settings, bundle = survey.settings, survey.bundle
-    memory = settings.run.memory_gib
-    memory_bytes = default_block_bytes(hardware) if memory == "auto" else int(memory * 2**30)
+    limit_gib = settings.run.memory_gib
+    memory_bytes = default_block_bytes(hardware) if limit_gib == "auto" else int(limit_gib * 2**30)
     try:
         lattice = Lattice.of(
             (scene.grid.height, scene.grid.width), _patch_px(settings, bundle), _overlap_px(settings, bundle)
         )
+        memory = _memory(lattice, bundle, scene, selection)
         block = settings.tiling.block_px
         if block == "auto":
-            block = choose_block_px(
-                lattice,
-                len(bundle.legend),
-                _pixel_bytes(scene, selection),
-                memory_bytes=memory_bytes,
-                block_pixels=BLOCK_PIXELS[hardware.device],
-                workers=workers,
+            block = memory.choose_block_px(
+                memory_bytes=memory_bytes, block_pixels=BLOCK_PIXELS[hardware.device], workers=workers
             )
             earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
-            fitting = [px for px in earlier if _block_bytes(px, lattice, bundle, scene, selection) <= memory_bytes]
-            block = max(fitting, default=block)
+            block = max((px for px in earlier if memory.project(px) <= memory_bytes), default=block)
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
         raise SettingsError(f"tiling.{error}") from error  # its message begins with the name of the setting
-    needed = _block_bytes(tiling.block_px, lattice, bundle, scene, selection)
+    needed = memory.project(tiling.block_px)
     if needed > memory_bytes:
-        largest = largest_block_px(lattice, len(bundle.legend), _pixel_bytes(scene, selection), memory_bytes)
+        largest = memory.largest_block_px(memory_bytes)
         remedy = f"tiling.block_px={largest} or less, or" if largest else "tiling.patch_px lower or"
         raise SettingsError(
             f"tiling.block_px={block} needs {needed / 2**30:.2f} GiB for a block of {scene.path}, more than "
@@ -247,9 +229,5 @@ def _tile(
     return tiling
 
 
-def _pixel_bytes(scene: Scene, selection: BandSelection) -> int:
-    return len(selection.bands) * selection.dtype(scene).itemsize
-
-
-def _block_bytes(block_px: int, lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> int:
-    return project_block_bytes(block_px, lattice, len(bundle.legend), _pixel_bytes(scene, selection))
+def _memory(lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> BlockMemory:
+    return BlockMemory(lattice, len(bundle.legend), len(selection.bands) * selection.dtype(scene).itemsize)

@@ -27,7 +27,7 @@ class ScenePlan:
     observed_at: datetime | None
     polygons: PolygonPlan
     block_bytes: int
-    """Bytes of one block in work, see `geoseg.plan.sizing.project_block_bytes`."""
+    """Bytes of one block in work, see `geoseg.plan.sizing.BlockMemory`."""
     fingerprint: Fingerprint
     """All that can change a byte of the results."""
     unit_timeout_s: float

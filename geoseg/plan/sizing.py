@@ -1,5 +1,7 @@
 """How large a block may be: pure functions that project bytes and work."""
 
+from dataclasses import dataclass
+
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
 from geoseg.model.hardware import Hardware
@@ -33,23 +35,80 @@ def strip_bytes(block_px: int, lattice: Lattice, classes: int) -> int:
     return overlap * (2 * block_px + overlap) * SCORE_BYTES * classes
 
 
-def project_block_bytes(block_px: int, lattice: Lattice, classes: int, pixel_bytes: int) -> int:
-    """Bytes a block holds at its peak, while it is predicted: raw pixels, mask, scores, decision and strips.
+@dataclass(frozen=True, slots=True)
+class BlockMemory:
+    """Projects the memory that blocks of a scene take."""
 
-    Args:
-        block_px: Side of the block's core.
-        lattice: The scene's patches.
-        classes: Number of classes.
-        pixel_bytes: Bytes of a pixel's raw bands.
-    """
-    # A scene is padded to whole patches at its border, and a small scene to one patch.
-    padded = [(axis.count - 1) * axis.stride_px + axis.patch_px for axis in (lattice.rows, lattice.cols)]
-    overlap = lattice.rows.overlap_px
-    rows, cols = min(block_px, padded[0]), min(block_px, padded[1])
-    covered = min(block_px + overlap, padded[0]) * min(block_px + overlap, padded[1])
-    strips = 2 * overlap * (rows + cols + overlap)
-    # Raw pixels, mask and the int32 scores; best score, class and confidence of the core; bands and spill.
-    return covered * (pixel_bytes + 1 + SCORE_BYTES * classes) + rows * cols * 8 + strips * SCORE_BYTES * classes
+    lattice: Lattice
+    """The scene's patches."""
+    classes: int
+    """Number of classes."""
+    pixel_bytes: int
+    """Bytes of a pixel's raw bands."""
+
+    def project(self, block_px: int) -> int:
+        """Bytes a block holds at its peak, while it is predicted: raw pixels, mask, scores, decision and strips."""
+        rows, cols = self.lattice.rows, self.lattice.cols
+        # A scene is padded to whole patches at its border, and a small scene to one patch.
+        padded = [(axis.count - 1) * axis.stride_px + axis.patch_px for axis in (rows, cols)]
+        overlap = rows.overlap_px
+        height, width = (min(block_px, side) for side in padded)
+        covered = min(block_px + overlap, padded[0]) * min(block_px + overlap, padded[1])
+        strips = 2 * overlap * (height + width + overlap)
+        score_bytes = SCORE_BYTES * self.classes
+        # Raw pixels, mask and the int32 scores; best score, class and confidence of the core; bands and spill.
+        return covered * (self.pixel_bytes + 1 + score_bytes) + height * width * 8 + strips * score_bytes
+
+    def largest_block_px(self, memory_bytes: int) -> int | None:
+        """The largest block size that fits into memory, a multiple of the stride; None if not even one stride fits."""
+        stride = self.lattice.rows.stride_px
+        sides = range(-(-self._longest_px // stride) * stride, 0, -stride)
+        return next((side for side in sides if self.project(side) <= memory_bytes), None)
+
+    def choose_block_px(self, *, memory_bytes: int, block_pixels: int, workers: int) -> int:
+        """The largest block size within three limits: memory, about a minute of work, and blocks for every worker.
+
+        Args:
+            memory_bytes: Limit for one block, as `project` counts.
+            block_pixels: Pixels that a predictor predicts in about a minute.
+            workers: Number of predictors.
+
+        Returns:
+            A multiple of the stride, at least one stride even if that takes more than ``memory_bytes``.
+        """
+        stride = self.lattice.rows.stride_px
+        share = self.lattice.scene.pixels / (BLOCKS_PER_WORKER * workers)
+        strides = max(1, int(min(self._longest_px, block_pixels**0.5, share**0.5) // stride))
+        while strides > 1 and self.project(strides * stride) > memory_bytes:
+            strides -= 1
+        return strides * stride
+
+    def require_device(self, block_px: int, *, rest_bytes: int, hardware: Hardware) -> None:
+        """Refuse blocks that do not fit on the GPU beside the network. On a CPU nothing is refused.
+
+        Args:
+            block_px: Side of the blocks.
+            rest_bytes: Bytes of a batch and of the network.
+            hardware: The GPU.
+
+        Raises:
+            SettingsError: If they do not fit; names the largest block size that does.
+        """
+        room_bytes = int((GPU_USABLE_SHARE * hardware.memory_bytes - rest_bytes) / BLOCKS_ON_GPU)
+        needed_bytes = self.project(block_px)
+        if hardware.device == "cpu" or needed_bytes <= room_bytes:
+            return
+        largest = self.largest_block_px(room_bytes)
+        raise SettingsError(
+            f"tiling.block_px={block_px} needs {needed_bytes * BLOCKS_ON_GPU / 2**30:.2f} GiB on the GPU beside "
+            f"{rest_bytes / 2**30:.2f} GiB of a batch in the network, and {hardware.name} has "
+            f"{hardware.memory_bytes / 2**30:.3g} GiB. "
+            + (f"Set tiling.block_px={largest}." if largest else "Set run.batch_size or tiling.patch_px lower.")
+        )
+
+    @property
+    def _longest_px(self) -> int:
+        return max(self.lattice.rows.size_px, self.lattice.cols.size_px)
 
 
 def project_batch_bytes(batch_size: int, patch_px: int, bands: int, classes: int) -> int:
@@ -63,70 +122,6 @@ def project_batch_bytes(batch_size: int, patch_px: int, bands: int, classes: int
     """
     # Input: raw, scaling in two steps, result. Output: as computed, in float32, activated, quantised.
     return batch_size * patch_px**2 * 4 * (4 * bands + 4 * classes)
-
-
-def require_device_memory(
-    block_px: int, lattice: Lattice, classes: int, pixel_bytes: int, *, rest_bytes: int, hardware: Hardware
-) -> None:
-    """Refuse blocks that do not fit on the GPU beside the network. On a CPU nothing is refused.
-
-    Args:
-        block_px: Side of the blocks.
-        lattice: The scene's patches.
-        classes: Number of classes.
-        pixel_bytes: Bytes of a pixel's raw bands.
-        rest_bytes: Bytes of a batch and of the network.
-        hardware: The GPU.
-
-    Raises:
-        SettingsError: If they do not fit; names the largest block size that does.
-    """
-    room_bytes = int((GPU_USABLE_SHARE * hardware.memory_bytes - rest_bytes) / BLOCKS_ON_GPU)
-    needed_bytes = project_block_bytes(block_px, lattice, classes, pixel_bytes)
-    if hardware.device == "cpu" or needed_bytes <= room_bytes:
-        return
-    largest = largest_block_px(lattice, classes, pixel_bytes, room_bytes)
-    raise SettingsError(
-        f"tiling.block_px={block_px} needs {needed_bytes * BLOCKS_ON_GPU / 2**30:.2f} GiB on the GPU beside "
-        f"{rest_bytes / 2**30:.2f} GiB of a batch in the network, and {hardware.name} has "
-        f"{hardware.memory_bytes / 2**30:.3g} GiB. "
-        + (f"Set tiling.block_px={largest}." if largest else "Set run.batch_size or tiling.patch_px lower.")
-    )
-
-
-def largest_block_px(lattice: Lattice, classes: int, pixel_bytes: int, memory_bytes: int) -> int | None:
-    """The largest block size that fits into memory, a multiple of the stride; None if not even one stride fits."""
-    stride = lattice.rows.stride_px
-    strides = -(-max(lattice.rows.size_px, lattice.cols.size_px) // stride)
-    sides = (count * stride for count in range(strides, 0, -1))
-    return next(
-        (side for side in sides if project_block_bytes(side, lattice, classes, pixel_bytes) <= memory_bytes), None
-    )
-
-
-def choose_block_px(
-    lattice: Lattice, classes: int, pixel_bytes: int, *, memory_bytes: int, block_pixels: int, workers: int
-) -> int:
-    """The largest block size within three limits: memory, about a minute of work, and blocks for every worker.
-
-    Args:
-        lattice: The scene's patches.
-        classes: Number of classes.
-        pixel_bytes: Bytes of a pixel's raw bands.
-        memory_bytes: Limit for one block, as `project_block_bytes` counts.
-        block_pixels: Pixels that a predictor predicts in about a minute.
-        workers: Number of predictors.
-
-    Returns:
-        A multiple of the stride, at least one stride even if that takes more than ``memory_bytes``.
-    """
-    stride = lattice.rows.stride_px
-    side = max(lattice.rows.size_px, lattice.cols.size_px)
-    share = lattice.scene.pixels / (BLOCKS_PER_WORKER * workers)
-    strides = max(1, int(min(side, block_pixels**0.5, share**0.5) // stride))
-    while strides > 1 and project_block_bytes(strides * stride, lattice, classes, pixel_bytes) > memory_bytes:
-        strides -= 1
-    return strides * stride
 
 
 MAX_THREADS = 256

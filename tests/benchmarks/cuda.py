@@ -28,7 +28,7 @@ from geoseg.grid.blend import band_windows, finish
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
-from geoseg.plan.sizing import BLOCKS_ON_GPU, project_batch_bytes, project_block_bytes
+from geoseg.plan.sizing import BLOCKS_ON_GPU, BlockMemory, project_batch_bytes
 from geoseg.vector.arcs import find_corners, trace_arcs
 from geoseg.vector.components import NO_COMPONENT, find_components
 from geoseg.vector.seams import add_halo
@@ -196,7 +196,7 @@ def _end_to_end(result: Result, network: _Plain, case: Case, device: torch.devic
     print(f"{case.name}: {len(blocks)} blocks of {block_px} px in {seconds:.1f} s, {arcs} boundary lines")
     if device.type == "cuda":
         result.peak_bytes = torch.cuda.max_memory_allocated(device)
-        blocks_bytes = BLOCKS_ON_GPU * project_block_bytes(block_px, lattice, CLASSES, 2 * BANDS)
+        blocks_bytes = BLOCKS_ON_GPU * BlockMemory(lattice, CLASSES, 2 * BANDS).project(block_px)
         batch_bytes = project_batch_bytes(case.batch_size, case.patch_px, BANDS, CLASSES)
         result.projected_bytes += int(blocks_bytes) + batch_bytes
 

@@ -16,12 +16,9 @@ from geoseg.model.inference import Inference
 from geoseg.model.load import start_predictor
 from geoseg.plan.sizing import (
     BLOCKS_PER_WORKER,
-    choose_block_px,
+    BlockMemory,
     default_block_bytes,
-    largest_block_px,
     project_batch_bytes,
-    project_block_bytes,
-    require_device_memory,
 )
 from tests.support.bundles import write_bundle
 
@@ -36,30 +33,32 @@ def test_the_chosen_block_is_the_largest_that_all_limits_allow(
     lattice = Lattice.of((side, side), patch, patch // 4)
     stride = lattice.rows.stride_px
 
+    memory_of = BlockMemory(lattice, classes, 8)
+
     def choose(memory_bytes: int) -> int:
-        return choose_block_px(lattice, classes, 8, memory_bytes=memory_bytes, block_pixels=pixels, workers=workers)
+        return memory_of.choose_block_px(memory_bytes=memory_bytes, block_pixels=pixels, workers=workers)
 
     block = choose(memory)
     assert block % stride == 0
     if block > stride:
-        assert project_block_bytes(block, lattice, classes, 8) <= memory
+        assert memory_of.project(block) <= memory
         assert block**2 <= pixels
         assert block <= side
         assert block**2 * workers * BLOCKS_PER_WORKER <= side**2
     larger = block + stride
-    over_memory = project_block_bytes(larger, lattice, classes, 8) > memory
+    over_memory = memory_of.project(larger) > memory
     assert over_memory or larger**2 > pixels or larger > side or larger**2 * workers * BLOCKS_PER_WORKER > side**2
     assert choose(memory * 2) >= block
 
 
 def test_a_small_scene_is_projected_with_the_whole_patch_that_it_is_padded_to() -> None:
     lattice = Lattice.of((10, 10), 2048, 512)
-    assert project_block_bytes(1536, lattice, 8, 8) > 8 * 4 * 2048**2
+    assert BlockMemory(lattice, 8, 8).project(1536) > 8 * 4 * 2048**2
 
 
 def test_projected_bytes_hold_the_scores_and_the_pixels() -> None:
     lattice = Lattice.of((10_000, 10_000), 256, 64)
-    projected = project_block_bytes(1920, lattice, 6, 8)
+    projected = BlockMemory(lattice, 6, 8).project(1920)
     scores, pixels = 6 * 4 * 1984**2, 8 * 1984**2
     assert scores + pixels < projected < 1.5 * (scores + pixels)
 
@@ -70,8 +69,9 @@ GPU = Hardware("cuda", "NVIDIA T4", bf16=False, memory_bytes=16 << 30)
 @given(side=st.integers(1, 200), memory=st.integers(2**20, 2**34), classes=st.integers(1, 255))
 def test_the_largest_block_is_the_last_that_fits(side: int, memory: int, classes: int) -> None:
     lattice = Lattice.of((side * 192, side * 192), 256, 64)
-    largest = largest_block_px(lattice, classes, 8, memory)
-    fitting = [n * 192 for n in range(1, side + 1) if project_block_bytes(n * 192, lattice, classes, 8) <= memory]
+    blocks = BlockMemory(lattice, classes, 8)
+    largest = blocks.largest_block_px(memory)
+    fitting = [n * 192 for n in range(1, side + 1) if blocks.project(n * 192) <= memory]
     assert largest == max(fitting, default=None)
 
 
@@ -79,7 +79,7 @@ def test_row66_a_block_that_cannot_fit_beside_the_network_is_refused_with_the_la
     lattice = Lattice.of((100_000, 100_000), 512, 64)
 
     def require(block_px: int, rest_bytes: int) -> None:
-        require_device_memory(block_px, lattice, 6, 8, rest_bytes=rest_bytes, hardware=GPU)
+        BlockMemory(lattice, 6, 8).require_device(block_px, rest_bytes=rest_bytes, hardware=GPU)
 
     require(14_336, 2 << 30)
     with pytest.raises(SettingsError, match=r"block_px=26880 needs .* GiB on the GPU beside 8\.00 GiB") as error:
@@ -90,7 +90,8 @@ def test_row66_a_block_that_cannot_fit_beside_the_network_is_refused_with_the_la
         require(largest + 448, 8 << 30)
     with pytest.raises(SettingsError, match=r"Set run\.batch_size or tiling\.patch_px lower"):
         require(448, 16 << 30)
-    require_device_memory(26_880, lattice, 6, 8, rest_bytes=64 << 30, hardware=Hardware("cpu", "", bf16=False))
+    cpu = Hardware("cpu", "", bf16=False)
+    BlockMemory(lattice, 6, 8).require_device(26_880, rest_bytes=64 << 30, hardware=cpu)
 
 
 def test_a_block_takes_a_share_of_the_gpu_by_default() -> None:
@@ -114,5 +115,5 @@ def test_projected_bytes_are_those_that_torch_allocates(tmp_path: Path, batch_si
         (e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()
     )
     peak = max(accumulate(event.nbytes() for event in events))
-    projected = project_block_bytes(960, lattice, 6, 8) + project_batch_bytes(batch_size, 128, 4, 6)
+    projected = BlockMemory(lattice, 6, 8).project(960) + project_batch_bytes(batch_size, 128, 4, 6)
     assert peak <= projected < 1.5 * peak

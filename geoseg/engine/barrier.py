@@ -47,10 +47,6 @@ class NeighbourBarrier:
                 for wake in self._waiting.pop(waiting):
                     wake()
 
-    def is_open(self, block: Block) -> bool:
-        """Whether all blocks that a block waits for have arrived."""
-        return self._is_open(self._index(block.row, block.col))
-
     def when_open(self, wake: Wake, block: Block | None) -> None:
         """See `Barrier`.
 

@@ -145,7 +145,6 @@ class SceneState:
     def close(self) -> None:
         """End the scene and drop waiting flows, which reference pixels."""
         self.over = True
-        for barrier in (self.spilled, self.surrounded, self.relabelled):
+        neighbours = self.spilled, self.surrounded, self.relabelled
+        for barrier in (*neighbours, self.finished, self.graphed, self.absorbed, self.traced, self.published):
             barrier.clear()
-        for countdown in (self.finished, self.graphed, self.absorbed, self.traced, self.published):
-            countdown.clear()

@@ -9,14 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-class Architecture(nn.Module):
-    """Base class of the networks that a bundle can name; built from keyword arguments."""
-
-    size_multiple: int = 1
-    """Sides of the input must be multiples of this."""
-
-
-class UNet(Architecture):
+class UNet(nn.Module):
     """A compact U-Net (Ronneberger et al., 2015, arXiv:1505.04597) with additive skips.
 
     Input (N, in_channels, H, W) float32, output (N, classes, H, W) logits. H and W must be multiples of
@@ -32,6 +25,7 @@ class UNet(Architecture):
     def __init__(self, in_channels: int, classes: int, width: int = 16, depth: int = 4) -> None:
         super().__init__()
         self.size_multiple = 2**depth
+        """Sides of the input must be multiples of this."""
         widths = [width * 2**level for level in range(depth + 1)]
         self.stem = _convolutions(in_channels, width)
         self.down = nn.ModuleList(_convolutions(a, b) for a, b in pairwise(widths))
@@ -51,42 +45,14 @@ class UNet(Architecture):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class Identity(Architecture):
-    """Model for tests: the class is the input's first band, rounded. Returns probabilities 0 and 1."""
-
-    def __init__(self, in_channels: int, classes: int) -> None:
-        super().__init__()
-        self.in_channels, self.classes = in_channels, classes
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """One-hot classes of every pixel, shape (N, classes, H, W)."""
-        ids = pixels[:, 0].round().long().clamp(0, self.classes - 1)
-        return nn.functional.one_hot(ids, self.classes).movedim(-1, 1).to(pixels.dtype)
-
-
-class Constant(Architecture):
-    """Model for benchmarks: the same logits for every pixel, so that only the pipeline takes time."""
-
-    def __init__(self, in_channels: int, classes: int) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.register_buffer("logits", torch.linspace(1, 0, classes).reshape(1, classes, 1, 1), persistent=False)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Logits that do not depend on the pixels, shape (N, classes, H, W)."""
-        logits: Tensor = self.logits  # type: ignore[assignment]
-        return logits.expand(pixels.shape[0], -1, pixels.shape[2], pixels.shape[3])
-
-
-ARCHITECTURES: Mapping[str, type[Architecture]] = {"unet": UNet, "identity": Identity, "constant": Constant}
-"""Names that a bundle may give in ``architecture``."""
-
+ARCHITECTURES: Mapping[str, type[UNet]] = {"unet": UNet}
+"""Names that a bundle may give in ``mlm:architecture``."""
 
 MAX_ARGUMENTS: Mapping[str, int] = {"in_channels": 8192, "classes": 255, "width": 1024, "depth": 8}
 """Maximum of each argument, so that a bundle cannot request unlimited memory."""
 
 
-def build(architecture: str, arguments: Mapping[str, Any]) -> Architecture:
+def build(architecture: str, arguments: Mapping[str, Any]) -> UNet:
     """Build a network with fresh weights.
 
     Raises:

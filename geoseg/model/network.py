@@ -14,7 +14,7 @@ from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
 from geoseg.model import onnx_network
-from geoseg.model.architectures import Architecture, build, fold_normalisation
+from geoseg.model.architectures import UNet, build, fold_normalisation
 from geoseg.model.bundle.axis_order import AxisOrder
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
@@ -26,7 +26,7 @@ from geoseg.model.predictor import Network
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-_DAMAGED = (SafetensorError, ValueError, RuntimeError, *onnx_network.ERRORS)
+_DAMAGED: tuple[type[Exception], ...] = (SafetensorError, ValueError, *onnx_network.ERRORS)
 MAX_REASON_CHARS = 1000
 """Maximum length of a loader's message that is shown."""
 
@@ -87,7 +87,7 @@ class _TorchNetwork:
             return self._module(batch.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
-def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> Architecture:
+def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> UNet:
     """Build the network that ``model.json`` names and load its weights; allocates memory only if they match.
 
     Raises:

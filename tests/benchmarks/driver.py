@@ -16,7 +16,7 @@ import ray
 
 from geoseg.grid.tiling import Block
 from tests.benchmarks.figure import Figure
-from tests.support.bundles import write_bundle
+from tests.support.bundles import constant_bundle
 from tests.support.scenes import run as segment
 from tests.support.scenes import write_scene
 
@@ -49,7 +49,7 @@ class Look:
 
 def run(folder: Path) -> Iterator[Figure]:
     """Segment scenes of 1,000, 10,000 and again 1,000 blocks, each with a new driver."""
-    bundle = write_bundle(folder / "bundle", "constant", bands=1, classes=3)
+    bundle = constant_bundle(folder / "bundle", 1, 3)
     few, many, again = (_apart(drive, folder / str(i), bundle, *shape) for i, shape in enumerate((FEW, MANY, FEW)))
     ray_ms = CALLS_PER_BLOCK * _milliseconds(_apart(call))
     few_ms, many_ms = (_milliseconds(few) + _milliseconds(again)) / 2, _milliseconds(many)

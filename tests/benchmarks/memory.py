@@ -8,7 +8,7 @@ from tests.benchmarks.commands import read_report, segment_command
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.processes import OBJECT_STORE, Usage, measure
 from tests.benchmarks.scenes import repeating, shrunk
-from tests.support.bundles import write_bundle
+from tests.support.bundles import constant_bundle
 
 SIDES_PX = (4096, 16384)
 # One block size for both scenes; auto would give the smaller scene smaller blocks.
@@ -19,7 +19,7 @@ MIB = 2**20
 
 def run(folder: Path) -> Iterator[Figure]:
     """Segment a small and a large scene with a model that costs nothing."""
-    bundle = write_bundle(folder / "bundle", "constant", bands=4, classes=5, patch_px=256, overlap_px=64)
+    bundle = constant_bundle(folder / "bundle", 4, 5, patch_px=256, overlap_px=64)
     baseline: Usage | None = None
     for side in map(shrunk, SIDES_PX):
         scene = repeating(folder, side)

@@ -9,7 +9,7 @@ from tests.benchmarks.cpu_times import is_own, watch_cpu
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.processes import DRIVER
 from tests.benchmarks.scenes import repeating, shrunk
-from tests.support.bundles import write_bundle
+from tests.support.bundles import constant_bundle
 
 SIDE_PX = 16384
 WORKERS = 2
@@ -21,7 +21,7 @@ def run(folder: Path) -> Iterator[Figure]:
     """Segment noise with a model that gives the same logits everywhere."""
     warm_up(folder)
     side, output = shrunk(SIDE_PX), folder / "out"
-    bundle = write_bundle(folder / "bundle", "constant", bands=4, classes=5, patch_px=512, overlap_px=64)
+    bundle = constant_bundle(folder / "bundle", 4, 5, patch_px=512, overlap_px=64)
     times = watch_cpu(segment_command(repeating(folder, side), bundle, output, SETTINGS), folder / "segment.log")
     report = read_report(output)
     pixels, taken = report["valid_pixels"], times.between(*window_of(report))

@@ -9,21 +9,14 @@ from torch import nn
 
 from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.fused_relu import BOUND, FusedRelu, find_monitored
+from tests.support.bundles import random_unet
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 NAN, INFINITY = float("nan"), float("inf")
 
 
 def network(width: int = 8, depth: int = 3) -> UNet:
-    torch.manual_seed(0)
-    module = UNet(4, 5, width=width, depth=depth)
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.uniform_(-1, 1)
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.uniform_(layer.bias, -1, 1)
-    return fold_normalisation(module.eval())
+    return fold_normalisation(random_unet(width, depth))
 
 
 def batch(*values: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:

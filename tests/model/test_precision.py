@@ -10,30 +10,18 @@ from torch import nn
 from geoseg.demo.command import BUNDLE
 from geoseg.demo.landscape import write_landscape
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.model.architectures import UNet, fold_normalisation
+from geoseg.model.architectures import fold_normalisation
 from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference, Precision
 from geoseg.model.load import start_predictor
-from tests.support.bundles import unet_bundle
-
-
-def _network() -> UNet:
-    torch.manual_seed(0)
-    network = UNet(4, 5, width=8, depth=3)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.uniform_(-1, 1)
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.uniform_(layer.bias, -1, 1)
-    return network.double().eval()
+from tests.support.bundles import random_unet, unet_bundle
 
 
 def test_folded_layers_are_the_same_function() -> None:
     pixels = torch.rand(1, 4, 32, 48, dtype=torch.float64)
     with torch.inference_mode():
-        expected = _network()(pixels)
-        folded = fold_normalisation(_network())
+        expected = random_unet().double()(pixels)
+        folded = fold_normalisation(random_unet().double())
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
         torch.testing.assert_close(folded(pixels), expected, rtol=1e-12, atol=1e-12)
 

@@ -21,8 +21,8 @@ from geoseg.model.inference import Inference
 from geoseg.model.load import start_predictor
 from geoseg.model.predictor import Prediction
 from geoseg.model.scores import decide as decide_on_device
-from tests.support.bundles import identity_bundle, trained_network, unet_bundle
-from tests.support.onnx_models import linear_onnx, save_onnx
+from tests.support.bundles import identity_bundle, save_onnx, trained_network, unet_bundle
+from tests.support.onnx_models import linear_onnx
 from tests.support.programs import with_code
 
 Z_SCORE = {"type": "z-score", "mean": 0, "stddev": 1e-44}

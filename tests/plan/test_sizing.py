@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
@@ -14,13 +15,14 @@ from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Inference
 from geoseg.model.load import start_predictor
+from geoseg.model.predictor import Predictor
 from geoseg.plan.sizing import (
     BLOCKS_PER_WORKER,
     BlockMemory,
     default_block_bytes,
     project_batch_bytes,
 )
-from tests.support.bundles import write_bundle
+from tests.support.bundles import unet_bundle
 
 
 @given(
@@ -99,11 +101,22 @@ def test_a_block_takes_a_share_of_the_gpu_by_default() -> None:
     assert default_block_bytes(Hardware("cuda", "NVIDIA H200", True, 141 << 30)) == 16 << 30
 
 
+class ConstantNetwork:
+    """The same logits for every pixel."""
+
+    dtype, fixed_batch, free_bytes = torch.float32, None, None
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        logits = torch.linspace(1, 0, 6).reshape(1, 6, 1, 1)
+        return logits.expand(len(batch), -1, *batch.shape[2:])
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_projected_bytes_are_those_that_torch_allocates(tmp_path: Path, batch_size: int) -> None:
     """The largest sum of allocations while a block is predicted, of a network that itself takes next to nothing."""
-    bundle = read_bundle(write_bundle(tmp_path, "constant", bands=4, classes=6, patch_px=128, overlap_px=32))
-    predictor = start_predictor(bundle, Inference("cpu", 128, batch_size))
+    bundle = read_bundle(unet_bundle(tmp_path, bands=4, classes=6, patch_px=128, overlap_px=32))
+    task = start_predictor(bundle, Inference("cpu", 128, batch_size)).task
+    predictor = Predictor(ConstantNetwork(), task, torch.device("cpu"))
     lattice = Lattice.of((2000, 2000), 128, 32)
     tiling = Tiling(lattice, 960)
     block = tiling.block(0, 0)

@@ -1,4 +1,4 @@
-"""Runs from file to file: counts, odd sizes, several scenes, what is left behind."""
+"""Whole runs: counts, odd sizes, several scenes, leftover files."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from geoseg.config import load_settings
 from geoseg.errors import SettingsError
 from geoseg.grid.tiling import Lattice
 from geoseg.verify.validate import validate
-from tests.support.bundles import identity_bundle, unet_bundle, write_bundle
+from tests.support.bundles import constant_bundle, identity_bundle, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.scenes import digests, read_band, run, textured, write_scene
 from tests.support.web import serve
@@ -154,7 +154,7 @@ def test_the_report_and_the_settings_can_be_read_back(tmp_path: Path) -> None:
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"] == str(tmp_path / "bundle")
 
 
-def test_polygons_and_class_map_tell_the_same(tmp_path: Path) -> None:
+def test_polygons_and_class_map_agree(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", textured(100, 130), nodata=0)
     run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", polygons={"simplify_px": 0})
     classes = read_band(tmp_path / "out/rasters/scene/classes.tif")
@@ -167,7 +167,7 @@ def test_polygons_and_class_map_tell_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(burnt, classes)
 
 
-def test_an_output_that_holds_the_scene_is_only_replaced_when_told(tmp_path: Path) -> None:
+def test_a_scene_published_with_another_model_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     scene, bundle = write_scene(tmp_path / "s.tif", textured(60, 60), nodata=0), unet_bundle(tmp_path / "bundle")
     run(scene, bundle, tmp_path / "out")
     before = digests(tmp_path / "out")
@@ -286,7 +286,7 @@ def test_results_are_certified(tmp_path: Path, polygons: dict[str, object]) -> N
     assert [check for check in checks if not check.ok] == []
 
 
-def test_rasters_lie_where_the_scene_lies_and_say_what_its_samples_stand_for(tmp_path: Path) -> None:
+def test_rasters_have_the_georeference_and_pixel_interpretation_of_the_scene(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s.tif", textured(60, 50), nodata=0)
     with rasterio.open(scene, "r+") as dataset:
         dataset.update_tags(AREA_OR_POINT="Point")
@@ -299,7 +299,7 @@ def test_rasters_lie_where_the_scene_lies_and_say_what_its_samples_stand_for(tmp
 
 
 def test_a_constant_model_makes_one_polygon(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "bundle", "constant", bands=1, classes=3)
+    bundle = constant_bundle(tmp_path / "bundle", 1, 3)
     scene = write_scene(tmp_path / "s.tif", np.ones((1, 300, 200), np.uint8))
     report = run(scene, bundle, tmp_path / "out")
     assert report.scenes[0]["polygons"] == 1

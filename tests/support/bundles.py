@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import safetensors.torch
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
-from geoseg.model.architectures import build
+from geoseg.model.architectures import UNet, build
 from geoseg.model.bundle.bundle import read_bundle
 
 PALETTE = ["3A7BD5", "1E6B2E", "E8C34A", "8BC34A", "C0392B", "B59F84", "FFFFFF", "9B59B6", "00BCD4", "FF9800"]
@@ -67,7 +70,6 @@ def describe_model(
 
 def write_bundle(
     folder: Path,
-    architecture: str,
     *,
     bands: Any,
     classes: Any,
@@ -75,40 +77,111 @@ def write_bundle(
     arguments: dict[str, Any] | None = None,
     **properties: Any,
 ) -> Path:
-    """A bundle of one of geoseg's own architectures with random weights."""
+    """A bundle of geoseg's own U-Net with random weights."""
     model = describe_model(bands, classes, **properties)
     counts = {"in_channels": len(model["mlm:input"][0]["bands"]), "classes": len(_classes(model))}
-    model["mlm:architecture"] = architecture
     model["geoseg:arguments"] = {**counts, **(arguments or {})}
     torch.manual_seed(seed)
-    network = build(architecture, model["geoseg:arguments"])
+    network = build("unet", model["geoseg:arguments"])
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # untrained statistics would make it a no-op
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 1.5)
-    if architecture == "unet":
-        with torch.no_grad():  # no class may win everywhere: most tests would then see one polygon
-            network.eval().head.bias -= network(10 * torch.randn(1, counts["in_channels"], 64, 64)).mean((0, 2, 3))
+    with torch.no_grad():  # no class may win everywhere: most tests would then see one polygon
+        network.eval().head.bias -= network(10 * torch.randn(1, counts["in_channels"], 64, 64)).mean((0, 2, 3))
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(network.state_dict(), folder / "weights.safetensors")
     (folder / "model.json").write_text(json.dumps(model))
     return folder
 
 
-def identity_bundle(folder: Path, classes: int = 6, **properties: Any) -> Path:
-    """The input's first band is the class."""
-    return write_bundle(folder, "identity", bands=1, classes=classes, **{"activation": "none", **properties})
-
-
 def unet_bundle(folder: Path, bands: Any = 4, classes: Any = 5, seed: int = 0, **properties: Any) -> Path:
     """A small U-Net with random weights whose classes depend on what is around a pixel."""
     arguments = {"width": 8, "depth": 2}
     properties = {"size_multiple": 4, "scaling": [{"type": "z-score", "mean": 1500, "stddev": 80}], **properties}
-    return write_bundle(folder, "unet", bands=bands, classes=classes, seed=seed, arguments=arguments, **properties)
+    return write_bundle(folder, bands=bands, classes=classes, seed=seed, arguments=arguments, **properties)
+
+
+def identity_bundle(folder: Path, classes: int = 6, **properties: Any) -> Path:
+    """The input's first band, rounded, is the class; the model returns probabilities 0 and 1."""
+    nodes = [
+        helper.make_node("Round", ["pixels"], ["rounded"]),
+        helper.make_node("Clip", ["rounded", "lowest", "highest"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["numbers"], to=TensorProto.INT64),
+        helper.make_node("Squeeze", ["numbers", "channels"], ["ids"]),
+        helper.make_node("OneHot", ["ids", "count", "off_on"], ["classes"], axis=1),
+    ]
+    values = {
+        "lowest": np.float32(0), "highest": np.float32(classes - 1), "channels": np.array([1]),
+        "count": np.array([classes]), "off_on": np.array([0, 1], np.float32),
+    }  # fmt: skip
+    return save_onnx(folder, nodes, _constants(values), 1, classes, **{"activation": "none", **properties})
+
+
+def constant_bundle(folder: Path, bands: int, classes: int, **properties: Any) -> Path:
+    """The same logits for every pixel, at next to no cost; the first class wins."""
+    nodes = [
+        helper.make_node("Shape", ["pixels"], ["batch"], start=0, end=1),
+        helper.make_node("Shape", ["pixels"], ["sides"], start=2, end=4),
+        helper.make_node("Concat", ["batch", "channels", "sides"], ["shape"], axis=0),
+        helper.make_node("Expand", ["logits", "shape"], ["classes"]),
+    ]
+    logits = np.linspace(1, 0, classes, dtype=np.float32).reshape(1, classes, 1, 1)
+    return save_onnx(
+        folder, nodes, _constants({"channels": np.array([classes]), "logits": logits}), bands, classes, **properties
+    )
+
+
+def save_onnx(
+    folder: Path,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    bands: int,
+    classes: int,
+    *,
+    channels_last: bool = False,
+    batch: int | str = "n",
+    **properties: object,
+) -> Path:
+    """Write the graph from ``pixels`` to ``classes`` as a bundle."""
+
+    def value(name: str, channels: int) -> onnx.ValueInfoProto:
+        shape = [batch, "h", "w", channels] if channels_last else [batch, channels, "h", "w"]
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    output = onnx.ValueInfoProto()
+    output.name = "classes"
+    output.type.tensor_type.elem_type = TensorProto.FLOAT
+    graph = helper.make_graph(nodes, "test", [value("pixels", bands)], [output], list(constants))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    named = properties.pop("class_count", classes)
+    text = describe_model(bands, named, channels_last=channels_last, **{"geoseg:artifact": "model.onnx", **properties})
+    text["mlm:framework"] = "onnx"
+    (folder / "model.json").write_text(json.dumps(text))
+    return folder
+
+
+def _constants(values: dict[str, Any]) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
 
 
 def _classes(model: dict[str, Any]) -> list[Any]:
     return model["mlm:output"][0]["classification:classes"]
+
+
+def random_unet(width: int = 8, depth: int = 3) -> UNet:
+    """A U-Net for 4 bands and 5 classes with random weights and statistics of its normalisation."""
+    torch.manual_seed(0)
+    module = UNet(4, 5, width=width, depth=depth)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.uniform_(-1, 1)
+            layer.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(layer.weight, 0.5, 2)
+            torch.nn.init.uniform_(layer.bias, -1, 1)
+    return module.eval()
 
 
 def trained_network(bundle: Path) -> torch.nn.Module:

@@ -29,7 +29,7 @@ polygons:
 def make_everything(folder: Path) -> list[Base]:
     """Sound scenes, and beside each the bundles and the settings, in memory."""
     identity = identity_bundle(folder / "identity", patch_px=32)
-    unet = write_bundle(folder / "unet", "unet", bands=1, classes=6, arguments={"width": 2, "depth": 1})
+    unet = write_bundle(folder / "unet", bands=1, classes=6, arguments={"width": 2, "depth": 1})
     shared = {f"{name}/{file.name}": file.read_bytes() for name, bundle in (("bundle", identity), ("unet", unet))
               for file in sorted(bundle.iterdir())}  # fmt: skip
     shared["config.yaml"] = CONFIG.encode()
@@ -51,7 +51,7 @@ def damaged_case(bases: Sequence[Base], random: Random, seed: str) -> Case:
     base = random.choice(bases)
     files = dict(base.files)
     target = random.choices(["scene", *OTHER_TARGETS], [100 - sum(OTHER_TARGETS.values()), *OTHER_TARGETS.values()])[0]
-    if target.startswith("bundle/"):  # the identity has no weights to damage
+    if target.startswith("bundle/"):  # the identity's model.onnx is not among the targets
         files |= {name.replace("unet/", "bundle/"): data for name, data in files.items() if name.startswith("unet/")}
     if target == "scene":
         target = random.choice([base.scene, *(name for name in base.files if name.startswith("in/"))])

@@ -1,15 +1,13 @@
 """Small handmade ONNX models with common shapes."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-from tests.support.bundles import describe_model
+from tests.support.bundles import save_onnx
 
 
 def linear_onnx(
@@ -51,34 +49,3 @@ def linear_onnx(
     size = properties.get("patch_px", 32)
     properties = {"output_px": size // shrink if shrink > 1 else None, **properties}
     return save_onnx(folder, nodes, [kernel], bands, classes, channels_last=channels_last, batch=batch, **properties)
-
-
-def save_onnx(
-    folder: Path,
-    nodes: Sequence[onnx.NodeProto],
-    constants: Sequence[onnx.TensorProto],
-    bands: int,
-    classes: int,
-    *,
-    channels_last: bool,
-    batch: int | str,
-    **properties: object,
-) -> Path:
-    """Write the graph from ``pixels`` to ``classes`` as a bundle."""
-
-    def value(name: str, channels: int) -> onnx.ValueInfoProto:
-        shape = [batch, "h", "w", channels] if channels_last else [batch, channels, "h", "w"]
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    output = onnx.ValueInfoProto()
-    output.name = "classes"
-    output.type.tensor_type.elem_type = TensorProto.FLOAT
-    graph = helper.make_graph(nodes, "test", [value("pixels", bands)], [output], list(constants))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, folder / "model.onnx")
-    named = properties.pop("class_count", classes)
-    text = describe_model(bands, named, channels_last=channels_last, **{"geoseg:artifact": "model.onnx", **properties})
-    text["mlm:framework"] = "onnx"
-    (folder / "model.json").write_text(json.dumps(text))
-    return folder

@@ -14,7 +14,8 @@ from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference
 from geoseg.model.load import start_predictor
 from geoseg.model.network import load_network
-from tests.support.onnx_models import linear_onnx, save_onnx
+from tests.support.bundles import save_onnx
+from tests.support.onnx_models import linear_onnx
 
 CPU = torch.device("cpu")
 PIXELS = torch.randn(3, 2, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -18,7 +18,7 @@ from geoseg.publish.preview import write_preview
 from geoseg.raster.source.scene import describe
 from geoseg.run.report import Report
 from geoseg.run.segment import segment
-from geoseg.store.storages.opening import open_storage
+from geoseg.store.storages.opening import check_writable, open_storage
 
 BUNDLE = Path(__file__).parent / "bundle"
 _RGB_BANDS = (BANDS.index("red") + 1, BANDS.index("green") + 1, BANDS.index("blue") + 1)
@@ -34,7 +34,7 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
         address: As `run.address` of the settings.
         console: Where to print.
     """
-    open_storage(str(output)).check_writable()
+    check_writable(open_storage(str(output)))
     scene, truth, results = output / "landscape.tif", output / "truth.tif", output / "results"
     started = perf_counter()
     write_landscape(scene, truth, size=size, seed=seed)

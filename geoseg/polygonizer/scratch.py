@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import SettingsError
-from geoseg.store.lock import Holder
+from geoseg.store.lock_holder import Holder
 
 OWNER = "owner.json"
 """File in the folder that names the process it belongs to."""

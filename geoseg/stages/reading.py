@@ -13,6 +13,7 @@ from geoseg.raster.decode_errors import describe_holes, read_around_holes
 from geoseg.raster.losses import ABSENT, PIXELS, Losses
 from geoseg.raster.sparse import has_data
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
+from geoseg.store.scene_store import BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,6 @@ def _keep_blank(
     plan: ScenePlan, block: Block, timer: UnitTimer, losses: Losses, notes: tuple[str, ...] = ()
 ) -> UnitMetrics:
     """Store a block without a valid pixel as finished: spill changes valid pixels only."""
-    plan.store.put_blank(block, {"valid_pixels": 0, "components": 0, "notes": notes, "losses": losses})
+    plan.store.put_empty(BLOCKS, block, valid_pixels=0, components=0, notes=notes, losses=losses)
     faults.hit("read", "end", block.name)
     return timer.metrics(notes=notes, losses=losses)

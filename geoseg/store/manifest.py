@@ -3,12 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from geoseg.store.scene_store import READERS
-from geoseg.store.storages.base import Storage
+from geoseg.store.storages.base import Storage, read_all
 
 MODIFIED, MODEL_NAME, MODEL_PARTS = "scene.modified", "model.name", "model.parts"
 
@@ -65,9 +63,8 @@ def published_scenes(storage: Storage, without: Set[str]) -> dict[str, Manifest]
     """The manifests of all published scenes except those of ``without``."""
     ids = [key.removeprefix("scenes/").removesuffix(".json") for key in storage.keys("scenes")]
     ids = [scene_id for scene_id in ids if scene_id not in without]
-    with ThreadPoolExecutor(READERS) as pool:
-        manifests = zip(ids, pool.map(lambda scene_id: read_manifest(storage, scene_id), ids), strict=True)
-        return {scene_id: manifest for scene_id, manifest in manifests if manifest is not None}
+    manifests = read_all(lambda scene_id: read_manifest(storage, scene_id), ids)
+    return {scene_id: manifest for scene_id, manifest in zip(ids, manifests, strict=True) if manifest is not None}
 
 
 def find_strays(storage: Storage, scene_id: str) -> list[str]:

@@ -5,7 +5,6 @@ All of it is under ``.work/<scene>/<fingerprint>/<layout>/`` of the output, as r
 """
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from geoseg.publish.arrow_files import write_table
 from geoseg.store.lock import require_lock
 from geoseg.store.records import Record, Records
 from geoseg.store.serialization import PackedFiles, pack, unpack
-from geoseg.store.storages.base import Buffer, Storage
+from geoseg.store.storages.base import Buffer, Storage, read_all
 from geoseg.store.storages.opening import open_storage
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, blank_labels
 from geoseg.vector.components import Components
@@ -35,8 +34,6 @@ BLOCKS, MERGED, GRAPHS, CHANGES, TRACED = "blocks", "merged", "graphs", "changes
 """Kinds of records: finished blocks; components after the minimum area; graph; changes of class; polygons."""
 STRIPS = {(0, -1): "east", (-1, 0): "south", (-1, -1): "south_east"}
 """The strip of a neighbour that reaches into a block, by the step to the neighbour."""
-READERS = 16
-"""Records read in parallel: each is small, and the storage may be remote."""
 SCENE = "scene"
 """Name of the record of a unit that works on the whole scene."""
 
@@ -112,18 +109,14 @@ class SceneStore:
         parts |= {name: pack(strip) for name, strip in strips.items() if strip is not None}
         return self.records.put(BLOCKS, block.name, facts, **parts)
 
-    def put_blank(self, block: Block, facts: Mapping[str, Any]) -> int:
-        """Store a block without a valid pixel: a record without parts; returns the bytes written."""
-        return self.records.put(BLOCKS, block.name, facts)
-
     def is_blank(self, *blocks: Block) -> bool:
         """Whether all these blocks are finished and none has a valid pixel."""
         records = (self.records.find(BLOCKS, block.name) for block in blocks)
         return all(record is not None and not record.facts["valid_pixels"] for record in records)
 
-    def put_empty(self, kind: str, block: Block) -> int:
-        """Store that a block had no work at this stage; returns the bytes written."""
-        return self.records.put(kind, block.name, {})
+    def put_empty(self, kind: str, block: Block, **facts: Any) -> int:
+        """Store that a block had no work at this stage: a record without parts; returns the bytes written."""
+        return self.records.put(kind, block.name, facts)
 
     def take_spill(self, before: Mapping[Place, Block]) -> list[Strip]:
         """The strips that reach into a block, from its west, north and north-west neighbours, by the step to each."""
@@ -161,7 +154,8 @@ class SceneStore:
 
     def graphs(self, blocks: Iterable[Block]) -> list[Graph]:
         """The parts of the graph."""
-        return [unpack(Graph, data) for data in self._parts(GRAPHS, "graph", blocks)]
+        parts = read_all(lambda block: self.records.get(GRAPHS, block.name, "graph"), blocks)
+        return [unpack(Graph, data) for data in parts if data is not None]
 
     def put_changes(self, changes: Changes) -> int:
         """Store the scene's changes of class; returns the bytes written."""
@@ -198,12 +192,9 @@ class SceneStore:
         # The listing avoids requests for records that do not exist, and shows lost parts.
         listed = {key.removeprefix(f"{folder}/"): size for key, size in self.storage.sizes(folder).items()}
         candidates = [name for name in names if f"{name}.json" in listed]
-        with ThreadPoolExecutor(READERS) as pool:
-            records = dict(
-                zip(candidates, pool.map(lambda name: self.records.find(kind, name), candidates), strict=True)
-            )
+        records = read_all(lambda name: self.records.find(kind, name), candidates)
         complete = {}
-        for name, record in records.items():
+        for name, record in zip(candidates, records, strict=True):
             parts = {} if record is None else record.parts
             if record is not None and all(listed.get(f"{name}.{p}") == parts[p]["bytes"] for p in parts):
                 complete[name] = record
@@ -213,15 +204,8 @@ class SceneStore:
 
     def _files(self, part: str, blocks: Iterable[Block], folder: Path) -> list[Path]:
         """Local files of one part of the records of traced blocks; blocks without this part are skipped."""
-        with ThreadPoolExecutor(READERS) as pool:
-            files = pool.map(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
-            return [file for file in files if file is not None]
-
-    def _parts(self, kind: str, part: str, blocks: Iterable[Block]) -> list[bytes]:
-        """One part of the record of each block; blocks without this part are skipped."""
-        with ThreadPoolExecutor(READERS) as pool:
-            parts = pool.map(lambda block: self.records.get(kind, block.name, part), blocks)
-            return [data for data in parts if data is not None]
+        files = read_all(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
+        return [file for file in files if file is not None]
 
     def _plane(self, block: Block, part: str, blank: int) -> NDArray[np.uint8]:
         """Pixels of a block, uint8 of its core's shape, read-only; ``blank`` everywhere if the record has none."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -30,7 +30,7 @@ def unpack(kind: type[T], data: bytes) -> T:
 
 @dataclass(frozen=True, slots=True)
 class PackedFiles(Sequence[T]):
-    """A sequence of packed values, one file each, read on access."""
+    """A sequence of packed values, one file each, read on access; an index is a number."""
 
     read: Callable[[bytes], T]
     """Deserializes the content of a file."""
@@ -39,13 +39,7 @@ class PackedFiles(Sequence[T]):
     def __len__(self) -> int:
         return len(self.files)
 
-    @overload
-    def __getitem__(self, at: int) -> T: ...
-    @overload
-    def __getitem__(self, at: slice) -> "PackedFiles[T]": ...
-    def __getitem__(self, at: int | slice) -> "T | PackedFiles[T]":
-        if isinstance(at, slice):
-            return PackedFiles(self.read, self.files[at])
+    def __getitem__(self, at: Any) -> Any:
         return self.read(self.files[at].read_bytes())
 
 

@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 
 from geoseg.polygonizer.file import polygonize_raster
 from geoseg.polygonizer.scratch import OWNER
-from geoseg.store.lock import Holder
+from geoseg.store.lock_holder import Holder
 from tests.support.cli import CommandLine
 from tests.support.scenes import write_scene
 from tests.support.web import serve

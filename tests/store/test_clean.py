@@ -1,4 +1,4 @@
-"""`geoseg clean`: what dead runs left goes, what is published and what works stays."""
+"""`geoseg clean` removes what dead runs left, and neither published results nor work in progress."""
 
 from pathlib import Path
 
@@ -29,7 +29,9 @@ def test_an_output_that_does_not_exist_is_an_error_and_not_made(geoseg: CommandL
     assert not (tmp_path / "absent").exists()
 
 
-def test_nothing_to_do_changes_nothing(geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_output_without_leftovers_is_unchanged(
+    geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path
+) -> None:
     run(*inputs, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     done = geoseg("clean", tmp_path)
@@ -67,7 +69,7 @@ def test_work_of_dead_runs_is_removed(geoseg: CommandLine, inputs: tuple[Path, P
 
 
 @pytest.mark.slow
-def test_a_run_that_works_is_left_alone(geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_output_in_use_is_refused(geoseg: CommandLine, inputs: tuple[Path, Path], tmp_path: Path) -> None:
     output = tmp_path / "out"
     with halted(tmp_path / "halt", "finish:start:r0001c0001:*", *inputs, output) as (command, halt):
         before = sorted(output.rglob("*"))

@@ -1,4 +1,4 @@
-"""Attempts at one commit that overlap, as when a worker was taken for dead and was not."""
+"""Overlapping attempts at one commit, for example after a slow worker was replaced."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_an_attempt_that_goes_on_after_another_has_committed_changes_nothing(
     assert not (tmp_path / "out/.work").exists()
 
 
-def test_a_commit_that_is_done_again_finds_it_done(staged: SceneStore) -> None:
+def test_a_repeated_commit_changes_nothing(staged: SceneStore) -> None:
     assert commit(staged) == commit(staged)
 
 

@@ -1,4 +1,4 @@
-"""A run that was frozen in its commit and lost its lock, and what another run has published meanwhile."""
+"""A run that was frozen in its commit and lost its lock must not change what another run has published."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ POINTS = {
 
 
 def contents(storage: Storage) -> dict[str, bytes]:
-    """All that counts in an output; not its reports."""
+    """All files of an output except reports."""
     return {key: storage.get(key) for key in storage.keys("") if not key.startswith("runs/")}
 
 
@@ -38,7 +38,7 @@ def contents(storage: Storage) -> dict[str, bytes]:
 def test_on_a_disk_what_another_run_has_published_stays_as_it_is(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    """The other has other settings and replaces: no file of it may go, none of the first may appear."""
+    """The other run has other settings and overwrites: its files stay, and none of the first run appears."""
     freeze_and_go_on(inputs, open_storage(str(tmp_path / "out")), tmp_path, monkeypatch, point)
 
 

@@ -1,4 +1,4 @@
-"""A disk that fills up: the scene fails with the remedy, nothing is half published, and with room the run goes on."""
+"""A full disk: the scene fails with the remedy, nothing is published in part, and with free space it is resumed."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 
 def fill(disk: Path, *, leave: int) -> Path:
-    """Take all room but a few bytes."""
+    """Fill the disk but for a few bytes."""
     ballast = disk / "ballast"
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     ballast.write_bytes(b"x" * max(0, free - leave))
@@ -85,27 +85,10 @@ def test_full_while_blocks_are_kept(inputs: tuple[Path, Path], reference: dict[s
 
 
 @pytest.mark.slow
-def test_full_while_publishing(
-    inputs: tuple[Path, Path], reference: dict[str, str], disk: Path, tmp_path: Path
-) -> None:
-    output = disk / "out"
-    grow(disk)
-    with halted(tmp_path / "halt", "publish:start:classes:*", *inputs, output) as (command, halt):
-        fill(disk, leave=100_000)
-        halt.release()
-        check_failed(command.end(), inputs[0], output)
-    assert digests(output) == {}
-    (disk / "ballast").unlink()
-    again = segment(*inputs, output).end()
-    assert "64 of 64 blocks done by an earlier run" in again.text
-    check_completed(again, output, reference)
-
-
-@pytest.mark.slow
 def test_full_while_committing(
     inputs: tuple[Path, Path], reference: dict[str, str], disk: Path, tmp_path: Path
 ) -> None:
-    """A scene that is sealed needs no more room."""
+    """A sealed scene needs no more space."""
     output = disk / "out"
     grow(disk)
     with halted(tmp_path / "halt", "commit:start:*:*", *inputs, output) as (command, halt):
@@ -116,17 +99,27 @@ def test_full_while_committing(
 
 
 @pytest.mark.slow
-def test_full_while_sealing(inputs: tuple[Path, Path], reference: dict[str, str], disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("point", "leave", "resumed"),
+    [
+        ("publish:start:classes:*", 100_000, "64 of 64 blocks done by an earlier run"),
+        ("seal:start:*:*", 0, "0 patches"),
+    ],
+)
+def test_full_while_publishing_or_sealing(
+    inputs: tuple[Path, Path], reference: dict[str, str], disk: Path, tmp_path: Path,
+    point: str, leave: int, resumed: str,
+) -> None:  # fmt: skip
     output = disk / "out"
     grow(disk)
-    with halted(tmp_path / "halt", "seal:start:*:*", *inputs, output) as (command, halt):
-        fill(disk, leave=0)
+    with halted(tmp_path / "halt", point, *inputs, output) as (command, halt):
+        fill(disk, leave=leave)
         halt.release()
         check_failed(command.end(), inputs[0], output)
     assert digests(output) == {}
     (disk / "ballast").unlink()
     again = segment(*inputs, output).end()
-    assert "0 patches" in again.text
+    assert resumed in again.text
     check_completed(again, output, reference)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from geoseg.errors import SettingsError
 from geoseg.store.lock import LOCK_KEY, Lock
+from geoseg.store.lock_holder import Holder
 from geoseg.store.storages.base import Storage
 from geoseg.store.storages.opening import open_storage
 from tests.support.s3 import wait_until
@@ -90,9 +91,8 @@ def holder(storage: Storage) -> dict[str, object]:
 
 
 def write_dead(storage: Storage, key: str = KEY, name: str = "dead", **changes: object) -> None:
-    """Leave what a run on another machine left when it died, unless `changes` say otherwise; `name` is its token."""
-    with Lock(storage, "dead-run", "x.json"):
-        found = json.loads(storage.get("x.json"))
+    """Write the lock of a dead run on another machine, with `changes`; `name` is its token."""
+    found = json.loads(Holder.this_process("dead-run", 60).to_json())
     storage.put(key, json.dumps(found | {"token": name, "machine": "elsewhere", "host": "node7"} | changes).encode())
 
 
@@ -107,7 +107,7 @@ def test_a_lock_is_held_and_released(storage: Storage) -> None:
         assert holder(storage)["run_id"] == "two"
 
 
-def test_the_holder_is_named_to_who_is_refused(storage: Storage) -> None:
+def test_the_refusal_names_the_holder(storage: Storage) -> None:
     with holding(storage) as process:
         found = holder(storage)
         with pytest.raises(SettingsError) as caught:
@@ -172,7 +172,7 @@ def test_a_holder_with_heartbeats_does_not_expire(storage: Storage) -> None:
         assert not lock.lost
 
 
-def test_a_frozen_holder_is_taken_over_and_sees_it(storage: Storage) -> None:
+def test_a_frozen_holder_is_taken_over_and_detects_it(storage: Storage) -> None:
     with holding(storage, heartbeat_s=0.2, expires_s=2.5) as process:
         assert process.ask() == "False"
         process.popen.send_signal(signal.SIGSTOP)
@@ -185,7 +185,7 @@ def test_a_frozen_holder_is_taken_over_and_sees_it(storage: Storage) -> None:
             assert not lock.lost
 
 
-def test_a_frozen_holder_that_nobody_took_over_goes_on(tmp_path: Path) -> None:
+def test_a_frozen_holder_that_was_not_taken_over_continues(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     with holding(storage, heartbeat_s=60, expires_s=0.5) as process:
         process.popen.send_signal(signal.SIGSTOP)

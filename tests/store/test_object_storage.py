@@ -1,4 +1,4 @@
-"""Whole runs with their output in S3: the bytes of a run on a disk, whatever happens on the way."""
+"""Whole runs with output in S3 give the bytes of local runs, also after failures."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ PUBLISHED = ("rasters/", "polygons/")
 
 @pytest.fixture
 def proxy(s3_url: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """What stands between geoseg and the server."""
+    """A proxy between geoseg and the server."""
     with forward(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
@@ -72,10 +72,10 @@ def test_a_run_gives_the_bytes_of_a_local_run_and_is_up_to_date(
 
 @pytest.mark.slow
 def test_requests_of_a_block_are_few(inputs: tuple[Path, Path], s3_url: str, proxy: Proxy) -> None:
-    """One of a block's parts each time it is needed, one of its records a process, and no question before an answer.
+    """A part is read each time it is needed, a record once in each process; no request asks whether an object exists.
 
-    Read are: its classes, its confidence and its components, its rim by eight neighbours, a strip by each of three,
-    what is left of it for the scene, its polygons, two records, and once in vain its own record.
+    Reads of a block: classes, confidence and components; its border by eight neighbours; a strip by each of three;
+    its open polygons; its polygons; two records; and once its own record, which does not exist yet.
     """
     run(*inputs, s3_url, tiling=TILING)
     kinds = proxy.count(lambda r: r.method if "/blocks/" in r.key or "/traced/" in r.key else "else")
@@ -150,7 +150,7 @@ CUTS = [
 
 
 @pytest.mark.parametrize("cut", [pytest.param(cut, marks=pytest.mark.slow) for cut in CUTS])
-def test_a_run_killed_anywhere_goes_on(
+def test_a_run_killed_anywhere_is_resumed(
     inputs: tuple[Path, Path], reference: dict[str, str], s3_url: str, cut: str
 ) -> None:
     killed = segment(*inputs, s3_url, fault=cut).end()
@@ -167,7 +167,7 @@ def test_a_run_killed_anywhere_goes_on(
 
 
 @pytest.mark.slow
-def test_a_run_killed_amid_the_parts_of_an_upload_goes_on(tmp_path: Path, s3_url: str, proxy: Proxy) -> None:
+def test_a_run_killed_between_the_parts_of_an_upload_is_resumed(tmp_path: Path, s3_url: str, proxy: Proxy) -> None:
     """The classes of a block of 4480 pixels take 20 MB, which are sent in two parts."""
     fields = np.kron(np.random.default_rng(0).integers(0, 6, (1, 70, 70)), np.ones((1, 64, 64))).astype(np.uint8)
     scene = write_scene(tmp_path / "fields.tif", fields)

@@ -1,4 +1,4 @@
-"""A power cut: what was not yet on the disk is cut off or zeros, wherever it lies under .work."""
+"""A power failure: data not yet on the disk is truncated or zero, in any file under .work."""
 
 import random
 from pathlib import Path

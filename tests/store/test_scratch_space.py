@@ -1,4 +1,4 @@
-"""Room for the files that are built before they go to a bucket."""
+"""Free space for the files that are built before their upload to a bucket."""
 
 import tempfile
 from pathlib import Path

@@ -19,7 +19,7 @@ from geoseg.errors import SettingsError
 from geoseg.store.storages import s3
 from geoseg.store.storages.base import Storage, temporary_name
 from geoseg.store.storages.local import LocalStorage
-from geoseg.store.storages.opening import open_storage
+from geoseg.store.storages.opening import check_writable, open_storage
 from tests.support.s3 import wait_until
 
 WEIRD = ["Zürich 50% #1", "a=b", "🛰️ Luzern", "ü" * 100, "%41", "a+b&c?d", "[x]{y}~^*'\"`<|>\\:", "-", "x.tmp", "..."]
@@ -76,7 +76,7 @@ def test_no_key_leaves_the_output(storage: Storage, key: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_is_not_there(storage: Storage, tmp_path: Path) -> None:
+def test_missing_objects(storage: Storage, tmp_path: Path) -> None:
     for call in (
         lambda: storage.get("a/b"),
         lambda: storage.fetch("a/b", tmp_path),
@@ -129,7 +129,7 @@ def test_an_object_is_created_once(storage: Storage) -> None:
 def test_of_eight_processes_one_creates(storage: Storage) -> None:
     code = """if True:
         import sys, time
-        from geoseg.store.storages.opening import open_storage
+        from geoseg.store.storages.opening import check_writable, open_storage
         storage = open_storage(sys.argv[1])
         storage.put(f"ready/{sys.argv[2]}", b"")
         while storage.size("go") is None: time.sleep(0.01)
@@ -201,7 +201,7 @@ def test_a_storage_can_be_pickled(storage: Storage) -> None:
 
 
 def test_the_probe_leaves_nothing(storage: Storage) -> None:
-    storage.check_writable()
+    check_writable(storage)
     storage.put("a", b"x")
     storage.delete_all("a")
     storage.delete("a")
@@ -227,7 +227,7 @@ def test_no_secret_is_shown(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_folders_go_with_their_last_object(tmp_path: Path) -> None:
+def test_empty_folders_are_removed(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "out"))
     for remove in (storage.delete, storage.delete_all, lambda key: storage.move(key, "z")):
         storage.put("a/b/c", b"x")
@@ -239,7 +239,7 @@ def test_folders_go_with_their_last_object(tmp_path: Path) -> None:
         assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_folders_pruned_by_others_come_again(tmp_path: Path) -> None:
+def test_folders_removed_by_other_processes_are_made_again(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "out"))
     errors: list[OSError] = []
 
@@ -276,7 +276,7 @@ def test_a_put_that_is_killed_leaves_no_key(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "out"))
     code = """if True:
         import os, signal, sys
-        from geoseg.store.storages.opening import open_storage
+        from geoseg.store.storages.opening import check_writable, open_storage
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         open_storage(sys.argv[1]).put("a/b", b"x" * 100000)
     """
@@ -294,7 +294,7 @@ def test_an_upload_that_is_killed_leaves_no_key(s3_url: str, tmp_path: Path) -> 
         target.truncate(400_000_000)
     code = """if True:
         import pathlib, sys
-        from geoseg.store.storages.opening import open_storage
+        from geoseg.store.storages.opening import check_writable, open_storage
         open_storage(sys.argv[1]).upload(pathlib.Path(sys.argv[2]), "a/b")
     """
     uploader = python(code, s3_url, str(file))
@@ -316,7 +316,7 @@ def test_a_disk_that_is_full_names_the_file_and_leaves_nothing(tmp_path: Path) -
     storage = open_storage(str(tmp_path))
     code = """if True:
         import resource, signal, sys
-        from geoseg.store.storages.opening import open_storage
+        from geoseg.store.storages.opening import check_writable, open_storage
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
@@ -331,13 +331,13 @@ def test_a_disk_that_is_full_names_the_file_and_leaves_nothing(tmp_path: Path) -
 def test_a_folder_under_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"file/out cannot be written: Not a directory\. Give --output a directory"):
-        LocalStorage(tmp_path / "file/out").check_writable()
+        check_writable(LocalStorage(tmp_path / "file/out"))
 
 
 def test_a_bucket_that_is_missing_is_named(s3_url: str) -> None:
     storage = open_storage("s3://no-such-bucket/out")
     with pytest.raises(SettingsError, match=r"s3://no-such-bucket/out cannot be written: there is no such bucket\."):
-        storage.check_writable()
+        check_writable(storage)
     with pytest.raises(OSError, match="there is no such bucket: 's3://no-such-bucket/out/a'") as caught:
         storage.get("a")
     assert not isinstance(caught.value, FileNotFoundError)
@@ -347,7 +347,7 @@ def test_a_bucket_that_is_missing_is_named(s3_url: str) -> None:
 
 @contextmanager
 def answering(status: int, body: str = "", head: dict[str, str] | None = None) -> Iterator[str]:
-    """Serve one answer to whatever is asked."""
+    """Give the same answer to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -387,7 +387,7 @@ def answering(status: int, body: str = "", head: dict[str, str] | None = None) -
         (301, "PermanentRedirect", "the bucket lies in another region than AWS_REGION says"),
     ],
 )
-def test_what_the_store_says_is_said_in_plain_words(
+def test_errors_of_the_server_are_explained(
     s3_environment: pytest.MonkeyPatch, status: int, code: str, meaning: str
 ) -> None:
     with answering(status, f"<Error><Code>{code}</Code><Message>x</Message></Error>") as endpoint:
@@ -395,7 +395,7 @@ def test_what_the_store_says_is_said_in_plain_words(
         with pytest.raises(
             SettingsError, match=f"s3://bucket/x cannot be written: {meaning}\\. Give --output a bucket"
         ):
-            open_storage("s3://bucket/x").check_writable()
+            check_writable(open_storage("s3://bucket/x"))
 
 
 def test_an_upload_that_arrives_short_fails(s3_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -411,7 +411,7 @@ def test_an_upload_that_arrives_short_fails(s3_environment: pytest.MonkeyPatch, 
 def test_an_endpoint_that_is_no_address_is_refused(s3_environment: pytest.MonkeyPatch, endpoint: str) -> None:
     s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(SettingsError, match="is no address"):
-        open_storage("s3://bucket/x").check_writable()
+        check_writable(open_storage("s3://bucket/x"))
 
 
 @pytest.mark.slow
@@ -427,5 +427,5 @@ def test_a_store_that_does_not_answer_is_reported_within_a_minute(
         s3_environment.setenv("AWS_ENDPOINT_URL", endpoint)
         start = time.monotonic()
         with pytest.raises(SettingsError, match=f"cannot be written: no answer from {endpoint}"):
-            open_storage("s3://bucket/x").check_writable()
+            check_writable(open_storage("s3://bucket/x"))
         assert time.monotonic() - start < 60

@@ -1,4 +1,4 @@
-"""What units of work leave for each other: bytes that come back, and records that tell what is whole."""
+"""Serialized values, and records of finished units of work."""
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +59,7 @@ def test_packed_values_come_back(seed: int) -> None:
     assert unpack(Spill, pack(spill)).east.window == Window(0, 24, 24, 4)
 
 
-def test_other_values_are_not_taken_for_it() -> None:
+def test_values_of_another_kind_are_refused() -> None:
     with pytest.raises(KeyError):
         unpack(BlockBorder, pack(Changes(np.arange(3), np.zeros(3, np.uint8))))
 
@@ -78,7 +78,7 @@ def test_a_finished_block_comes_back(store: SceneStore) -> None:
 
 
 def test_a_blank_block_takes_no_room_and_reads_as_nodata(store: SceneStore) -> None:
-    assert store.put_blank(BLOCK, {"valid_pixels": 0}) < 100
+    assert store.put_empty(BLOCKS, BLOCK, valid_pixels=0) < 100
     assert (store.classes(BLOCK) == 255).all()
     assert (store.confidence(BLOCK) == 0).all()
     nothing = np.full(BLOCK.core.shape, 255, np.uint8)
@@ -122,6 +122,6 @@ def test_damage_is_detected_and_the_record_is_invalidated(store: SceneStore, dam
 
 
 def test_a_record_without_content_is_none(store: SceneStore) -> None:
-    store.put_blank(BLOCK, {})
+    store.put_empty(BLOCKS, BLOCK)
     store.storage.put(f"{store.records.prefix}/{BLOCKS}/{BLOCK.name}.json", b"\0" * 40)
     assert store.find(BLOCKS, [BLOCK.name]) == {}

@@ -7,12 +7,18 @@ Folders are not objects: a folder exists while there is an object in it.
 import os
 import re
 import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+T = TypeVar("T")
+V = TypeVar("V")
 Buffer = bytes | memoryview
 """Bytes to be written; a memoryview avoids a copy."""
+READERS = 16
+"""Objects read in parallel: each is small, and the storage may be remote."""
 
 
 class Storage(Protocol):
@@ -96,12 +102,11 @@ class Storage(Protocol):
             FileNotFoundError: If there is no such object.
         """
 
-    def check_writable(self) -> None:
-        """Write a probe, read it back and delete it.
 
-        Raises:
-            SettingsError: If that fails.
-        """
+def read_all(read: Callable[[T], V], items: Iterable[T]) -> list[V]:
+    """Call ``read`` for each item, several at a time; the results in the order of the items."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(read, items))
 
 
 def checked(key: str) -> str:

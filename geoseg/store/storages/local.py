@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from geoseg import faults
-from geoseg.errors import SettingsError
 from geoseg.store.storages.base import Buffer, checked, is_temporary, temporary_name
 
 T = TypeVar("T")
@@ -119,9 +118,7 @@ class LocalStorage:
 
     def move(self, source: str, target: str) -> None:
         """Rename the file."""
-        old, new = self._path(source), self._path(target)
-        if not old.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(old))
+        new, old = self._path(target), _existing(self._path(source))
         faults.hit("put", "before-rename", target)
         with _naming(new):
             _inside(new.parent, lambda: old.replace(new))
@@ -173,24 +170,7 @@ class LocalStorage:
 
     def fetch(self, key: str, folder: Path) -> Path:  # noqa: ARG002 -- nothing needs to be downloaded
         """Return the file itself."""
-        path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        return path
-
-    def check_writable(self) -> None:
-        """Create the folder and try a probe in it."""
-        probe = temporary_name()
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self.put(probe, b"geoseg")
-            self.get(probe)
-            self.delete(probe)
-        except OSError as error:
-            raise SettingsError(
-                f"The output {self.root} cannot be written: {error.strerror}. "
-                "Give --output a directory you may write to."
-            ) from error
+        return _existing(self._path(key))
 
     def _path(self, key: str) -> Path:
         return self.root / checked(key)
@@ -208,6 +188,12 @@ class LocalStorage:
             while folder != self.root:
                 folder.rmdir()
                 folder = folder.parent
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return path
 
 
 def _written_first(target: Path, data: bytes) -> bool:
@@ -250,9 +236,8 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not (
-            path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}
-        ):  # some file servers cannot sync folders
+        # Some file servers cannot sync folders.
+        if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
             raise
     finally:
         os.close(descriptor)

@@ -1,10 +1,10 @@
-"""Open the storage of an output by its URL."""
+"""Open the storage of an output by its URL, and check it."""
 
 import re
 from pathlib import Path
 
 from geoseg.errors import SettingsError
-from geoseg.store.storages.base import Storage
+from geoseg.store.storages.base import Storage, temporary_name
 
 
 def open_storage(url: str, scratch_dir: str | None = None) -> Storage:
@@ -27,3 +27,25 @@ def open_storage(url: str, scratch_dir: str | None = None) -> Storage:
     from geoseg.store.storages.local import LocalStorage  # noqa: PLC0415 -- needed for local outputs only
 
     return LocalStorage(Path(url).absolute())
+
+
+def check_writable(storage: Storage) -> None:
+    """Write a probe, read it back and delete it.
+
+    Raises:
+        SettingsError: If that fails.
+    """
+    probe = temporary_name()
+    try:
+        storage.put(probe, b"geoseg")
+        storage.get(probe)
+        storage.delete(probe)
+    except OSError as error:
+        remedy = "a directory you may write to."
+        if storage.url.startswith("s3://"):
+            remedy = (
+                "a bucket you may write to; credentials, region and endpoint are taken from the environment (AWS_...)."
+            )
+        raise SettingsError(
+            f"The output {storage.url} cannot be written: {error.strerror}. Give --output {remedy}"
+        ) from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
@@ -24,6 +25,9 @@ from obstore.store import S3Store
 from geoseg import faults
 from geoseg.errors import SettingsError
 from geoseg.store.storages.base import Buffer, checked, is_temporary, temporary_name
+
+if TYPE_CHECKING:  # the library defines it for type checkers only
+    from obstore import ObjectMeta
 
 # Requests are small, so that a long one can be treated as hanging.
 PART_BYTES = 16 << 20
@@ -105,19 +109,13 @@ class S3Storage:
 
     def size(self, key: str) -> int | None:
         """Size from the object's header."""
-        try:
-            with self._explaining(checked(key)) as store:
-                return obstore.head(store, key)["size"]
-        except FileNotFoundError:
-            return None
+        found = self._head(key)
+        return None if found is None else found["size"]
 
     def times(self, key: str) -> tuple[int, ...] | None:
         """Time of the upload, in whole seconds."""
-        try:
-            with self._explaining(checked(key)) as store:
-                return (int(obstore.head(store, key)["last_modified"].timestamp() * 1e9),)
-        except FileNotFoundError:
-            return None
+        found = self._head(key)
+        return None if found is None else (int(found["last_modified"].timestamp() * 1e9),)
 
     def keys(self, prefix: str) -> list[str]:
         """List the folder."""
@@ -169,16 +167,14 @@ class S3Storage:
     def age_s(self, key: str) -> float | None:
         """Compare with a probe written beside the object; S3 counts whole seconds."""
         probe = "/".join([*checked(key).split("/")[:-1], temporary_name()])
-        try:
-            with self._explaining(key) as store:
-                written = obstore.head(store, key)["last_modified"]
-        except FileNotFoundError:
+        found = self._head(key)
+        if found is None:
             return None
         with self._explaining(probe) as store:
             obstore.put(store, probe, b"geoseg")
             now = obstore.head(store, probe)["last_modified"]
             obstore.delete(store, probe)
-        return max(0.0, (now - written).total_seconds())
+        return max(0.0, (now - found["last_modified"]).total_seconds())
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
@@ -209,18 +205,12 @@ class S3Storage:
             raise
         return file
 
-    def check_writable(self) -> None:
-        """Write, read and delete a probe."""
-        probe = temporary_name()
+    def _head(self, key: str) -> "ObjectMeta | None":
         try:
-            self.put(probe, b"geoseg")
-            self.get(probe)
-            self.delete(probe)
-        except OSError as error:
-            raise SettingsError(
-                f"The output {self.url} cannot be written: {error.strerror}. Give --output a bucket you may write to; "
-                "credentials, region and endpoint are taken from the environment (AWS_...)."
-            ) from error
+            with self._explaining(checked(key)) as store:
+                return obstore.head(store, key)
+        except FileNotFoundError:
+            return None
 
     def _parts(self, key: str) -> Iterator[bytes]:
         with self._explaining(checked(key)) as store:

@@ -17,15 +17,9 @@ from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.bundle.onnx_file import read_weights
 from geoseg.model.finite import require_finite
 
-ERRORS = (
-    onnx_errors.EPFail,
-    onnx_errors.Fail,
-    onnx_errors.InvalidArgument,
-    onnx_errors.InvalidGraph,
-    onnx_errors.InvalidProtobuf,
-    onnx_errors.NoSuchFile,
-    onnx_errors.NotImplemented,
-    onnx_errors.RuntimeException,
+ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    *(kind for kind in vars(onnx_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
 """Errors of onnxruntime, which have no common base class."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate|out of memory|ALLOC_FAILED|bad.?alloc", re.IGNORECASE)
@@ -90,7 +84,7 @@ class OnnxNetwork:
             torch.cuda.current_stream(given.device).synchronize()
         try:
             self._session.run_with_iobinding(binding)
-        except (RuntimeError, *ERRORS) as error:
+        except ERRORS as error:
             if OUT_OF_MEMORY.search(str(error)):
                 raise torch.OutOfMemoryError(str(error)) from error
             raise

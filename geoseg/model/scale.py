@@ -19,29 +19,14 @@ def scale_pixels(pixels: Tensor, steps: Sequence[Step]) -> Tensor:
     Returns:
         float32, of the same shape. Not finite where a step has no value, such as the logarithm of less than -1.
     """
-    scaled: Tensor = apply_steps(pixels, steps, _Torch())
+    scaled: Tensor = apply_steps(
+        pixels, steps, torch, lambda numbers: _column(tuple(numbers), pixels.dtype, pixels.device)
+    )
     return scaled
 
 
-class _Torch:
-    """`geoseg.model.bundle.scaling.ArrayLibrary` of torch."""
-
-    def column(self, numbers: Sequence[float], pixels: Tensor) -> Tensor:
-        """Shape (C, 1, 1) or (1, 1, 1)."""
-        return _constant(tuple(numbers), pixels.dtype, pixels.device)
-
-    def clip(self, pixels: Tensor, minimum: Tensor, maximum: Tensor) -> Tensor:
-        return pixels.maximum(minimum).minimum(maximum)
-
-    def log1p(self, pixels: Tensor) -> Tensor:
-        return pixels.log1p()
-
-    def sigmoid(self, pixels: Tensor) -> Tensor:
-        return pixels.sigmoid()
-
-
 @cache
-def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Cached, since a copy from the host makes a GPU finish all queued work first."""
+def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Shape (C, 1, 1) or (1, 1, 1). Cached, since a copy from the host makes a GPU finish all queued work first."""
     with torch.inference_mode(mode=False):
         return torch.tensor(values, dtype=dtype, device=device)[:, None, None]

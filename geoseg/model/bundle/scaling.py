@@ -5,8 +5,8 @@ list gives one number per band. A step defines its arithmetic once, for arrays o
 pixels of a run, numpy to a sample in processes that do not load torch.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -24,28 +24,16 @@ Number = Annotated[float, AfterValidator(_check_number)]
 PerBand = Number | list[Number]
 
 
-class ArrayLibrary(Protocol):
-    """The functions beyond operators that the steps need of an array library."""
-
-    def column(self, numbers: Sequence[float], pixels: Any) -> Any:
-        """One number per band, or one for all, as an array that broadcasts over ``pixels``."""
-
-    def clip(self, pixels: Any, minimum: Any, maximum: Any) -> Any:
-        """``min(max(pixels, minimum), maximum)``; NaN stays NaN."""
-
-    def log1p(self, pixels: Any) -> Any:
-        """``log(1 + pixels)``."""
-
-    def sigmoid(self, pixels: Any) -> Any:
-        """``1 / (1 + exp(-pixels))``."""
-
-
 class _Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:
-        """Return the step's value of every pixel, an array of the same shape and dtype."""
-        raise NotImplementedError
+    formula: ClassVar[Callable[..., Any]]
+    """The step's value of every pixel, from the pixels, the library, and each parameter as an array."""
+
+    def apply(self, pixels: Any, library: Any, column: Callable[[list[float]], Any]) -> Any:
+        """Return the step's value of every pixel; see `apply_steps`."""
+        numbers = {name: column(_list(value)) for name, value in self if name != "type"}
+        return type(self).formula(pixels, library, **numbers)
 
     def check(self, bands: int) -> None:
         """Raise ValueError if a list does not give one number for each of the model's bands."""
@@ -59,9 +47,7 @@ class Scale(_Step):
 
     type: Literal["scale"]
     value: PerBand
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return pixels * _column(self.value, pixels, library)
+    formula = staticmethod(lambda x, _, value: x * value)
 
 
 class Offset(_Step):
@@ -69,9 +55,7 @@ class Offset(_Step):
 
     type: Literal["offset"]
     value: PerBand
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return pixels + _column(self.value, pixels, library)
+    formula = staticmethod(lambda x, _, value: x + value)
 
 
 class Clip(_Step):
@@ -80,9 +64,7 @@ class Clip(_Step):
     type: Literal["clip"]
     minimum: PerBand
     maximum: PerBand
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return library.clip(pixels, _column(self.minimum, pixels, library), _column(self.maximum, pixels, library))
+    formula = staticmethod(lambda x, library, minimum, maximum: library.minimum(library.maximum(x, minimum), maximum))
 
 
 class MinMax(_Step):
@@ -91,16 +73,13 @@ class MinMax(_Step):
     type: Literal["min-max"]
     minimum: PerBand
     maximum: PerBand
+    formula = staticmethod(lambda x, _, minimum, maximum: (x - minimum) / (maximum - minimum))
 
     @model_validator(mode="after")
     def _spans(self) -> "MinMax":
         if any(a == b for a, b in zip(_list(self.minimum), _list(self.maximum), strict=False)):
             raise ValueError(f"min-max needs minimum < maximum, got {self.minimum} and {self.maximum}.")
         return self
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        minimum = _column(self.minimum, pixels, library)
-        return (pixels - minimum) / (_column(self.maximum, pixels, library) - minimum)
 
 
 class ZScore(_Step):
@@ -109,15 +88,13 @@ class ZScore(_Step):
     type: Literal["z-score"]
     mean: PerBand
     stddev: PerBand
+    formula = staticmethod(lambda x, _, mean, stddev: (x - mean) / stddev)
 
     @model_validator(mode="after")
     def _spreads(self) -> "ZScore":
         if not all(value > 0 for value in _list(self.stddev)):
             raise ValueError(f"z-score needs stddev > 0, got {self.stddev}.")
         return self
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return (pixels - _column(self.mean, pixels, library)) / _column(self.stddev, pixels, library)
 
 
 class Affine(_Step):
@@ -126,51 +103,42 @@ class Affine(_Step):
     type: Literal["affine"]
     scale: PerBand
     offset: PerBand
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return pixels * _column(self.scale, pixels, library) + _column(self.offset, pixels, library)
+    formula = staticmethod(lambda x, _, scale, offset: x * scale + offset)
 
 
 class Log1p(_Step):
     """``log(1 + x)``."""
 
     type: Literal["log1p"]
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return library.log1p(pixels)
+    formula = staticmethod(lambda x, library: library.log1p(x))
 
 
 class Sigmoid(_Step):
     """``1 / (1 + exp(-x))``."""
 
     type: Literal["sigmoid"]
-
-    def apply(self, pixels: Any, library: ArrayLibrary) -> Any:  # noqa: D102
-        return library.sigmoid(pixels)
+    formula = staticmethod(lambda x, library: library.sigmoid(x))
 
 
 Step = Annotated[Scale | Offset | Clip | MinMax | ZScore | Affine | Log1p | Sigmoid, Field(discriminator="type")]
 
 
-def apply_steps(pixels: Any, steps: Sequence[Step], library: ArrayLibrary) -> Any:
+def apply_steps(pixels: Any, steps: Sequence[Step], library: Any, column: Callable[[list[float]], Any]) -> Any:
     """Apply the steps in their order.
 
     Args:
-        pixels: Array of floats; the library's ``column`` determines the axis of the bands.
+        pixels: Array of floats.
         steps: The chain; a list in a step gives one number per band.
-        library: The array library of ``pixels``.
+        library: Functions ``minimum``, ``maximum``, ``log1p`` and ``sigmoid`` of such arrays, for example `torch`.
+        column: Returns one number per band, or one for all, as an array that broadcasts over ``pixels``.
 
     Returns:
         Array of the same shape and dtype. Not finite where a step has no value, such as the logarithm of less than -1.
     """
     for step in steps:
-        pixels = step.apply(pixels, library)
+        pixels = step.apply(pixels, library, column)
     return pixels
 
 
 def _list(value: PerBand) -> list[float]:
     return value if isinstance(value, list) else [value]
-
-
-def _column(value: PerBand, pixels: Any, library: ArrayLibrary) -> Any:
-    return library.column(_list(value), pixels)

@@ -1,6 +1,7 @@
 """Check whether a scene's values are plausible for a model's scaling."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ SATURATED_SHARE = 0.5
 """Clouds, snow or water can saturate a part of a scene; a larger share indicates another unit."""
 SIGMOID_HIGH, SIGMOID_LOW = 4.6, -5.3
 """Beyond these a sigmoid gives more than 0.99 or less than 0.005. The lower limit tolerates dark water."""
+_LIBRARY = SimpleNamespace(
+    minimum=np.minimum, maximum=np.maximum, log1p=np.log1p, sigmoid=lambda x: 1 / (1 + np.exp(-x))
+)
 REMEDY = "Are they in another unit? Give the scene in the unit that geoseg:scaling expects, or correct geoseg:scaling."
 
 
@@ -40,12 +44,8 @@ def check_values(values: NDArray[np.number], bands: Sequence[str], steps: Sequen
         return []
     sample = values.astype(np.float64)
     with np.errstate(all="ignore"):  # a step can give NaN or infinity
-        faults = (
-            _narrow(values.dtype, len(bands), steps),
-            _far(sample, steps),
-            _saturated(sample, steps),
-            _flat(sample, steps),
-        )
+        far, flat = _far_and_flat(sample, steps)
+        faults = _narrow(values.dtype, len(bands), steps), far, _saturated(sample, steps), flat
     warnings = []
     for band, raw, *faults_of_band in zip(bands, sample, *faults, strict=True):
         if fault := next(filter(None, faults_of_band), None):
@@ -66,36 +66,27 @@ def warn_unscaled(name: str, steps: Sequence[Step]) -> list[str]:
     return [text]
 
 
-def _far(sample: NDArray[np.float64], steps: Sequence[Step]) -> list[str]:
-    """Bands whose median is far outside the range after the statistics or a plain factor."""
+def _far_and_flat(sample: NDArray[np.float64], steps: Sequence[Step]) -> tuple[list[str], list[str]]:
+    """Bands that are far outside the range after the statistics or a plain factor, and bands with little spread there.
+
+    After a plain factor bands are flat only if all are, since one may be dark.
+    """
     part, limit = _normalising_part(steps)
-    warnings = []
-    for scaled in scale_values(sample, part):
-        finite = scaled[np.isfinite(scaled)]
-        low, median, high = np.percentile(finite, (2, 50, 98)) if finite.size and part else (0, 0, 0)
-        far = abs(median) > limit
-        warnings.append(
-            f"become {low:.3g} to {high:.3g} when scaled, far from what the model was trained on." if far else ""
-        )
-    return warnings
-
-
-def _flat(sample: NDArray[np.float64], steps: Sequence[Step]) -> list[str]:
-    """Bands with little spread after the statistics; after a plain factor only if all are, since one may be dark."""
-    part, _ = _normalising_part(steps)
+    far, flat = [""] * len(sample), [""] * len(sample)
     scaled = scale_values(sample, part)
     all_finite = scaled[np.isfinite(scaled)]
-    together = np.ptp(all_finite) if all_finite.size else 0.0
-    warnings = []
-    for raw, band in zip(sample, scaled, strict=True):
+    for place, band in enumerate(scaled):
         finite = band[np.isfinite(band)]
-        low, high = np.percentile(finite, (2, 98)) if finite.size else (0, 0)
-        spread = high - low if _has_statistics(steps) else together
-        flat = bool(part) and finite.size > 0 and np.ptp(np.percentile(raw, (2, 98))) > 0 and spread < FLAT
-        warnings.append(
-            f"become {low:.3g} to {high:.3g} when scaled, so they hardly differ for the model." if flat else ""
-        )
-    return warnings
+        if not part or not finite.size:
+            continue
+        low, median, high = np.percentile(finite, (2, 50, 98))
+        become = f"become {low:.3g} to {high:.3g} when scaled"
+        if abs(median) > limit:
+            far[place] = f"{become}, far from what the model was trained on."
+        spread = high - low if _has_statistics(steps) else np.ptp(all_finite)
+        if spread < FLAT and np.ptp(np.percentile(sample[place], (2, 98))) > 0:
+            flat[place] = f"{become}, so they hardly differ for the model."
+    return far, flat
 
 
 def _narrow(dtype: np.dtype[Any], bands: int, steps: Sequence[Step]) -> list[str]:
@@ -154,24 +145,5 @@ def _has_statistics(steps: Sequence[Step]) -> bool:
 def scale_values(values: NDArray[np.float64], steps: Sequence[Step]) -> NDArray[np.float64]:
     """Apply a model's scaling to a few values without torch; float64, shape (C, N)."""
     with np.errstate(all="ignore"):
-        scaled: NDArray[np.float64] = apply_steps(values, steps, _Numpy())
+        scaled: NDArray[np.float64] = apply_steps(values, steps, _LIBRARY, lambda numbers: np.array(numbers)[:, None])
     return scaled
-
-
-class _Numpy:
-    """`geoseg.model.bundle.scaling.ArrayLibrary` of numpy, for shape (C, N)."""
-
-    def column(self, numbers: Sequence[float], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (C, 1) or (1, 1)."""
-        return np.array(numbers, pixels.dtype)[:, None]
-
-    def clip(
-        self, pixels: NDArray[np.float64], minimum: NDArray[np.float64], maximum: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return np.clip(pixels, minimum, maximum)
-
-    def log1p(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log1p(pixels)
-
-    def sigmoid(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1 / (1 + np.exp(-pixels))

@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from geoseg import __version__
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
-from geoseg.run.report import Report
+from geoseg.run.summary import count, print_report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,26 +23,12 @@ app = typer.Typer(
 models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-MAX_HECTARES_M2, MAX_METRES_M2 = 1e7, 1e4
-
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-SceneArgument = Annotated[list[str] | None, typer.Argument(help="Rasters to segment.", metavar="SCENE...")]
-ModelOption = Annotated[str | None, typer.Option(help="Directory of the model bundle.")]
-OutputOption = Annotated[str | None, typer.Option(help="Directory for the results.")]
-ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
-AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
-OverwriteOption = Annotated[
-    bool | None, typer.Option("--overwrite", help="Replace results of other settings, model or input.")
-]
-VerifyOption = Annotated[bool | None, typer.Option("--verify", help="Read all published files to find changed ones.")]
 TrustOption = Annotated[
-    bool | None, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
+    bool, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
 ]
-RemoteOption = Annotated[bool | None, typer.Option("--remote", help="Accept https:// and s3:// as scenes.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -63,17 +48,21 @@ def of_all_commands(
 
 @app.command("segment")
 def segment_command(
-    scenes: SceneArgument = None,
-    model: ModelOption = None,
-    output: OutputOption = None,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-    address: AddressOption = None,
-    overwrite: OverwriteOption = None,
-    verify: VerifyOption = None,
-    trust_model_code: TrustOption = None,
-    remote: RemoteOption = None,
-    dry_run: DryRunOption = False,
+    scenes: Annotated[list[str] | None, typer.Argument(help="Rasters to segment.", metavar="SCENE...")] = None,
+    model: Annotated[str | None, typer.Option(help="Directory of the model bundle.")] = None,
+    output: Annotated[str | None, typer.Option(help="Directory for the results.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results of other settings, model or input.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all published files to find changed ones.")] = False,
+    trust_model_code: TrustOption = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Accept https:// and s3:// as scenes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
 ) -> None:
     """Segment scenes; publish class maps (COG) and polygons (GeoParquet). The same command resumes a run that died."""
     flags: dict[str, Any] = {
@@ -93,7 +82,7 @@ def segment_command(
     from geoseg.run.segment import segment  # noqa: PLC0415  importing torch takes seconds; --help must be fast
 
     report = segment(settings, out)
-    print_report(report, settings.output)
+    print_report(report, settings.output, out, err)
     raise typer.Exit(report.exit_code)
 
 
@@ -105,7 +94,7 @@ def clean_command(
     from geoseg.store.clean import clean  # noqa: PLC0415
 
     removed = clean(output)
-    out.print(f"{_count(removed.files, 'file')}, {removed.bytes / 2**20:,.1f} MiB removed")
+    out.print(f"{count(removed.files, 'file')}, {removed.bytes / 2**20:,.1f} MiB removed")
     for scene in removed.scenes:
         out.print(f"{escape(scene)}: the next run does it from the start, unless it is published")
 
@@ -163,10 +152,10 @@ def polygonize_command(
         allow_private_hosts=allow_private_hosts,
         allow_continuous=allow_continuous,
     )
-    count = polygonize_raster(
+    polygons = polygonize_raster(
         class_map[0], output, options, lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}")
     )
-    out.print(f"{_count(count, 'polygon')} in {escape(str(output))}")
+    out.print(f"{count(polygons, 'polygon')} in {escape(str(output))}")
 
 
 @app.command("demo")
@@ -204,7 +193,7 @@ def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bund
 def check_model(
     bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
-    trust_model_code: TrustOption = None,
+    trust_model_code: TrustOption = False,
 ) -> None:
     """Load a bundle and run it once, as every run does before its first block."""
     from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
@@ -212,53 +201,13 @@ def check_model(
     from geoseg.model.inference import Inference  # noqa: PLC0415
     from geoseg.model.load import start_predictor  # noqa: PLC0415
 
-    content = read_trusted_bundle(bundle, trust_code=bool(trust_model_code))
+    content = read_trusted_bundle(bundle, trust_code=trust_model_code)
     predictor = start_predictor(content, Inference(device, content.patch_px))
     for warning in (*warn_unscaled(content.name, content.file.scaling), *predictor.task.warnings):
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     out.print(
         f"{content.name} runs on {device} with patches of {content.patch_px} px and {len(content.legend)} classes."
     )
-
-
-def print_report(report: Report, output: str) -> None:
-    """Print the outcome of each scene, and where the results are."""
-    for word, scenes in (("done", report.done), ("up to date", report.up_to_date)):
-        for scene in scenes:
-            facts = (
-                f"{_count(scene['polygons'], 'polygon')}, {_area(scene['area_m2'])}"
-                if scene["polygons_path"]
-                else "rasters"
-            )
-            if scene.get("resumed_blocks"):
-                facts += f"; {scene['resumed_blocks']} of {_count(scene['blocks'], 'block')} done by an earlier run"
-            out.print(f"[green]{word}[/green] {escape(scene['scene_id'])}: {facts}")
-    for scene in report.failed:
-        err.print(f"[red]failed[/red] {escape(scene['error'])}")
-    saved = "no report could be written" if report.url is None else f"report: {report.url}"
-    out.print(f"{report.summary}; {escape(saved)}")
-    if report.retries:
-        out.print(f"{_count(report.retries, 'unit')} of work lost and done again.")
-    if report.done:
-        speed = f"{report.seconds:.1f} s, {report.rates}"
-        patches = _count(report.patches, "patch", "patches")
-        out.print(f"{patches} through the model, {speed}; results in {escape(output)}")
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def _area(area_m2: float) -> str:
-    if area_m2 < MAX_METRES_M2:
-        return f"{area_m2:,.0f} m2" if area_m2 >= 1 else f"{area_m2:.2g} m2"
-    return f"{area_m2 / 1e6:,.1f} km2" if area_m2 >= MAX_HECTARES_M2 else f"{area_m2 / 1e4:,.2f} ha"
-
-
-def _print_full_width(table: Table) -> None:
-    """Print a table in its full width, also if the terminal or pipe is narrower."""
-    needed = Measurement.get(out, out.options.update(width=10_000), table).maximum
-    Console(width=max(needed, out.width), highlight=False, soft_wrap=True).print(table)
 
 
 def _print_forecast(settings: Settings) -> None:
@@ -278,7 +227,7 @@ def _print_forecast(settings: Settings) -> None:
             f"about {max(1, round(expected.seconds / 60))} min",
             scene.scene.scene_id,
         )
-    _print_full_width(table)
+    Console(width=10_000, highlight=False).print(table)  # in full width, also on a narrow terminal or pipe
     out.print(f"Workers on {plan.device}: {plan.workers}; times are those of a common U-Net. Nothing was written.")
     for warning in plan.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -5,118 +5,36 @@ Later sources override earlier ones: the YAML file, then ``GEOSEG_*`` variables 
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from geoseg.errors import SettingsError
-from geoseg.explain import DATES, explain, shown
+from geoseg.explain import explain, shown
+from geoseg.setting_types import (
+    NO_BOOL,
+    Auto,
+    Band,
+    Bands,
+    Count,
+    Crs,
+    Finite,
+    Name,
+    Nodata,
+    Output,
+    Seconds,
+    Sha256,
+    Text,
+    Time,
+    Whole,
+)
 from geoseg.strict_yaml import read_yaml
 
 ENVIRONMENT_PREFIX = "GEOSEG_"
 FAULT_VARIABLE = "GEOSEG_FAULT"
 """Not a setting; see `geoseg.faults`."""
-
-MAX_TEXT = 100_000
-"""Largest length of a text, much more than the longest WKT."""
-MAX_BANDS = 65_535
-"""Largest number of bands of a TIFF."""
-MAX_SIDE_PX = 1 << 20
-MAX_TIMEOUT_S = 604_800.0
-
-
-def _split_commas(value: Any) -> Any:
-    """Read ``3,2,1`` as ``[3, 2, 1]``, since shells interpret brackets. A single number is a list of one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value]
-    if not isinstance(value, str) or value == "auto":
-        return value
-    return [int(part) if re.fullmatch(r" *[0-9]{1,9} *", part) else part for part in value.split(",")]
-
-
-def _refuse_bool(value: Any) -> Any:
-    """Refuse true and false, which pydantic would read as 1 and 0."""
-    if isinstance(value, bool):
-        raise PydanticCustomError("bool", "a number")
-    return value
-
-
-def _refuse_timestamp(value: Any) -> Any:
-    """Refuse numbers such as 2026, which pydantic would read as seconds since 1970."""
-    if isinstance(value, datetime | date) or (isinstance(value, str) and not re.fullmatch(r"[-+.\d\s]*", value)):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        return value
-    if value is None:
-        return None
-    raise ValueError(DATES)
-
-
-def _to_utc(value: datetime | None) -> datetime | None:
-    """A time without a zone is in UTC. A date is midnight."""
-    if value is None or value.tzinfo is None:
-        return value and value.replace(tzinfo=UTC)
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("a date of the years 1 to 9999 in UTC") from error
-
-
-def _plain_text(value: str) -> str:
-    if "\0" in value or len(value) > MAX_TEXT:
-        raise ValueError(f"a text without zero bytes, of at most {MAX_TEXT} characters")
-    return value
-
-
-def _utf8(value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("a name in UTF-8: rename it") from error
-    return value
-
-
-Auto = Literal["auto"]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Text = Annotated[str, AfterValidator(_plain_text)]
-Name = Annotated[Text, AfterValidator(_utf8)]
-Band = Annotated[Count, Field(le=MAX_BANDS)]
-NO_BOOL = BeforeValidator(_refuse_bool)
-Nodata = Annotated[float, NO_BOOL]
-
-
-def _sha256(value: str) -> str:
-    if not re.fullmatch(r"[0-9A-Fa-f]{64}", value):
-        raise ValueError("64 hexadecimal digits, as `geoseg models show` prints them")
-    return value.lower()
-
-
-def _crs(value: str) -> str:
-    if not re.fullmatch(r"native|EPSG:[0-9]{1,9}", value):
-        raise ValueError("native or EPSG:nnnn")
-    return value
-
-
-def _storage(value: str) -> str:
-    if not value.strip() or value.startswith("/vsi") or ("://" in value and not value.startswith("s3://")):
-        raise ValueError("a directory that every node sees, or s3://BUCKET/PREFIX")
-    if "://" in value and re.search(r"[@?]", value):
-        raise ValueError("free of credentials; give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    return value
 
 
 class _Section(BaseModel):
@@ -128,22 +46,20 @@ class TilingSettings(_Section):
 
     patch_px: Annotated[Count, Field(le=65_536)] | Auto = "auto"
     """Side of a patch; auto: the bundle's value."""
-    overlap_px: Annotated[int, Field(strict=True, ge=0, le=32_768)] | Auto = "auto"
+    overlap_px: Annotated[Whole, Field(le=32_768)] | Auto = "auto"
     """Pixels shared by two patches; auto: the bundle's value, else a quarter of a patch."""
-    block_px: Annotated[Count, Field(le=MAX_SIDE_PX)] | Auto = "auto"
+    block_px: Annotated[Count, Field(le=1 << 20)] | Auto = "auto"
     """Side of a block, a multiple of patch_px - overlap_px; auto: the largest that memory allows. Changes no result."""
 
 
 class SceneSettings(_Section):
     """Reading of scenes."""
 
-    bands: Annotated[
-        Annotated[tuple[Band, ...], Field(min_length=1, max_length=MAX_BANDS)] | Auto, BeforeValidator(_split_commas)
-    ] = "auto"
+    bands: Bands = "auto"
     """Bands of the scene in the model's order, from 1; auto: the first ones, if that is unambiguous."""
     mask_band: Band | None = None
     """Band that is 0 where the scene is not valid."""
-    nodata: Nodata | Annotated[tuple[Nodata | None, ...], Field(min_length=1, max_length=MAX_BANDS)] | None = None
+    nodata: Nodata | None = None
     """Nodata value of all bands, or one for each band of the file, instead of what the file declares."""
     nodata_rule: Literal["any", "all"] = "any"
     """A pixel is not valid if any, or only if all, of its bands hold the nodata value."""
@@ -163,13 +79,13 @@ class SceneSettings(_Section):
     """Read a paletted band as red, green and blue."""
     apply_scale: bool = False
     """Apply the scale and offset that the file declares."""
-    max_nonfinite_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_BOOL] = 0.5
+    max_nonfinite_share: Annotated[Finite, Field(ge=0, le=1), NO_BOOL] = 0.5
     """Refuse scenes with a larger share of NaN or infinite pixels that are not nodata."""
     on_read_error: Literal["fail", "nodata"] = "fail"
     """If pixels cannot be decoded: the scene fails, or they become nodata and the report lists them."""
     force_layout: bool = False
     """Accept scenes whose layout makes reading a hundred times as expensive."""
-    observed_at: Annotated[datetime | None, BeforeValidator(_refuse_timestamp), AfterValidator(_to_utc)] = None
+    observed_at: Time = None
     """Time of the scenes, in UTC if it has no zone; a column of the polygons."""
 
 
@@ -190,32 +106,32 @@ class RunSettings(_Section):
     """If scaled pixels or logits are NaN or infinite: the scene fails, or these pixels become nodata."""
     batch_size: Annotated[Count, Field(le=65_536)] | Auto = "auto"
     """Patches of a forward pass; auto: 1 on a CPU, as many as fit on a GPU. May change the last bit of a score."""
-    memory_gib: Annotated[float, Field(gt=0, le=65_536, allow_inf_nan=False), NO_BOOL] | Auto = "auto"
+    memory_gib: Annotated[Finite, Field(gt=0, le=65_536), NO_BOOL] | Auto = "auto"
     """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, a quarter of a GPU's, at most 16 GiB."""
-    start_timeout_s: Annotated[float, Field(ge=1, le=MAX_TIMEOUT_S, allow_inf_nan=False), NO_BOOL] = 120.0
+    start_timeout_s: Seconds = 120.0
     """Time limit for the start of actors and the first answer of every node."""
-    unit_timeout_s: Annotated[float, Field(ge=1, le=MAX_TIMEOUT_S, allow_inf_nan=False), NO_BOOL] = 900.0
+    unit_timeout_s: Seconds = 900.0
     """Time limit of a unit of work, such as the forward pass of a block; after it the unit is repeated."""
     verify: bool = False
     """Read all files of published scenes, and do a scene again if one of its files has changed."""
     scratch_dir: str | None = None
     """Folder of each node for files before their upload to a bucket; None: the system's temporary folder."""
-    price_per_hour: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), NO_BOOL] | None = None
+    price_per_hour: Annotated[Finite, Field(ge=0, le=1e12), NO_BOOL] | None = None
     """Price of all machines of the run together, in any currency; the report then has the cost of 1000 km2."""
 
 
 class PolygonSettings(_Section):
     """Selection and form of the polygons."""
 
-    crs: Annotated[str, AfterValidator(_crs)] = "native"
+    crs: Crs = "native"
     """CRS of the published polygons; native: that of the scene."""
-    simplify_px: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False), NO_BOOL] = 1.0
+    simplify_px: Annotated[Finite, Field(ge=0, le=1000), NO_BOOL] = 1.0
     """A corner may be removed if the area of its triangle is at most this squared; 0 keeps all. Leaves no gaps."""
-    simplify_m: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False), NO_BOOL] | None = None
+    simplify_m: Annotated[Finite, Field(ge=0, le=1e7), NO_BOOL] | None = None
     """The same in metres, instead of simplify_px; for scenes in a projected CRS in metres."""
-    min_area_px: Annotated[int, Field(strict=True, ge=0, le=1 << 40)] = 0
+    min_area_px: Annotated[Whole, Field(le=1 << 40)] = 0
     """Smaller areas get the class of the neighbour with the longest common boundary. Leaves no gaps."""
-    min_area_m2: Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False), NO_BOOL] | None = None
+    min_area_m2: Annotated[Finite, Field(ge=0, le=1e15), NO_BOOL] | None = None
     """The same in square metres, instead of min_area_px."""
     classes: tuple[Text, ...] | Literal["all"] = "all"
     """Names of the classes to publish."""
@@ -232,11 +148,11 @@ class Settings(_Section):
     """Files to segment."""
     model: Name
     """Directory of the model bundle."""
-    model_sha256: Annotated[str, AfterValidator(_sha256)] | None = None
+    model_sha256: Sha256 | None = None
     """sha256 of the only bundle that may run, as `geoseg models show` prints it."""
     trust_model_code: bool = False
     """Load model.pt2 and model.torchscript.pt, whose loaders can run code."""
-    output: Annotated[Name, AfterValidator(_storage)]
+    output: Output
     """Directory of the results, which every node sees, or s3://BUCKET/PREFIX."""
     overwrite: bool = False
     """Replace results of other settings, another model or another input; up-to-date results stay."""

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -10,12 +10,12 @@ from geoseg.errors import Interrupted
 
 
 class Stop:
-    """Records the first signal."""
+    """Remembers the first signal that arrives."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
 
-    def note(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def record(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Handle a signal. The second one ends the process at once."""
         if self._signum is not None:
             raise KeyboardInterrupt
@@ -36,15 +36,8 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Record SIGINT and SIGTERM instead of ending the process; only in the main thread, where signals arrive."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
+    with _handled_by(stop.record):
         yield stop
-        return
-    before = {signum: signal.signal(signum, stop.note) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 @contextmanager
@@ -62,19 +55,27 @@ def end_on_signals(left: str) -> Iterator[None]:
         caught.append(Interrupted(f"{signal.Signals(signum).name}. {left}", signum))
         raise caught[0]
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with _handled_by(end):
+            yield
     except Exception as error:
         if caught and error is not caught[0]:  # a library has converted it to an error of its own
             raise caught[0] from error
         raise
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM; without effect in another thread than the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for signum, former in before.items():
+            signal.signal(signum, former)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import yaml
 
 MAX_DEPTH = 20
 MAX_CHARACTERS = 1 << 20
-_PYYAML_ERRORS = (*(yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError),)
+_PYYAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 """PyYAML's own errors, and those for unsuitable tags and for dates such as 2026-02-30."""
 
 
@@ -39,15 +39,18 @@ def _reason(error: Exception) -> str:
     return reason if isinstance(error, yaml.YAMLError | ValueError) else f"a tag does not fit its value ({reason})"
 
 
+def _refusal(reason: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, reason, mark)
+
+
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not read; write the value", mark)
+            raise _refusal("aliases (*name) are not read; write the value", mark)
         self._depth = getattr(self, "_depth", 0) + 1
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, f"it is nested more than {MAX_DEPTH} deep", mark)
+            raise _refusal(f"it is nested more than {MAX_DEPTH} deep", mark)
         try:
             return super().compose_node(parent, index)
         finally:
@@ -57,9 +60,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} occurs twice; keep one", key.start_mark
-                )
+                raise _refusal(f"the key {key.value!r} occurs twice; keep one", key.start_mark)
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)

@@ -1,4 +1,4 @@
-"""What all tests share. The environment of Ray is set before anything imports it."""
+"""Fixtures for all tests. The environment of Ray is set before anything imports it."""
 
 import os
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def data() -> Path:
 
 @pytest.fixture
 def local_ray() -> None:
-    """A local Ray with room for two workers; goes on for the next test that needs one."""
+    """A local Ray with room for two workers; kept for the next test that needs one."""
     if not ray.is_initialized():
         ray.init("local", num_cpus=4, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
 
@@ -54,7 +54,7 @@ def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def reference(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Digests of what is published of them."""
+    """Digests of their published files."""
     output = tmp_path_factory.mktemp("reference")
     run(*inputs, output, tiling={"block_px": 48})
     return digests(output)

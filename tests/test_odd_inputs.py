@@ -88,7 +88,7 @@ TESTS = Path(__file__).parent
 NUMBER = re.compile(r'def test_rows?_?(\d+)(?:_and_(\d+))?|id="row(\d+)|(?:Refused|Handled)\((\d+),')
 
 NAMED: dict[int, tuple[str, ...]] = {
-    10: ("run/test_odd_runs.py::test_rows_10_18_31_and_32_are_told_in_the_report",),
+    10: ("run/test_odd_runs.py::test_rows_10_18_31_and_32_are_in_the_report",),
     15: ("raster/test_cog.py::test_round_trip",),
     16: ("run/test_segment.py::test_patches_run_are_the_lattices_patches_with_a_valid_pixel",),
     19: ("run/test_segment.py::test_scenes_of_any_size",),
@@ -131,7 +131,7 @@ NAMED: dict[int, tuple[str, ...]] = {
         "publish/geodesy/test_pixel_area.py::test_row42_areas_in_a_projection_that_stretches_them_are_geodesic",
         "publish/geodesy/test_pixel_area.py::test_row42_feet_become_metres",
     ),
-    44: ("run/test_segment.py::test_rasters_lie_where_the_scene_lies_and_say_what_its_samples_stand_for",),
+    44: ("run/test_segment.py::test_rasters_have_the_georeference_and_pixel_interpretation_of_the_scene",),
     45: (
         "publish/geodesy/test_pixel_area.py::test_areas_are_planar_where_the_scale_is_one",
         "publish/geodesy/test_measure.py::test_a_crs_without_a_place_is_refused",
@@ -143,7 +143,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     53: ("test_cli.py::test_an_output_that_cannot_be_written_is_named",),
     54: (
         "store/test_full_disk.py::test_full_while_blocks_are_kept",
-        "store/test_full_disk.py::test_full_while_publishing",
+        "store/test_full_disk.py::test_full_while_publishing_or_sealing",
         "store/test_full_disk.py::test_full_while_committing",
     ),
     55: ("engine/test_two_runs.py::test_the_second_is_refused_and_the_first_is_not_disturbed",),
@@ -159,7 +159,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     64: (
         "vector/test_polygonize.py::test_hard_maps_give_the_polygons_of_gdal_for_any_blocks",
         "vector/test_polygonize.py::test_any_map_with_any_blocks_and_tolerance",
-        "run/test_polygons.py::test_unsimplified_polygons_and_their_attributes_are_gdals",
+        "run/test_polygons.py::test_unsimplified_polygons_and_their_attributes_equal_gdals",
     ),
     65: (
         "vector/test_polygonize.py::test_hard_maps_stay_a_coverage_when_simplified",
@@ -172,8 +172,8 @@ NAMED: dict[int, tuple[str, ...]] = {
     ),
     68: ("engine/test_fault_matrix.py::test_a_sample_on_ray", "engine/test_fault_matrix.py::test_a_sample_inline"),
     69: (
-        "run/test_stopping.py::test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on",
-        "run/test_stopping.py::test_what_is_being_published_is_published_first",
+        "run/test_stopping.py::test_a_signal_stops_a_run_and_the_same_command_resumes_it",
+        "run/test_stopping.py::test_a_scene_that_is_being_published_is_finished_first",
     ),
     71: (
         "raster/source/test_address.py::test_other_names_of_gdal_are_refused",

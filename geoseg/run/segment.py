@@ -29,7 +29,7 @@ from geoseg.stages.metrics import UnitMetrics
 from geoseg.store.lock import Lock, new_run_id, require_lock, taken_over
 from geoseg.store.scene_store import WORK
 from geoseg.store.scratch_space import check_room
-from geoseg.store.storages.opening import open_storage
+from geoseg.store.storages.opening import check_writable, open_storage
 
 
 def segment(settings: Settings, console: Console | None = None, order: Order = iter) -> Report:
@@ -56,7 +56,7 @@ def segment(settings: Settings, console: Console | None = None, order: Order = i
     bundle = read_trusted_bundle(settings.model, trust_code=settings.trust_model_code, sha256=settings.model_sha256)
     surveyed = survey(settings, bundle)
     storage = open_storage(settings.output)
-    storage.check_writable()
+    check_writable(storage)
     try:
         run_id = new_run_id()
         with stop_on_signals() as stop, Lock(storage, run_id) as lock:

@@ -60,7 +60,7 @@ def test_mutated_bundles(tmp_path: Path) -> None:
     assert {"json", "onnx", "safetensors"} <= {re.split("[ ,]+", result.kind)[1] for result in results}
 
 
-def test_a_result_of_another_model_than_the_bundles_is_seen(bases: list[Base], tmp_path: Path) -> None:
+def test_a_result_of_another_model_is_detected(bases: list[Base], tmp_path: Path) -> None:
     case = next(
         case
         for number in range(1000)
@@ -82,7 +82,7 @@ def test_silent_worker_is_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (result.outcome, result.problems) == ("hang", ["no end after 0 s"])
 
 
-def test_what_is_left_behind_is_seen(bases: list[Base], tmp_path: Path) -> None:
+def test_leftover_files_are_detected(bases: list[Base], tmp_path: Path) -> None:
     base = bases[0]
     broken = fuzz_case.Case("", base.name, base.scene, "none", base.scene, base.files | {base.scene: b"II*\0"})
     assert fuzz_case.run_case(broken, tmp_path).problems == []
@@ -91,7 +91,7 @@ def test_what_is_left_behind_is_seen(bases: list[Base], tmp_path: Path) -> None:
     assert "partial output" in fuzz_case.run_case(broken, tmp_path).problems[0]
 
 
-def test_a_seed_is_a_case(bases: list[Base]) -> None:
+def test_a_seed_determines_a_case(bases: list[Base]) -> None:
     assert fuzzer.make_case(bases, "7:7") == fuzzer.make_case(bases, "7:7")
     cases = [fuzzer.make_case(bases, f"7:{number}") for number in range(200)]
     kinds, targets = {case.kind for case in cases}, {case.target for case in cases}
@@ -119,13 +119,13 @@ def test_describe_and_read_raise_scene_errors_only(bases: list[Base], folder: Pa
     start=st.sampled_from([b"", b"II*\0\x08\0\0\0", b"<VRTDataset", b"\x89PNG\r\n\x1a\n"]),
 )
 @settings(max_examples=200, deadline=None)
-def test_bytes_of_no_file_at_all(folder: Path, content: bytes, start: bytes) -> None:
+def test_random_bytes_raise_scene_errors_only(folder: Path, content: bytes, start: bytes) -> None:
     (folder / "bytes.tif").write_bytes(start + content)
     look(folder / "bytes.tif")
 
 
 def look(path: Path) -> None:
-    """Describe a raster and read its rims."""
+    """Describe a raster and read its edges."""
     try:
         scene = describe(path, SceneSettings(allow_ungeoreferenced=True))
         selection = select_bands(scene, 1, SceneSettings(bands=[1]))

@@ -1,4 +1,4 @@
-"""The table of bad and odd inputs from file to file: what a run publishes, reports or refuses."""
+"""Bad and odd inputs in whole runs: what is published, reported or refused."""
 
 import os
 import re
@@ -27,7 +27,7 @@ IDS = np.random.default_rng(0).integers(0, 6, (1, 90, 70)).astype(np.uint8)
 
 
 def certified(output: Path) -> gpd.GeoDataFrame:
-    """The published polygons, once every check has passed."""
+    """The published polygons, after `geoseg validate` has passed."""
     assert [check for check in validate(output) if not check.ok] == []
     return gpd.read_parquet(output / "polygons")
 
@@ -60,7 +60,7 @@ def test_polygons_lie_where_the_pixels_lie(tmp_path: Path, transform: Affine) ->
     assert polygons["area_m2"].sum() == pytest.approx(IDS.size * abs(transform.determinant))
 
 
-def test_row14_a_paletted_scene_feeds_a_model_of_colours(tmp_path: Path) -> None:
+def test_row14_a_paletted_scene_is_expanded_for_an_rgb_model(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "p.tif", IDS, photometric="palette")
     colours = {0: (200, 0, 0), 1: (0, 200, 0), 2: (0, 0, 200), 3: (0, 9, 0), 4: (9, 0, 0), 5: (0, 0, 9)}
     with rasterio.open(path, "r+") as dataset:
@@ -147,7 +147,7 @@ def test_row40_a_scene_at_a_pole(tmp_path: Path, crs: str, size: float) -> None:
     assert polygons["area_m2"].sum() == pytest.approx(IDS.size * size**2, rel=0.07)
 
 
-def test_row45_a_building_site_fails_before_any_work_and_can_be_published_as_rasters(tmp_path: Path) -> None:
+def test_row45_a_local_crs_fails_before_any_work(tmp_path: Path) -> None:
     site = 'ENGCRS["Site",EDATUM["Stake"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
     report = run_ids(tmp_path, crs=site)
     assert report.exit_code == 3
@@ -275,7 +275,7 @@ def test_row50_a_link_to_a_scene_of_the_run_is_no_second_scene(tmp_path: Path) -
     assert {Path(file).parts[1] for file in digests(tmp_path / "out")} == {"ids", "scene=ids"}
 
 
-def test_rows_10_18_31_and_32_are_told_in_the_report(tmp_path: Path) -> None:
+def test_rows_10_18_31_and_32_are_in_the_report(tmp_path: Path) -> None:
     strips = np.tile(textured(8, 700), (1, 1, 40)).astype(np.float32)
     strips[0, 4, 13_990:14_010] = np.nan
     scene = write_scene(tmp_path / "s.tif", strips, nodata=0, blockysize=1)

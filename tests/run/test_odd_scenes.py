@@ -1,4 +1,4 @@
-"""What settings say of a scene, from file to file (nodata, date, whether it may be empty), and scenes out of reach."""
+"""Settings of scenes in whole runs (nodata, date, empty scenes), and scenes that cannot be read."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_given_nodata_is_no_class_and_decides_the_results(tmp_path: Path) -> Non
     assert publish(tmp_path, scene, scene={"nodata": [3]}).up_to_date
 
 
-def test_a_date_is_the_midnight_of_its_day_in_utc(tmp_path: Path) -> None:
+def test_a_date_is_midnight_in_utc(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "ids.tif", IDS)
     assert publish(tmp_path, scene, scene={"observed_at": "2026-06-21"}).exit_code == 0
     found = gpd.read_parquet(tmp_path / "out/polygons")["observed_at"]
@@ -106,7 +106,7 @@ VOID: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("make", "scene", "words"), VOID.values(), ids=VOID)
-def test_a_scene_without_a_valid_pixel_fails_and_says_what_voids_it(
+def test_a_scene_without_a_valid_pixel_fails_and_names_the_cause(
     tmp_path: Path, make: Callable[[Path], Path], scene: dict[str, Any], words: str
 ) -> None:
     path, bundle = make(tmp_path / "void.tif"), unet_bundle(tmp_path / "bundle", bands=2)
@@ -122,7 +122,7 @@ def test_a_scene_without_a_valid_pixel_fails_and_says_what_voids_it(
     assert bool(early) == ("NaN" not in words), "which has a warning of its own"
 
 
-def test_a_scene_that_loses_nearly_all_to_one_band_is_a_warning(tmp_path: Path) -> None:
+def test_one_band_that_makes_nearly_all_pixels_invalid_is_a_warning(tmp_path: Path) -> None:
     second = np.full(NOTHING.shape, -9999)
     second[5:9, 7:12] = 4  # 20 of 3,000 pixels
     bundle = unet_bundle(tmp_path / "bundle", bands=2)
@@ -144,9 +144,7 @@ def test_a_scene_that_loses_nearly_all_to_one_band_is_a_warning(tmp_path: Path) 
     ]
 
 
-def test_a_void_scene_that_was_stopped_half_way_is_judged_by_all_its_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_empty_scene_is_judged_by_all_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = two_bands(tmp_path / "void.tif", np.full(NOTHING.shape, -9999), nodata=-9999)
     bundle, given = unet_bundle(tmp_path / "bundle", bands=2), {"tiling": {"block_px": 24}}
     monkeypatch.setenv(FAULT_VARIABLE, "read:start:r0001c0001:*:enospc")
@@ -171,7 +169,7 @@ print(json.dumps(survey(settings, bundle).failed))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_files_of_another_user_fail_their_scenes_alone(tmp_path: Path) -> None:
+def test_files_without_read_permission_fail_only_their_scenes(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
         folder = Path(place)
         folder.chmod(0o755)
@@ -230,7 +228,7 @@ def not_utf8(path: Path) -> Path:
         (not_utf8, "\\udcff.tif has a name that is not UTF-8. Rename it."),
     ],
 )
-def test_what_cannot_be_read_fails_alone_and_names_its_file(
+def test_an_unreadable_source_fails_only_its_scene_and_is_named(
     tmp_path: Path, make: Callable[[Path], Path], words: str
 ) -> None:
     good = write_scene(tmp_path / "good.tif", IDS)

@@ -1,4 +1,4 @@
-"""Published polygons against the class map they come from, by judges that share no code with the engine."""
+"""Published polygons, compared with the class map by tools that share no code with the engine."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def publish(inputs: tuple[Path, Path], output: Path, **polygons: Any) -> tuple[g
     return found.sort_values("polygon_id", ignore_index=True), read_band(output / "rasters/scene/classes.tif")
 
 
-def test_unsimplified_polygons_and_their_attributes_are_gdals(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_unsimplified_polygons_and_their_attributes_equal_gdals(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     found, _ = publish(inputs, tmp_path, simplify_px=0)
     rasters = tmp_path / "rasters/scene"
     oracle = polygonize_by_gdal(rasters / "classes.tif", rasters / "confidence.tif")
@@ -105,14 +105,14 @@ def test_only_classes_that_are_not_dissolved_are_cut_at_the_lattice(inputs: tupl
         ({"simplify_m": 20_000}, r"polygons\.simplify_m=20000.* is 2000 pixels .* at most 1000"),
     ],
 )
-def test_polygons_that_cannot_be_are_refused(
+def test_impossible_polygon_settings_are_refused(
     inputs: tuple[Path, Path], tmp_path: Path, polygons: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         run(*inputs, tmp_path, polygons=polygons)
 
 
-def test_metres_need_areas_of_the_ground(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_settings_in_metres_need_a_planar_crs(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     for crs, origin, words in [
         ("EPSG:4326", (9, 49, 1e-4, 1e-4), r"WGS 84\. Use .*_px: a pixel has 81\.\d+ m2 on average"),
         ("EPSG:4087", (1e6, 6_679_000, 10, 10), r"WGS 84 / World Equidistant .*_px: a pixel has 50\.\d+ m2 on"),
@@ -127,7 +127,7 @@ def test_metres_need_areas_of_the_ground(inputs: tuple[Path, Path], tmp_path: Pa
 
 
 @pytest.mark.parametrize("polygons", [{}, {"min_area_px": 9}])
-def test_row63_noise_is_an_error_that_says_what_to_do(tmp_path: Path, polygons: dict[str, Any]) -> None:
+def test_row63_noise_is_an_error_with_a_remedy(tmp_path: Path, polygons: dict[str, Any]) -> None:
     noise = np.random.default_rng(0).integers(0, 6, (1, 300, 300)).astype(np.uint8)
     bundle = identity_bundle(tmp_path / "bundle", patch_px=64, overlap_px=16)
     settings = {**polygons, "max_count": 20_000}
@@ -140,7 +140,7 @@ def test_row63_noise_is_an_error_that_says_what_to_do(tmp_path: Path, polygons: 
     assert not (tmp_path / "out/.work").exists()
 
 
-def test_row63_a_block_is_never_traced_that_would_fill_the_memory(tmp_path: Path, monkeypatch: Any) -> None:
+def test_row63_a_block_too_large_for_memory_is_not_traced(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(polygon_plan, "MAX_BLOCK_COUNT", 5000)
     noise = np.random.default_rng(0).integers(0, 6, (1, 300, 300)).astype(np.uint8)
     bundle = identity_bundle(tmp_path / "bundle", patch_px=64, overlap_px=16)

@@ -1,4 +1,4 @@
-"""What is shown while a run goes."""
+"""The progress display."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.run.test_totals import Time, plan_of
 
 
 def shown(folder: Path, *, terminal: bool, units: int) -> list[str]:
-    """Lines of a run of as many blocks, the last one still to be published."""
+    """Lines of a run of as many blocks, of which the last is not published yet."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
     plan, time = plan_of(folder), Time()
     totals = Totals(1, 6.0, time)
@@ -27,7 +27,7 @@ def shown(folder: Path, *, terminal: bool, units: int) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def test_plain_lines_tell_how_fast_and_at_what_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_lines_show_rates_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     rates = "0.28 Mpx/s, 100,000 km2/h, network busy 50%, 0.06 per 1000 km2, scene scene"
     assert shown(tmp_path, terminal=False, units=2) == [

@@ -1,4 +1,4 @@
-"""Real models and real scenes, each with its trap. Never the only test of a behaviour."""
+"""Real models and real scenes with known problems. Never the only test of a behaviour."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ NORMALISATION = np.array([
 ])  # fmt: skip
 
 
-def test_dynamic_world_finds_the_water_that_people_drew(
+def test_dynamic_world_finds_the_labelled_water(
     data: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     scene, bundle = data / "sen1floods_S2_13band.tif", dynamic_world_bundle(data, tmp_path / "dynamicworld")
@@ -59,7 +59,7 @@ def test_dynamic_world_finds_the_water_that_people_drew(
     assert not [text for text in report.warnings if "values of band" in text]
 
 
-def test_another_unit_is_told_behind_the_sigmoid_of_dynamic_world(data: Path, tmp_path: Path) -> None:
+def test_values_in_another_unit_are_a_warning_for_dynamic_world(data: Path, tmp_path: Path) -> None:
     bundle = read_bundle(dynamic_world_bundle(data, tmp_path / "dynamicworld"))
     with rasterio.open(data / "sen1floods_S2_13band.tif") as dataset:
         pixels = dataset.read([SENTINEL2_L1C.index(name) + 1 for name in DYNAMIC_WORLD_BANDS])
@@ -75,7 +75,7 @@ def test_another_unit_is_told_behind_the_sigmoid_of_dynamic_world(data: Path, tm
     assert len(warnings((values * (255 / 10_000)).astype(np.uint8))) == 9
 
 
-def test_near_infrared_tagged_alpha_feeds_the_model_and_masks_nothing(data: Path, tmp_path: Path) -> None:
+def test_near_infrared_tagged_alpha_is_an_input_and_no_mask(data: Path, tmp_path: Path) -> None:
     # Class 1 where the fourth band is above 127.5; no other band matters.
     bundle = linear_onnx(
         tmp_path / "bundle", np.array([[0, 0, 0, 0], [0, 0, 0, 1]]), scaling=[{"type": "offset", "value": -127.5}]
@@ -151,7 +151,7 @@ def test_control_points_alone_fail_with_the_remedy_and_the_other_scene_goes_on(d
 
 
 def dynamic_world_bundle(data: Path, folder: Path) -> Path:
-    """Google Dynamic World as geoseg wants it."""
+    """Google Dynamic World as a bundle."""
     mean, stddev = NORMALISATION.T.tolist()
     scaling = [
         {"type": "scale", "value": 0.005},
@@ -177,7 +177,7 @@ def dynamic_world_bundle(data: Path, folder: Path) -> Path:
 
 
 def whole_chip(data: Path, scene: Path, bands: list[int]) -> NDArray[np.intp]:
-    """Classes by one forward pass over the whole scene, with nothing of geoseg's."""
+    """Classes by one forward pass over the whole scene, without geoseg."""
     with rasterio.open(scene) as dataset:
         numbers = np.moveaxis(dataset.read(bands), 0, -1).astype(np.float64)
     a, b = NORMALISATION.T

@@ -107,7 +107,7 @@ def test_ray_with_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str
 
 @pytest.fixture(scope="module")
 def ids(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Fields of class ids with holes, and the model that gives them back."""
+    """Fields of class ids with holes, and the identity model."""
     folder = tmp_path_factory.mktemp("ids")
     pixels = textured(300, 600, bands=1)
     classes = np.where(pixels == 0, 255, pixels % 6).astype(np.uint8)
@@ -126,7 +126,7 @@ COMPUTED: dict[str, Callable[[Path, Path], Path]] = {
         path, source, kind="KernelFilteredSource", resampling="bilinear", size=(251, 487), more=kernel(3)
     ),
 }
-"""VRTs of which GDAL gives other pixels for other windows."""
+"""VRTs whose pixels depend on the window that GDAL is asked for."""
 
 
 @pytest.mark.parametrize("make", COMPUTED.values(), ids=COMPUTED)

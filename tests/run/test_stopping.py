@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a run stops soon, says how to go on, and leaves nothing behind that works."""
+"""SIGINT and SIGTERM: a run stops soon, prints how to resume it, and leaves no process behind."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
-def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
+def test_a_signal_stops_a_run_and_the_same_command_resumes_it(
     inputs: tuple[Path, Path],
     reference: dict[str, str],
     tmp_path: Path,
@@ -61,7 +61,7 @@ def test_a_signal_in_mid_run_stops_it_and_the_same_command_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", EXECUTORS)
-def test_what_is_being_published_is_published_first(
+def test_a_scene_that_is_being_published_is_finished_first(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     output = tmp_path / "out"
@@ -83,7 +83,7 @@ def test_what_is_being_published_is_published_first(
 def test_a_second_interrupt_ends_it_at_once(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """The run waits for ever in a unit of work, so it could not stop of itself."""
+    """A unit of work hangs, so the run cannot stop by itself."""
     output = tmp_path / "out"
     with halted(tmp_path / "halt", MID_RUN, *inputs, output, *words) as (command, _):
         others = descendants(command)
@@ -101,7 +101,7 @@ def test_a_second_interrupt_ends_it_at_once(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_control_c_in_a_terminal_reaches_all_processes_and_is_the_same(
+def test_control_c_in_a_terminal_reaches_all_processes(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"

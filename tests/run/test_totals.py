@@ -1,4 +1,4 @@
-"""How fast a run is said to be, and what it is said to cost: what is not known is not said."""
+"""Rates and cost of a run; unknown values are left out."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ PIXELS = 10_000_000
 
 
 class Time:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -57,7 +57,7 @@ def after_an_hour(plan: ScenePlan, price: float | None = 3.0, workers: int = 2) 
     return totals
 
 
-def test_rates_are_over_the_whole_run_and_the_device_over_its_part(tmp_path: Path) -> None:
+def test_rates_are_of_the_whole_run_and_the_device_share_of_its_predictions(tmp_path: Path) -> None:
     totals = after_an_hour(plan_of(tmp_path))
     assert totals.rates() == Rates(
         px_per_s=pytest.approx(PIXELS / 3600),
@@ -71,7 +71,7 @@ def test_rates_are_over_the_whole_run_and_the_device_over_its_part(tmp_path: Pat
     assert (read.units, read.seconds, read.cpu_seconds, read.bytes) == (1, 5.0, 4.0, 1000)
 
 
-def test_what_nobody_asked_or_nobody_knows_is_not_told(tmp_path: Path) -> None:
+def test_unknown_values_are_left_out(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     assert Totals(2, 3.0).rates() == Rates(0.0, None, None, None)
     assert after_an_hour(plan, price=None).rates().cost_per_1000_km2 is None
@@ -81,7 +81,7 @@ def test_what_nobody_asked_or_nobody_knows_is_not_told(tmp_path: Path) -> None:
     assert str(nowhere) == "0.00 Mpx/s, network busy 50%"
 
 
-def test_a_part_that_an_earlier_run_did_is_in_no_rate(tmp_path: Path) -> None:
+def test_blocks_of_an_earlier_run_are_in_no_rate(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     totals, fresh = after_an_hour(plan), after_an_hour(plan).rates()
     totals.add(plan, UnitMetrics("resumed", valid_pixels=PIXELS, notes=("an old hole",)))
@@ -96,7 +96,7 @@ def test_a_part_that_an_earlier_run_did_is_in_no_rate(tmp_path: Path) -> None:
     assert "resumed" not in totals.stages
 
 
-def test_a_scene_that_failed_has_cost_something_for_nothing(tmp_path: Path) -> None:
+def test_a_failed_scene_adds_cost_and_no_area(tmp_path: Path) -> None:
     good, bad = plan_of(tmp_path, "good"), plan_of(tmp_path, "bad")
     totals = after_an_hour(good)
     totals.add(bad, UnitMetrics("finish", valid_pixels=PIXELS))
@@ -106,7 +106,7 @@ def test_a_scene_that_failed_has_cost_something_for_nothing(tmp_path: Path) -> N
     assert totals.rates(failed=["good", "bad"]).cost_per_1000_km2 is None
 
 
-def test_degrees_are_no_metres(tmp_path: Path) -> None:
+def test_areas_in_degrees_are_geodesic(tmp_path: Path) -> None:
     # One pixel of a grid of 40 x 40 over a square degree at the equator: a 1600th of 111.32 km x 110.57 km.
     plan = plan_of(tmp_path, crs="EPSG:4326", transform=from_bounds(10, 0, 11, 1, 40, 40))
     assert after_an_hour(plan).rates().km2_per_h == pytest.approx(PIXELS * 111.32 * 110.57 / 1600, rel=1e-3)

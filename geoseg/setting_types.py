@@ -1,0 +1,107 @@
+"""Types of the values of settings, with their limits and the messages for wrong values."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from geoseg.explain import DATES
+
+MAX_TEXT = 100_000
+"""Largest length of a text, much more than the longest WKT."""
+MAX_BANDS = 65_535
+"""Largest number of bands of a TIFF."""
+
+
+def _split_commas(value: Any) -> Any:
+    """Read ``3,2,1`` as ``[3, 2, 1]``, since shells interpret brackets. A single number is a list of one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str) or value == "auto":
+        return value
+    return [int(part) if re.fullmatch(r" *[0-9]{1,9} *", part) else part for part in value.split(",")]
+
+
+def _refuse_bool(value: Any) -> Any:
+    """Refuse true and false, which pydantic would read as 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("bool", "a number")
+    return value
+
+
+def _refuse_timestamp(value: Any) -> Any:
+    """Refuse numbers such as 2026, which pydantic would read as seconds since 1970."""
+    if isinstance(value, datetime | date) or (isinstance(value, str) and not re.fullmatch(r"[-+.\d\s]*", value)):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return value
+    if value is None:
+        return None
+    raise ValueError(DATES)
+
+
+def _to_utc(value: datetime | None) -> datetime | None:
+    """A time without a zone is in UTC. A date is midnight."""
+    if value is None or value.tzinfo is None:
+        return value and value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a date of the years 1 to 9999 in UTC") from error
+
+
+def _plain_text(value: str) -> str:
+    if "\0" in value or len(value) > MAX_TEXT:
+        raise ValueError(f"a text without zero bytes, of at most {MAX_TEXT} characters")
+    return value
+
+
+def _utf8(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a name in UTF-8: rename it") from error
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", value):
+        raise ValueError("64 hexadecimal digits, as `geoseg models show` prints them")
+    return value.lower()
+
+
+def _crs(value: str) -> str:
+    if not re.fullmatch(r"native|EPSG:[0-9]{1,9}", value):
+        raise ValueError("native or EPSG:nnnn")
+    return value
+
+
+def _storage(value: str) -> str:
+    if not value.strip() or value.startswith("/vsi") or ("://" in value and not value.startswith("s3://")):
+        raise ValueError("a directory that every node sees, or s3://BUCKET/PREFIX")
+    if "://" in value and re.search(r"[@?]", value):
+        raise ValueError("free of credentials; give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return value
+
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+NO_BOOL = BeforeValidator(_refuse_bool)
+Number = Annotated[float, NO_BOOL]
+"""Any number; NaN and infinity too."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[Finite, Field(ge=1, le=604_800.0), NO_BOOL]
+Text = Annotated[str, AfterValidator(_plain_text)]
+Name = Annotated[Text, AfterValidator(_utf8)]
+Output = Annotated[Name, AfterValidator(_storage)]
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+Crs = Annotated[str, AfterValidator(_crs)]
+Time = Annotated[datetime | None, BeforeValidator(_refuse_timestamp), AfterValidator(_to_utc)]
+Band = Annotated[Count, Field(le=MAX_BANDS)]
+Bands = Annotated[
+    Annotated[tuple[Band, ...], Field(min_length=1, max_length=MAX_BANDS)] | Auto, BeforeValidator(_split_commas)
+]
+Nodata = Number | Annotated[tuple[Number | None, ...], Field(min_length=1, max_length=MAX_BANDS)]

@@ -1,7 +1,6 @@
 """Show the progress of a run: a bar on a terminal, otherwise a line every few seconds."""
 
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -41,9 +40,7 @@ class Display:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.update(self._task, completed=self._totals.finished)
         self._bar.stop()
 

@@ -1,7 +1,7 @@
 """The report of a run: report.json and config.yaml."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,11 +127,12 @@ def make_report(
     missing = [scene.scene for scene in plan.scenes if scene.scene.scene_id not in known]
     scenes += [_failed(scene.path, scene.scene_id, reason, "unfinished" if stopped else "failed") for scene in missing]
     scenes.sort(key=lambda scene: order.get(scene["path"], len(order)))
+    failures = ExitCode.SCENES_FAILED if any(scene["status"] == "failed" for scene in scenes) else ExitCode.OK
     rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,
         url=f"{open_storage(plan.settings.output).url}/{_folder(plan.run_id)}/report.json",
-        exit_code=int(stopped.exit_code if stopped else _exit_code(scenes)),
+        exit_code=int(stopped.exit_code if stopped else failures),
         started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
         seconds=round(totals.seconds, 3),
         **asdict(execution),
@@ -195,7 +196,3 @@ def _failed(path: str, scene_id: str, message: str, status: str = "failed") -> d
 
 def _rounded(numbers: Mapping[str, float | None], digits: int) -> dict[str, Any]:
     return {key: None if number is None else round(number, digits) for key, number in numbers.items()}
-
-
-def _exit_code(scenes: Iterable[Mapping[str, Any]]) -> ExitCode:
-    return ExitCode.SCENES_FAILED if any(scene["status"] == "failed" for scene in scenes) else ExitCode.OK

@@ -10,7 +10,6 @@ or, on a disk, into it, and the other run has removed that work before its own c
 the check alone: removing an earlier file, and moving a file of more than 256 MiB, which is uploaded and not copied.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from geoseg.store.manifest import (
     to_json,
 )
 from geoseg.store.scene_store import WORK, SceneStore
+from geoseg.store.storages.base import sha256_of
 
 STAGED = "staged"
 """Folder of a scene's work with the files to be committed."""
@@ -44,11 +44,7 @@ def stage(store: SceneStore, files: Iterable[tuple[Path, str]]) -> dict[str, dic
     """
     described = {}
     for file, key in files:
-        with file.open("rb") as stream:
-            described[key] = {
-                "bytes": file.stat().st_size,
-                "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
-            }
+        described[key] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
         faults.hit("upload", "start", key)
         store.storage.upload(file, _staged_key(store, key))
         faults.hit("upload", "end", key)

@@ -6,11 +6,9 @@ disk has damaged is found on demand only. In a copy of an output all files are r
 were copied last.
 """
 
-import hashlib
-
 from geoseg.store.manifest import Manifest, manifest_key
 from geoseg.store.scene_store import WORK
-from geoseg.store.storages.base import Storage
+from geoseg.store.storages.base import Storage, sha256_of
 
 
 def find_losses(storage: Storage, scene_id: str, manifest: Manifest, *, verify: bool = False) -> list[str]:
@@ -39,5 +37,5 @@ def find_losses(storage: Storage, scene_id: str, manifest: Manifest, *, verify: 
 
 
 def _sha256(storage: Storage, scene_id: str, key: str) -> str:
-    with storage.scratch(f"{WORK}/{scene_id}") as folder, storage.fetch(key, folder).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with storage.scratch(f"{WORK}/{scene_id}") as folder:
+        return sha256_of(storage.fetch(key, folder))

@@ -4,7 +4,6 @@ The record is written last. A part without a valid record does not count: a dead
 synced to the disk: a part that a power failure has damaged does not match its record, and the unit is repeated.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoseg.errors import StoreError
-from geoseg.store.storages.base import Buffer, Storage
+from geoseg.store.storages.base import Buffer, Storage, sha256_of
 from geoseg.store.storages.opening import open_storage
 
-T = TypeVar("T")
+T = TypeVar("T", bytes, Path)
 CACHED_RECORDS = 4096
 """Records that a process caches: all neighbours of a block read its record, perhaps from a remote storage."""
 
@@ -51,7 +50,7 @@ class Records:
         described = {}
         for part, data in parts.items():
             self.storage.put(self._key(kind, name, part), data, sync=False)
-            described[part] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            described[part] = {"bytes": len(data), "sha256": sha256_of(data)}
         text = json.dumps({"facts": dict(facts), "parts": described}, sort_keys=True).encode()
         self.storage.put(self._key(kind, name, "json"), text, sync=False)
         return sum(len(data) for data in parts.values()) + len(text)
@@ -70,36 +69,25 @@ class Records:
         Raises:
             StoreError: If it is lost or damaged. Its record is invalidated, so that the next run repeats the unit.
         """
-
-        def read(key: str) -> tuple[bytes, str]:
-            data = self.storage.get(key)
-            return data, hashlib.sha256(data).hexdigest()
-
-        return self._checked(kind, name, part, read)
+        return self._checked(kind, name, part, self.storage.get)
 
     def fetch(self, kind: str, name: str, part: str, folder: Path) -> Path | None:
         """A local file with the content of a part, perhaps in ``folder``; None and errors as of `get`."""
-
-        def read(key: str) -> tuple[Path, str]:
-            file = self.storage.fetch(key, folder)
-            with file.open("rb") as stream:
-                return file, hashlib.file_digest(stream, "sha256").hexdigest()
-
-        return self._checked(kind, name, part, read)
+        return self._checked(kind, name, part, lambda key: self.storage.fetch(key, folder))
 
     def invalidate(self, kind: str, name: str) -> None:
         """Delete the record, so that the unit is repeated."""
         self.storage.delete(self._key(kind, name, "json"))
 
-    def _checked(self, kind: str, name: str, part: str, read: Callable[[str], tuple[T, str]]) -> T | None:
+    def _checked(self, kind: str, name: str, part: str, read: Callable[[str], T]) -> T | None:
         # A repeated unit writes the same record, so a cached record is read again only if it does not match.
         for find in (_cached_record, Records.find):
             with suppress(FileNotFoundError):
                 record = find(self, kind, name)
                 if record is not None and part not in record.parts:
                     return None
-                content, sha256 = read(self._key(kind, name, part))
-                if record is not None and sha256 == record.parts[part]["sha256"]:
+                content = read(self._key(kind, name, part))
+                if record is not None and sha256_of(content) == record.parts[part]["sha256"]:
                     return content
         self.invalidate(kind, name)
         raise StoreError(

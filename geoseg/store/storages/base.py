@@ -4,6 +4,7 @@ A key is relative and separated by '/'. Writing an object is atomic: a reader se
 Folders are not objects: a folder exists while there is an object in it.
 """
 
+import hashlib
 import os
 import re
 import secrets
@@ -107,6 +108,14 @@ def read_all(read: Callable[[T], V], items: Iterable[T]) -> list[V]:
     """Call ``read`` for each item, several at a time; the results in the order of the items."""
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(read, items))
+
+
+def sha256_of(content: Buffer | Path) -> str:
+    """The sha256 of bytes or of a file, in hexadecimal."""
+    if not isinstance(content, Path):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checked(key: str) -> str:

@@ -188,7 +188,7 @@ class S3Storage:
         size = file.stat().st_size
         faults.hit("put", "before-rename", key)
         with self._explaining(checked(key)) as store:
-            obstore.put(store, key, file, chunk_size=_part_bytes(size), max_concurrency=4)
+            obstore.put(store, key, file, chunk_size=max(PART_BYTES, -(-size // MOST_PARTS)), max_concurrency=4)
             stored = obstore.head(store, key)["size"]
         if stored != size:
             raise OSError(errno.EIO, f"{stored} of {size} bytes arrived", f"{self.url}/{key}")
@@ -236,10 +236,6 @@ class S3Storage:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place) from error
         except BaseError as error:
             raise OSError(errno.EIO, _reason(str(error), endpoint), place) from error
-
-
-def _part_bytes(size: int) -> int:
-    return max(PART_BYTES, -(-size // MOST_PARTS))
 
 
 @lru_cache(maxsize=8)

@@ -1,36 +1,26 @@
 """Priority queues of units of work that can start as soon as a process is free."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 from geoseg.engine.scene_flow import Flow, Work
 from geoseg.engine.scene_state import SceneState
 
 
-@dataclass(slots=True, eq=False)
 class RunningFlow:
     """A flow in progress, with the function that starts it again."""
 
-    scene: SceneState
-    begin: Callable[[], Flow]
-    attempt: int = 1
-    """Attempt at the stages whose values exist in memory only; counts from 1."""
-    steps: Generator[Any, Any, Any] | None = None
-
-    def send(self, value: Any) -> Any:
-        """Continue the flow with a value; returns its next request. The first value must be None."""
-        if self.steps is None:
-            self.steps = self.begin()
-        return self.steps.send(value)
+    def __init__(self, scene: SceneState, begin: Callable[[], Flow]) -> None:
+        self.scene, self._begin, self.steps = scene, begin, begin()
+        self.attempt = 1
+        """Attempt at the stages whose values exist in memory only; counts from 1."""
 
     def restart(self) -> None:
         """Reset the flow for the next attempt, and release its values."""
-        if self.steps is not None:
-            self.steps.close()
-        self.steps, self.attempt = None, self.attempt + 1
+        self.steps.close()
+        self.steps, self.attempt = self._begin(), self.attempt + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +36,6 @@ class Task:
         """Sort key: scene, blocks before units on the whole scene, then raster order."""
         block = self.work.block
         return self.flow.scene.number, block is None, *((0, 0) if block is None else (block.row, block.col))
-
-    def again(self) -> "Task":
-        """The same unit as next attempt."""
-        return replace(self, attempt=self.attempt + 1)
 
 
 class ReadyQueue:

@@ -130,7 +130,7 @@ class Scheduler:
             if flow.scene.over:
                 continue
             try:
-                request = flow.send(value)
+                request = flow.steps.send(value)
             except StopIteration as end:
                 if end.value is not None:
                     self._end(flow.scene, results=end.value)
@@ -201,7 +201,7 @@ class Scheduler:
             task.flow.restart()
             self._advance(task.flow)
         else:
-            self._enqueue(task.again())
+            self._enqueue(replace(task, attempt=task.attempt + 1))
 
     def _fail(self, scene: SceneState, error: Exception) -> None:
         if not scene.over:

@@ -75,15 +75,11 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         stored = read_stored(storage, scene.scene_id)
         try:
             scene, file_warnings = settle_versions(scene, stored.fingerprints)  # noqa: PLW2901  adds the versions
-        except SceneError as error:
-            failed.append((scene.path, str(error)))
-            continue
-        warnings += file_warnings
-        fingerprint = take_fingerprint(
-            settings, survey.bundle, scene, selection, polygons, inference, overlap_px=overlap_px
-        )
-        key = digest(fingerprint)
-        try:
+            warnings += file_warnings
+            fingerprint = take_fingerprint(
+                settings, survey.bundle, scene, selection, polygons, inference, overlap_px=overlap_px
+            )
+            key = digest(fingerprint)
             earlier = find_earlier_work(
                 storage, stored, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
             )

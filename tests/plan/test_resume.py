@@ -15,17 +15,10 @@ from geoseg.config import FAULT_VARIABLE
 from geoseg.plan import fingerprint
 from geoseg.raster.source import content_digest
 from geoseg.run.report import Report
-from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
 BLOCKS = 30
 TILING = {"block_px": 48}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(203, 267), nodata=0), unet_bundle(folder / "bundle")
 
 
 @pytest.fixture(scope="module")

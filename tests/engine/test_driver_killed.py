@@ -1,4 +1,4 @@
-"""Promise 4 where it hurts most: the driver itself is killed, again and again, at moments drawn by chance."""
+"""Promise 4: the driver process is killed repeatedly, at random hook points."""
 
 import os
 import random
@@ -57,13 +57,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 
 def events(notes: Path) -> set[str]:
-    """The hook points that were passed, whichever attempt it was; a run's own bookkeeping apart."""
+    """The hook points that were passed, without those of the run's own records; attempts count once."""
     lines = notes.read_text().splitlines() if notes.exists() else []
     return {line.rpartition(":")[0] for line in lines if "lock.json" not in line and ".tmp" not in line}
 
 
 def kill_at(command: list[str], notes: Path, moment: int) -> int:
-    """Start a run and kill it once so many hook points were passed, now or before, and one of them now; its code."""
+    """Start a run and kill it after so many hook points, counted with those of earlier runs; its exit code."""
     before = notes.stat().st_size if notes.exists() else 0
     environment = {**os.environ, "PYTHONPATH": str(ROOT), FAULT_VARIABLE: f"*:*:*:*:note={notes}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
@@ -78,7 +78,7 @@ def kill_at(command: list[str], notes: Path, moment: int) -> int:
 
 
 def wait_for_the_end(family: list[psutil.Process]) -> None:
-    """What works for a driver ends by itself when the driver is gone; Ray's agents take minutes, and are ended here."""
+    """Workers end by themselves when their driver has ended; Ray's agents take minutes and are killed here."""
     agents = []
     for member in family:
         with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""Two attempts at one unit of work, side by side: one result, the same bytes, nobody's record withdrawn."""
+"""Two attempts at one unit of work at the same time: one result, the same bytes, and no record is removed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ PUBLISH = (publish_classes, publish_confidence, publish_polygons)
 
 
 class Scene:
-    """One scene whose units a test runs itself, and what a run publishes of it."""
+    """One scene whose units the test runs itself, and the digests of what a run publishes of it."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.bundle = (
@@ -45,7 +45,7 @@ class Scene:
         self.predictor = start_predictor(bundle, Inference("cpu", 32, precision=precision))
 
     def plan(self, output: Path) -> ScenePlan:
-        """A plan of which nothing is done."""
+        """A plan without finished work."""
         settings = Settings.model_validate(
             {"scenes": [str(self.path)], "model": str(self.bundle), "output": str(output), "tiling": TILING}
         )
@@ -56,7 +56,7 @@ class Scene:
         return plan
 
     def scored(self, plan: ScenePlan) -> list[Scored]:
-        """All blocks, predicted."""
+        """All blocks after prediction."""
         blocks = plan.tiling.blocks()
         return [predict_block(self.predictor, plan, block, read_block(plan, block)[1])[1] for block in blocks]
 
@@ -67,7 +67,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 
 def at_once(unit: Callable[[], Any]) -> list[Any]:
-    """What two attempts return that start together."""
+    """The values of two attempts that start together."""
     barrier = Barrier(2)
 
     def attempt(_: int) -> Any:

@@ -1,4 +1,4 @@
-"""Which failures deserve another attempt, how long a unit may take, and what is said at the end."""
+"""Which failures are repeated, the deadline of a unit, and the messages for scenes that fail."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> ScenePlan:
 
 
 def tries(error: Exception) -> int:
-    """How often a unit is tried that always fails in this way."""
+    """Number of attempts at a unit that always fails with this error."""
     attempt = 1
     while may_try_again(error, attempt):
         attempt += 1

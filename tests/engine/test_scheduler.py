@@ -1,4 +1,4 @@
-"""The order of the work, on an executor that has no room at times."""
+"""The scheduler on an executor that refuses units at times."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ TILING = {"block_px": 48}
 
 
 class Replacing(InlineExecutor):
-    """As if all processes of a kind were dead and being replaced every few units, until the next wait."""
+    """Refuses units of some stages after every third unit until the next wait, as while workers are replaced."""
 
     def __init__(self, stages: set[Stage], settings: Settings) -> None:
         super().__init__(settings.run)

@@ -1,4 +1,4 @@
-"""A web server that falls silent: its scene fails in time, the others go on, and the same command completes it."""
+"""A web server that stops answering: its scene fails in time, the others continue; the same command completes it."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Several threads of one process as an engine."""
+"""The executor that runs units in several threads of one process."""
 
 import gc
 import threading
@@ -123,7 +123,7 @@ def test_what_would_end_a_process_ends_the_unit(
 
 
 def test_scenes_without_a_georeference_warn_of_nothing(inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    """Each read silences rasterio for a moment, in all threads; warnings are errors here."""
+    """Reading disables rasterio's warnings for a moment in all threads; warnings are errors in tests."""
     with without_georeference_warning:
         scene = write_scene(tmp_path / "s.tif", textured(203, 267), nodata=0, crs=None, transform=None)
     settings = {"tiling": {"block_px": 24}, "scene": {"allow_ungeoreferenced": True}}

@@ -1,4 +1,4 @@
-"""Two runs on one output: one works, the other says who does; a run that was taken over notices."""
+"""Two runs on one output: the second is refused and names the first; a run whose lock was taken over stops."""
 
 import json
 import signal
@@ -12,13 +12,13 @@ from tests.support.commands import halted, segment
 from tests.support.scenes import digests
 
 EXPIRES_S = 60
-BEAT_S = 11
-"""Only the lock says that it expires sooner, not its holder: that one sees the loss with its next beat."""
+HEARTBEAT_S = 11
+"""Tests change the expiry in the lock file only; the holder notices the loss at its next heartbeat."""
 MID_RUN = "predict:start:r0002c0001:*"
 
 
 def change_lock(output: Path, **changes: object) -> None:
-    """Let the lock say that its holder is on another machine, or expires sooner."""
+    """Change fields of the lock file, such as the machine of its holder or the time after which it expires."""
     file = output / LOCK_KEY
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
@@ -90,7 +90,7 @@ FREEZES = [
 def test_a_frozen_run_that_was_taken_over_stops_and_breaks_nothing(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, point: str
 ) -> None:
-    """The frozen run goes on in the middle of what it did, when the other has just published."""
+    """The frozen run continues in the middle of a unit when the other run has just published."""
     output = tmp_path / "out"
     with halted(tmp_path / "halt", point, *inputs, output) as (frozen, halt):
         frozen.signal(signal.SIGSTOP)
@@ -100,7 +100,7 @@ def test_a_frozen_run_that_was_taken_over_stops_and_breaks_nothing(
         assert other.code == 0, other.text
         assert complete(output, reference)
         frozen.signal(signal.SIGCONT)
-        time.sleep(BEAT_S)
+        time.sleep(HEARTBEAT_S)
         halt.release()
         ended = frozen.end()
         assert ended.code == 1, ended.text
@@ -115,7 +115,7 @@ def test_a_frozen_run_that_was_taken_over_stops_and_breaks_nothing(
 def test_a_frozen_run_leaves_alone_what_another_has_published_with_other_settings(
     inputs: tuple[Path, Path], tmp_path: Path, point: str
 ) -> None:
-    """It goes on at once, without time to notice by itself that its lock is another's."""
+    """It continues at once, before its heartbeat can notice that another run holds the lock."""
     output, words = tmp_path / "out", ("--overwrite", "--set", "polygons.simplify_px=0")
     with halted(tmp_path / "halt", point, *inputs, output) as (frozen, halt):
         frozen.signal(signal.SIGSTOP)
@@ -144,7 +144,7 @@ def test_a_frozen_run_does_not_disturb_one_that_still_works(
         time.sleep(1)
         with halted(tmp_path / "two", "publish:start:classes:*", *inputs, output) as (other, end):
             frozen.signal(signal.SIGCONT)
-            time.sleep(BEAT_S)
+            time.sleep(HEARTBEAT_S)
             halt.release()
             assert frozen.end().code == 1
             end.release()

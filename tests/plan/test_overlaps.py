@@ -1,4 +1,4 @@
-"""Ground that several scenes cover, against shapely on every pair."""
+"""Overlaps of scenes, compared with shapely on every pair."""
 
 from itertools import combinations
 

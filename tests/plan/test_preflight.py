@@ -1,4 +1,4 @@
-"""Odd inputs that show only beside the model, the settings or the other scenes of a run."""
+"""Odd inputs that are found only by comparison with the model, the settings or the other scenes of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ COLOURS = ["red", "green", "blue", "nir"]
 
 
 def warnings(path: Path, tmp_path: Path, polygons: dict[str, Any] | None = None, **scene: Any) -> list[str]:
-    """What preflight says of a scene of four bands and a model of red, green, blue and near infrared."""
+    """Warnings of preflight for a scene of four bands and a model of red, green, blue and near infrared."""
     bundle = read_bundle(unet_bundle(tmp_path / "bundle", bands=COLOURS, gsd=10))
     given = {"scenes": [str(path)], "model": str(bundle.path), "output": "out", "scene": scene}
     settings = Settings.model_validate({**given, "polygons": polygons or {}})

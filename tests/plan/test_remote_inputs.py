@@ -1,4 +1,4 @@
-"""Scenes on servers that fail for a while, or hold another version by now."""
+"""Scenes on servers that fail for a while, or have replaced the file."""
 
 import re
 import shutil

@@ -111,7 +111,7 @@ def test_a_file_older_than_its_manifest_is_read_on_demand(
     run(*inputs, tmp_path, tiling=TILING)
     spoil(tmp_path / "rasters/scene/classes.tif")
     manifest = tmp_path / "scenes/scene.json"
-    manifest.write_bytes(manifest.read_bytes())  # as if the disk had spoilt the file: no time tells
+    manifest.write_bytes(manifest.read_bytes())  # newer than the damaged file, as after an error of the disk
     assert run(*inputs, tmp_path, tiling=TILING).patches == 0
     again = run(*inputs, tmp_path, tiling=TILING, run={"address": "inline", "verify": True})
     assert "rasters/scene/classes.tif of scene scene is gone or changed; the scene is done again." in again.warnings

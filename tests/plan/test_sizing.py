@@ -113,7 +113,7 @@ class ConstantNetwork:
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_projected_bytes_are_those_that_torch_allocates(tmp_path: Path, batch_size: int) -> None:
-    """The largest sum of allocations while a block is predicted, of a network that itself takes next to nothing."""
+    """The peak of allocated memory while a block is predicted, with a network that takes almost none itself."""
     bundle = read_bundle(unet_bundle(tmp_path, bands=4, classes=6, patch_px=128, overlap_px=32))
     task = start_predictor(bundle, Inference("cpu", 128, batch_size)).task
     predictor = Predictor(ConstantNetwork(), task, torch.device("cpu"))

@@ -21,7 +21,7 @@ Strike = Callable[[Cluster], None]
 BLOCKS = 40
 """Number of finished blocks after which the failure happens."""
 ZOMBIE_S = 2.0
-"""Processes of a dead node go on after so long: their work is done elsewhere by then."""
+"""Time after which the processes of a dead node continue; other nodes have done their work by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Recovery:
 
     report: Report
     at: float
-    """When it was struck, by `time.monotonic`."""
+    """Time of the failure, by `time.monotonic`."""
     first_s: float | None
     """Seconds until the first unit that was lost was done again; None if none was lost."""
     last_s: float | None
@@ -48,7 +48,7 @@ def kill_hand(cluster: Cluster) -> None:
 
 
 def kill_raylet(cluster: Cluster) -> None:
-    """End the process that is a node, while what it has started lives a little longer and goes on with its work."""
+    """Kill the raylet of a node; its worker processes continue for a while."""
     node, *children = family(a_node(cluster))
     signal_all(children, "suspend")
     node.kill()
@@ -57,12 +57,12 @@ def kill_raylet(cluster: Cluster) -> None:
 
 
 def remove_node(cluster: Cluster) -> None:
-    """Let a whole node disappear."""
+    """Remove a node with all its processes."""
     cluster.remove_node(a_node(cluster), allow_graceful=False)
 
 
 def freeze_node(cluster: Cluster) -> None:
-    """Stop all processes of a node; its connections stay open, so it only gives no answers."""
+    """Suspend all processes of a node; its connections stay open but it does not answer."""
     signal_all(family(a_node(cluster)), "suspend")
 
 
@@ -81,7 +81,7 @@ def a_node(cluster: Cluster) -> Any:
 
 
 def survive(cluster: Cluster, strike: Strike, scene: Path, bundle: Path, output: Path, **settings: Any) -> Recovery:
-    """Run on a cluster, strike once `BLOCKS` blocks are finished, and see what became of it."""
+    """Run on a cluster, cause a failure once `BLOCKS` blocks are finished, and measure the recovery."""
     notes = output.with_suffix(".notes")
     # Ends of second and later attempts, of every stage that works on blocks.
     with fault(f"*:end:r*:[2-9]:note={notes}"), Disaster(output, notes, lambda: strike(cluster)) as disaster:
@@ -102,7 +102,7 @@ def fault(rules: str) -> Iterator[None]:
 
 
 class Disaster:
-    """Strikes once a run has finished `BLOCKS` blocks, and notes when, and when a file of notes grows after that."""
+    """Causes a failure once a run has finished `BLOCKS` blocks; records when, and when a file grows after that."""
 
     def __init__(self, output: Path, notes: Path, strike: Callable[[], None]) -> None:
         self._output, self._notes, self._strike = output, notes, strike

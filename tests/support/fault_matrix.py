@@ -94,7 +94,7 @@ class Cell:
 
     @property
     def heals(self) -> bool:
-        """Whether the run that broke should end well by itself: it can, if its own process lives."""
+        """Whether the run should succeed in spite of the fault; it can if its own process survives."""
         lost = self.action == "hang" or (self.action == "kill" and self.executor == "ray")
         return lost and self.attempt == "1"
 
@@ -119,7 +119,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Bench:
-    """A scene and a model, and what an undisturbed run makes of them."""
+    """A scene, a model and the results of a run without faults."""
 
     folder: Path
     scene: Path
@@ -142,7 +142,7 @@ class Bench:
         return self.expected[key]
 
     def play(self, cell: Cell, output: Path) -> Played:
-        """Break a run, run again, and look at all that promise 4 says."""
+        """Break a run, run again, and check everything that promise 4 states."""
         expected, blocks = self.expect(cell.polygons)
         notes = output.with_suffix(".notes")
         rules = f"{note_rule(notes)},{POINTS[cell.point]}:{cell.attempt}:{cell.action}"
@@ -205,18 +205,18 @@ def segment_command(
 
 
 def note_rule(notes: Path) -> str:
-    """The rules that note every block that goes to the model, and every one that is finished after it."""
+    """Rules that record each block when it is predicted and when it is finished."""
     return f"predict:start:*:*:note={notes},finish:end:*:*:note={notes}"
 
 
 def predicted(notes: Path) -> Counter[str]:
-    """How often each block went to the model."""
+    """How often each block was predicted."""
     lines = notes.read_text().splitlines() if notes.exists() else []
     return Counter(line.split(":")[2] for line in lines if line.startswith("predict:start:"))
 
 
 def most_at_a_time(notes: Path) -> int:
-    """How many blocks a run had under way, from the model until they were finished."""
+    """The most blocks between prediction and the end of finishing at a time."""
     under_way: set[str] = set()
     finished: set[str] = set()
     most = 0
@@ -228,7 +228,7 @@ def most_at_a_time(notes: Path) -> int:
 
 
 def half_published(output: Path) -> list[str]:
-    """What lies in the output that neither a manifest nor a commit under way accounts for."""
+    """Published files that neither a manifest nor an unfinished commit accounts for."""
     found, manifests = digests(output), list(output.glob("scenes/*.json"))
     if manifests:
         files = json.loads(manifests[0].read_text())["files"]
@@ -239,7 +239,7 @@ def half_published(output: Path) -> list[str]:
 
 
 def table(played: Mapping[Cell, Played]) -> str:
-    """All cells in Markdown: what became of the run, and the blocks that were predicted twice."""
+    """All cells in Markdown: the outcome of the run, and the number of blocks that were predicted twice."""
     columns = list(product(EXECUTORS, ACTIONS))
     rows = [["hook point", *(f"{executor}: {action}" for executor, action in columns)], ["---"] * (1 + len(columns))]
     for point in POINTS:

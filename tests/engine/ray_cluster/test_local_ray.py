@@ -1,4 +1,4 @@
-"""A Ray that geoseg starts for itself: who can reach it, and whom it calls."""
+"""A Ray that geoseg starts itself: addresses it listens on, usage reports, state of the process afterwards."""
 
 import json
 import os
@@ -41,7 +41,7 @@ print(json.dumps([listening, [reports, *heard], changed]))
 
 
 class Found(NamedTuple):
-    """What `SCRIPT` prints."""
+    """The output of `SCRIPT`."""
 
     listening: list[tuple[str, str]]
     reports: list[object]
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What a process sees that sets nothing for Ray, before a local one, while it runs and after."""
+    """Observations of a process without any setting for Ray, before, during and after a local cluster."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     folder = tmp_path_factory.mktemp("output")
     done = subprocess.run(

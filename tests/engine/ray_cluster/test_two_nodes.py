@@ -1,4 +1,4 @@
-"""Two nodes share the work, a block stays on one of them, and nobody sees a difference in the results."""
+"""Two nodes share the work, most blocks stay on one of them, and the results are those of one process."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,17 +21,17 @@ CHAIN = ("read", "predict", "finish")
 
 
 class Diary:
-    """Notes of which node did which unit."""
+    """Records which node ran which unit."""
 
     def __init__(self, folder: Path) -> None:
         self._files = [folder / "head", folder / "other"]
 
     def nodes(self, **offer: int) -> list[dict[str, object]]:
-        """Two nodes that keep it."""
+        """Arguments of two nodes that write the records."""
         return [{**offer, "env_vars": {FAULT_VARIABLE: f"*:end:r*:*:note={file}"}} for file in self._files]
 
     def places(self) -> dict[str, dict[str, str]]:
-        """By stage and block: the node."""
+        """The node, by stage and block."""
         found: dict[str, dict[str, str]] = {stage: {} for stage in CHAIN}
         for file in self._files:
             for line in file.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Which node gets the next process, and when a node or a GPU is trusted no more."""
+"""Which node gets the next worker, and when a node or a GPU is excluded."""
 
 from collections import Counter
 
@@ -23,7 +23,7 @@ def pool(*offers: tuple[float, float], device: str = "cpu", threads: int = 1) ->
 
 
 def fill(pool: WorkerPool, kind: str) -> list[str]:
-    """Choose until no place is left."""
+    """Nodes that are chosen until no place is free."""
     used: Counter[str] = Counter()
     while (node := pool.choose(kind, used)) is not None:
         used[node] += 1

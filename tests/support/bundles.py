@@ -28,6 +28,7 @@ def describe_model(
     scaling: Sequence[dict[str, Any]] = (),
     nodata_fill: float = 0.0,
     channels_last: bool = False,
+    output_channels_last: bool | None = None,
     output_px: int | None = None,
     **more: Any,
 ) -> dict[str, Any]:
@@ -35,9 +36,9 @@ def describe_model(
     bands = [f"band{i + 1}" for i in range(bands)] if isinstance(bands, int) else list(bands)
     classes = [f"class{i}" for i in range(classes)] if isinstance(classes, int) else list(classes)
 
-    def tensor(channels: int, name: str, size: int) -> dict[str, Any]:
+    def tensor(channels: int, name: str, size: int, last: bool = channels_last) -> dict[str, Any]:
         shape, order = [-1, channels, size, size], ["batch", name, "height", "width"]
-        if channels_last:
+        if last:
             shape, order = [-1, size, size, channels], ["batch", "height", "width", name]
         return {"shape": shape, "dim_order": order, "data_type": "float32"}
 
@@ -51,7 +52,12 @@ def describe_model(
             {
                 "name": "classes",
                 "tasks": ["semantic-segmentation"],
-                "result": tensor(len(classes), "classes", patch_px if output_px is None else output_px),
+                "result": tensor(
+                    len(classes),
+                    "classes",
+                    patch_px if output_px is None else output_px,
+                    channels_last if output_channels_last is None else output_channels_last,
+                ),
                 "classification:classes": [
                     {"value": i, "name": name, "color_hint": PALETTE[i % len(PALETTE)]}
                     for i, name in enumerate(classes)
@@ -119,17 +125,17 @@ def identity_bundle(folder: Path, classes: int = 6, **properties: Any) -> Path:
 
 
 def constant_bundle(folder: Path, bands: int, classes: int, **properties: Any) -> Path:
-    """The same logits for every pixel, at next to no cost; the first class wins."""
+    """The same logits for every pixel, at next to no cost; the first class wins. NHWC in, so that nothing is copied."""
     nodes = [
         helper.make_node("Shape", ["pixels"], ["batch"], start=0, end=1),
-        helper.make_node("Shape", ["pixels"], ["sides"], start=2, end=4),
+        helper.make_node("Shape", ["pixels"], ["sides"], start=1, end=3),
         helper.make_node("Concat", ["batch", "channels", "sides"], ["shape"], axis=0),
         helper.make_node("Expand", ["logits", "shape"], ["classes"]),
     ]
     logits = np.linspace(1, 0, classes, dtype=np.float32).reshape(1, classes, 1, 1)
-    return save_onnx(
-        folder, nodes, _constants({"channels": np.array([classes]), "logits": logits}), bands, classes, **properties
-    )
+    constants = _constants({"channels": np.array([classes]), "logits": logits})
+    order = {"channels_last": True, "output_channels_last": False}
+    return save_onnx(folder, nodes, constants, bands, classes, **order, **properties)
 
 
 def save_onnx(

@@ -26,6 +26,10 @@ app.add_typer(models, name="models")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+ModelOption = Annotated[str | None, typer.Option(help="Directory of the model bundle.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
+AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
 TrustOption = Annotated[
     bool, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
 ]
@@ -49,13 +53,11 @@ def of_all_commands(
 @app.command("segment")
 def segment_command(
     scenes: Annotated[list[str] | None, typer.Argument(help="Rasters to segment.", metavar="SCENE...")] = None,
-    model: Annotated[str | None, typer.Option(help="Directory of the model bundle.")] = None,
+    model: ModelOption = None,
     output: Annotated[str | None, typer.Option(help="Directory for the results.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    address: AddressOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results of other settings, model or input.")
     ] = False,
@@ -156,6 +158,50 @@ def polygonize_command(
         class_map[0], output, options, lambda text: err.print(f"[yellow]warning:[/yellow] {escape(text)}")
     )
     out.print(f"{count(polygons, 'polygon')} in {escape(str(output))}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    predictions: Annotated[
+        list[str], typer.Argument(help="Results folders or class maps; with --model: scenes.", metavar="PREDICTION...")
+    ],
+    labels: Annotated[list[Path], typer.Option(help="Raster of class numbers, or polygons. May be repeated.")],
+    output: Annotated[Path, typer.Option(help="Folder for the report.")],
+    classes: Annotated[Path | None, typer.Option(help="YAML file: which label is which class.")] = None,
+    class_column: Annotated[str | None, typer.Option(help="Column with the class of label polygons.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option(help="Label value that is not compared.")] = None,
+    boundary_px: Annotated[int, typer.Option(help="Width of boundaries for boundary IoU.", min=1, max=512)] = 3,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    address: AddressOption = None,
+    trust_model_code: TrustOption = False,
+) -> None:
+    """Compare results with labels: IoU, F1, kappa, boundary IoU, calibration, matched polygons."""
+    from geoseg.evaluate.command import RESULTS, run_evaluation, segment_first  # noqa: PLC0415
+
+    exit_code: int = ExitCode.OK
+    if model is not None or config is not None:
+        flags = {
+            "scenes": predictions,
+            "model": model,
+            "output": str(output / RESULTS),
+            "run.address": address,
+            "trust_model_code": trust_model_code or None,
+        }
+        exit_code = segment_first(load_settings(config, assignments or (), flags), err)
+        predictions = [str(output / RESULTS)]
+    run_evaluation(
+        [Path(path) for path in predictions],
+        labels,
+        output,
+        out,
+        classes=classes,
+        class_column=class_column,
+        ignore=ignore or (),
+        boundary_px=boundary_px,
+    )
+    raise typer.Exit(exit_code)
 
 
 @app.command("demo")

@@ -25,6 +25,7 @@ ORDER = [
     "engine",
     "engine.ray_cluster",
     "run",
+    "evaluate",
     "verify",
     "demo",
 ]

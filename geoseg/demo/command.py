@@ -1,18 +1,18 @@
 """`geoseg demo`: make a landscape, segment it, compare it with the truth, draw it, and print the next commands."""
 
+import math
 import sys
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from geoseg.config import RunSettings, Settings
-from geoseg.demo.accuracy import confusion_matrix, intersection_over_union, overall_accuracy
 from geoseg.demo.landscape import BANDS, LEGEND, write_landscape
+from geoseg.evaluate.evaluate import evaluate
+from geoseg.evaluate.metrics import Metrics
 from geoseg.publish.geoparquet import read_polygons
 from geoseg.publish.preview import write_preview
 from geoseg.raster.source.scene import describe
@@ -47,29 +47,31 @@ def run_demo(*, size: int, seed: int, output: Path, address: str, console: Conso
         console.print(escape(report.scenes[0]["error"]))
         return report.exit_code
     classes = results / "rasters" / scene.stem / "classes.tif"
-    confusion = confusion_matrix(truth, classes, len(LEGEND))
-    _print_result(report, confusion, console)
+    _print_result(report, evaluate([results], [truth]).metrics, console)
     picture = output / "preview.png"
     write_preview(picture, str(scene), _RGB_BANDS, describe(scene).grid, classes, read_polygons(results), LEGEND)
-    _print_what_next(output, classes, picture, console)
+    _print_what_next(output, truth, classes, picture, console)
     return report.exit_code
 
 
-def _print_result(report: Report, confusion: NDArray[np.int64], console: Console) -> None:
-    scene, iou = report.done[0], intersection_over_union(confusion)
+def _print_result(report: Report, metrics: Metrics, console: Console) -> None:
+    scene = report.done[0]
     table = Table("class", "km2", "IoU with the truth", box=None)
-    for entry in LEGEND.classes:
-        area_km2 = scene["area_m2_by_class"][entry.name] / 1e6
-        table.add_row(entry.name, f"{area_km2:,.1f}", "-" if np.isnan(iou[entry.id]) else f"{iou[entry.id]:.3f}")
+    for entry in metrics.classes:
+        table.add_row(
+            entry.name,
+            f"{scene['area_m2_by_class'][entry.name] / 1e6:,.1f}",
+            "-" if math.isnan(entry.iou) else f"{entry.iou:.3f}",
+        )
     console.print(table)
     console.print(
         f"{report.patches:,} patches, {report.px_per_s / 1e6:.2f} Mpx/s, {report.seconds:.0f} s; "
         f"{scene['polygons']:,} polygons, {scene['area_m2'] / 1e6:,.1f} km2; "
-        f"mIoU {np.nanmean(iou):.3f}, accuracy {overall_accuracy(confusion):.3f}"
+        f"mIoU {metrics.mean_iou:.3f}, accuracy {metrics.pixel_accuracy:.3f}"
     )
 
 
-def _print_what_next(output: Path, classes: Path, picture: Path, console: Console) -> None:
+def _print_what_next(output: Path, truth: Path, classes: Path, picture: Path, console: Console) -> None:
     results, programs = output / "results", _shorten(Path(sys.executable).parent)
     console.print(
         f"picture    {picture}\n"
@@ -77,6 +79,7 @@ def _print_what_next(output: Path, classes: Path, picture: Path, console: Consol
         f"polygons   {results / 'polygons'}\n\n"
         "What to type next:\n"
         f"  {programs / 'python'} -c \"import geoseg; print(geoseg.read_polygons('{results}').head())\"\n"
+        f"  {programs / 'geoseg'} evaluate {results} --labels {truth} --output {output / 'evaluation'}\n"
         f"  {programs / 'geoseg'} models show {_shorten(BUNDLE)}\n"
         f"  {programs / 'geoseg'} segment YOUR.tif --model YOUR_BUNDLE --output results --dry-run\n"
         "QGIS, DuckDB and GeoPandas open the class map and the polygons as they are."

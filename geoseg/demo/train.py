@@ -7,6 +7,7 @@ the same kind of CPU; other kinds may round differently.
 import argparse
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from geoseg.demo.accuracy import count_pairs, intersection_over_union, overall_accuracy
 from geoseg.demo.landscape import BANDS, LEGEND, landscape
+from geoseg.evaluate.counts import Counts, count_pairs
+from geoseg.evaluate.metrics import Metrics, compute_metrics
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.model.architectures import UNet
@@ -48,10 +50,10 @@ def main() -> None:
     valid = np.concatenate([pixels[:, truth != NODATA_CLASS] for pixels, truth in scenes], axis=1)
     mean, stddev = valid.mean(axis=1, dtype=np.float64).round(1), valid.std(axis=1, dtype=np.float64).round(1)
     model = train(scenes, mean, stddev, steps=options.steps, seed=options.seed)
-    accuracy, iou = evaluate(model, *_scene(VALIDATION_SEED, _VALIDATION_PX), mean, stddev)
-    _LOG.info("seed %d: accuracy %.4f, mIoU %.4f", VALIDATION_SEED, accuracy, np.nanmean(iou))
-    for name, value in zip(LEGEND.names, iou, strict=True):
-        _LOG.info("  %-9s IoU %.4f", name, value)
+    metrics = evaluate(model, *_scene(VALIDATION_SEED, _VALIDATION_PX), mean, stddev)
+    _LOG.info("seed %d: accuracy %.4f, mIoU %.4f", VALIDATION_SEED, metrics.pixel_accuracy, metrics.mean_iou)
+    for entry in metrics.classes:
+        _LOG.info("  %-9s IoU %.4f", entry.name, entry.iou)
     write_bundle(model, options.out, mean, stddev)
 
 
@@ -110,12 +112,12 @@ def evaluate(
     truth: NDArray[np.uint8],
     mean: NDArray[np.float64],
     stddev: NDArray[np.float64],
-) -> tuple[float, NDArray[np.float64]]:
-    """Overall accuracy, and IoU of each class (NaN for a class in neither truth nor prediction)."""
+) -> Metrics:
+    """Agreement of the network's classes with the truth."""
     with torch.inference_mode():
         predicted = model(normalise(pixels, truth, mean, stddev)[None])[0].argmax(0).numpy()
-    confusion = count_pairs(truth, predicted, len(LEGEND))
-    return overall_accuracy(confusion), intersection_over_union(confusion)
+    counts = replace(Counts.zero(len(LEGEND)), confusion=count_pairs(truth, predicted, len(LEGEND)))
+    return compute_metrics(counts, LEGEND.names)
 
 
 def write_bundle(model: UNet, out: Path, mean: NDArray[np.float64], stddev: NDArray[np.float64]) -> None:

@@ -1,20 +1,16 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 import torch
 from PIL import Image
 from rich.console import Console
-from sklearn.metrics import confusion_matrix as sklearn_confusion
-from sklearn.metrics import jaccard_score
 
-from geoseg.demo.accuracy import confusion_matrix, intersection_over_union
 from geoseg.demo.command import BUNDLE, run_demo
 from geoseg.demo.landscape import LEGEND, write_landscape
 from geoseg.model.bundle.bundle import read_bundle
 from tests.support.bundles import trained_network
-from tests.support.scenes import TRANSFORM, read_band, run, write_scene
+from tests.support.scenes import read_band, run
 
 
 def test_the_demo_prints_and_writes_its_results(tmp_path: Path) -> None:
@@ -58,17 +54,3 @@ def test_results_match_a_float64_reference(tmp_path: Path) -> None:
     confidence = read_band(tmp_path / "out/rasters/scene/confidence.tif")
     assert (classes[valid] == blended.argmax(0)[valid]).mean() > 0.999
     np.testing.assert_allclose(confidence[valid], blended.max(0)[valid] * 255, atol=0.51)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_confusion_and_iou_are_scikit_learns(tmp_path: Path, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth, predicted = rng.choice([0, 1, 2, 255], (2, 1, 300, 280)).astype(np.uint8)
-    a = write_scene(tmp_path / "truth.tif", truth, nodata=255, transform=TRANSFORM)
-    b = write_scene(tmp_path / "predicted.tif", predicted, nodata=255, transform=TRANSFORM)
-    known = (truth != 255) & (predicted != 255)
-    confusion = confusion_matrix(a, b, 4)
-    np.testing.assert_array_equal(confusion, sklearn_confusion(truth[known], predicted[known], labels=range(4)))
-    iou = intersection_over_union(confusion)
-    np.testing.assert_allclose(iou[:3], jaccard_score(truth[known], predicted[known], average=None))
-    assert np.isnan(iou[3]), "a class in neither map"

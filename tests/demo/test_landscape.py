@@ -122,8 +122,8 @@ def test_the_bundled_model_is_small_and_accurate_on_an_unseen_landscape():
     pixels, truth = landscape(Window(700, 700, 512, 512), shape=(2048, 2048), seed=seed)
     (step,) = description["geoseg:scaling"]
     assert step["type"] == "z-score"
-    accuracy, _ = evaluate(model.eval(), pixels, truth, np.array(step["mean"]), np.array(step["stddev"]))
-    assert accuracy > 0.8
+    metrics = evaluate(model.eval(), pixels, truth, np.array(step["mean"]), np.array(step["stddev"]))
+    assert metrics.pixel_accuracy > 0.8
 
 
 def test_training_validation_and_demo_share_no_landscape():

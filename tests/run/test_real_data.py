@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from sklearn.metrics import jaccard_score
 
+from geoseg.evaluate.evaluate import evaluate
 from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.bundle.value_checks import check_values
 from tests.support.bundles import describe_model, unet_bundle
@@ -53,6 +54,11 @@ def test_dynamic_world_finds_the_labelled_water(
     record_property("water_iou", round(float(water_iou), 4))
     record_property("agreement_with_one_forward_of_the_chip", round(float(agreement), 4))
     assert water_iou >= 0.62
+    rules = tmp_path / "classes.yaml"
+    rules.write_text("labels: {0: land, 1: water, -1: ignore}\npredictions: {water: water, '*': land}")
+    evaluation = evaluate([tmp_path / "out"], [data / "sen1floods_label.tif"], classes=rules)
+    assert evaluation.metrics.classes[0].name == "water"
+    assert evaluation.metrics.classes[0].iou == pytest.approx(water_iou)
     # Measured: 0.994; 0.986 with no overlap at all; 0.73 with B8A for B8, 0.61 with blue and red swapped.
     assert agreement > 0.98
     assert report.patches == 9

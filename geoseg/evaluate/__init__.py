@@ -1,0 +1,1 @@
+"""Compare predictions with labels: pixels with pixels, polygons with polygons."""

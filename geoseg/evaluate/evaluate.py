@@ -1,0 +1,168 @@
+"""`geoseg evaluate`: compare class maps and polygons with labels."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from operator import add
+from pathlib import Path
+
+from geoseg.errors import SettingsError
+from geoseg.evaluate.class_mapping import ClassMapping, read_class_mapping
+from geoseg.evaluate.counts import Counts, count_window
+from geoseg.evaluate.labels import RASTERS, ReadLabels, open_labels, read_label_polygons
+from geoseg.evaluate.metrics import Metrics, compute_metrics
+from geoseg.evaluate.polygon_match import PolygonMetrics, match_scene, sum_matches
+from geoseg.evaluate.predictions import Prediction, find_predictions
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.window import Grid, Window
+from geoseg.raster.class_map import open_band
+from geoseg.raster.source.env import open_raster
+
+CELL_PX = 2048
+"""Side of the windows that are compared at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneEvaluation:
+    """Result of one scene."""
+
+    scene: str
+    classes: str
+    """Path of the class map."""
+    metrics: Metrics
+    counts: Counts
+    polygons: tuple[PolygonMetrics, ...]
+    """Empty unless both sides have polygons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Agreement of predictions with labels."""
+
+    mapping: ClassMapping
+    boundary_px: int
+    scenes: tuple[SceneEvaluation, ...]
+    counts: Counts
+    """Sum over the scenes."""
+    metrics: Metrics
+    """Metrics of that sum, not means over scenes."""
+    polygons: tuple[PolygonMetrics, ...]
+    """Sum over the scenes with polygons on both sides."""
+
+
+def evaluate(
+    predictions: Sequence[Path],
+    labels: Sequence[Path],
+    *,
+    classes: Path | None = None,
+    class_column: str | None = None,
+    ignore: Sequence[int] = (),
+    boundary_px: int = 3,
+) -> Evaluation:
+    """Compare class maps with labels pixel by pixel, and polygons with label polygons.
+
+    Labels with a CRS count wherever they lie on a class map: rasters by their nearest pixel, polygons by the middles of
+    pixels. Labels without a CRS belong to the class maps in the given order and have their size. Memory depends on
+    neither the size of the rasters nor their number; polygons of a scene are held in memory.
+
+    Args:
+        predictions: Results folders, or class maps that geoseg has published.
+        labels: Rasters of class numbers, or files of polygons.
+        classes: YAML file that maps values of the labels and classes of the model to the compared classes.
+        class_column: Column with the class of label polygons.
+        ignore: Values of the labels that are not compared.
+        boundary_px: Width of the boundaries that boundary IoU compares.
+
+    Raises:
+        SettingsError: If a file or column is missing, a value stands for no class, or nothing can be compared.
+        SceneError: If a raster cannot be read.
+    """
+    found = find_predictions(predictions)
+    mapping = read_class_mapping(classes, found[0].legend, ignore)
+    for path in labels:
+        if not path.exists():
+            raise SettingsError(f"{path} does not exist. Give label rasters or label polygons.")
+    polygons = [read_label_polygons(path, class_column) for path in labels if path.suffix.lower() not in RASTERS]
+    rasters = [path for path in labels if path.suffix.lower() in RASTERS]
+    scenes = []
+    for prediction, own in zip(found, _rasters_of(found, rasters), strict=True):
+        with open_labels([*own, *polygons], prediction.grid, mapping) as read:
+            counts = _count(prediction, read, mapping, boundary_px)
+        if counts.confusion.any():
+            metrics = compute_metrics(counts, mapping.names)
+            matches = match_scene(prediction, polygons, mapping)
+            scenes.append(SceneEvaluation(prediction.scene, str(prediction.classes), metrics, counts, matches))
+    if not scenes:
+        raise SettingsError(
+            f"No pixel of {found[0].classes}{' and others' * (len(found) > 1)} has a label in "
+            f"{', '.join(map(str, labels))}. Check that they show the same place, their CRS, and what is ignored."
+        )
+    total = reduce(add, (scene.counts for scene in scenes))
+    return Evaluation(
+        mapping,
+        boundary_px,
+        tuple(scenes),
+        total,
+        compute_metrics(total, mapping.names),
+        sum_matches([scene.polygons for scene in scenes]),
+    )
+
+
+def _rasters_of(predictions: Sequence[Prediction], rasters: Sequence[Path]) -> list[list[Path]]:
+    """Label rasters of each class map.
+
+    Raises:
+        SettingsError: If the number of rasters without CRS is not that of the class maps.
+    """
+    placed, unplaced = list[Path](), list[Path]()
+    for path in rasters:
+        with open_raster(str(path)) as dataset:
+            (placed if dataset.crs else unplaced).append(path)
+    if unplaced and len(unplaced) != len(predictions):
+        raise SettingsError(
+            f"{len(unplaced)} label rasters have no CRS, such as {unplaced[0]}, and there are {len(predictions)} class "
+            "maps. Labels without a CRS are taken in the order of the class maps: give one for each."
+        )
+    return [[*placed, *unplaced[number : number + 1]] for number in range(len(predictions))]
+
+
+def _count(prediction: Prediction, read_labels: ReadLabels, mapping: ClassMapping, boundary_px: int) -> Counts:
+    counts, classes = Counts.zero(len(mapping.names)), len(mapping.names)
+    compared = mapping.predicted_ids()
+    with ExitStack() as stack:
+        read_classes = stack.enter_context(open_band(prediction.classes))
+        # The confidence of one class tells nothing about a union of classes.
+        confidence = None if mapping.merges else prediction.confidence
+        read_confidence = stack.enter_context(open_band(confidence)) if confidence else None
+        for core, window in _windows(prediction.grid, boundary_px):
+            labels = read_labels(window)
+            at = core.slices(window)
+            if (labels[at] == NODATA_CLASS).all():
+                continue
+            counts += count_window(
+                labels,
+                compared[read_classes(window)],
+                read_confidence(window) if read_confidence else None,
+                classes=classes,
+                boundary_px=boundary_px,
+                core=at,
+            )
+    return counts
+
+
+def _windows(grid: Grid, margin_px: int) -> Iterator[tuple[Window, Window]]:
+    """Windows that cover a grid, each with the window of its margin inside the grid."""
+    for row, col in product(range(0, grid.height, CELL_PX), range(0, grid.width, CELL_PX)):
+        stop_row, stop_col = min(row + CELL_PX, grid.height), min(col + CELL_PX, grid.width)
+        core = Window.from_bounds(row, col, stop_row, stop_col)
+        yield (
+            core,
+            Window.from_bounds(
+                max(0, row - margin_px),
+                max(0, col - margin_px),
+                min(grid.height, stop_row + margin_px),
+                min(grid.width, stop_col + margin_px),
+            ),
+        )

@@ -52,9 +52,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
             case "model.onnx":
                 return onnx_network.OnnxNetwork(bundle, artifact, files, device, threads)
             case "model.pt2":
-                return _CodeNetwork(bundle, *_load_untrusted(_load_program, artifact, device), device, precision)
+                return _CodeNetwork(bundle, _load_untrusted(_load_program, artifact, device), device, precision)
             case "model.torchscript.pt":
-                return _CodeNetwork(bundle, *_load_untrusted(_load_script, artifact, device), device, precision)
+                return _CodeNetwork(bundle, _load_untrusted(_load_script, artifact, device), device, precision)
     except _DAMAGED as error:
         raise SettingsError(
             f"{bundle.artifact} cannot be loaded: {one_line(error)}. Copy or export the bundle again."
@@ -124,17 +124,9 @@ class _CodeNetwork:
     dtype = torch.float32
     free_bytes: int | None = None
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        module: Callable[[Tensor], Tensor],
-        fixed_batch: int | None,
-        device: torch.device,
-        precision: Precision,
-    ) -> None:
-        require_finite(_tensors_of(module).items(), masks=True)
-        self._module = module
-        self.fixed_batch = fixed_batch
+    def __init__(self, bundle: Bundle, loaded: "_Loaded", device: torch.device, precision: Precision) -> None:
+        self._module, self.fixed_batch = loaded
+        require_finite(_tensors_of(self._module).items(), masks=True)
         self._axes = AxisOrder(bundle)
         self._device, self._halved = device.type, precision == "bf16"
 

@@ -78,20 +78,14 @@ def _misspelled_names(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterator[str]:
     """Problems of an input or an output."""
-    yield from _unsupported(entry, place)
-    tensor = entry.get("input" if is_input else "result")
-    parts = [("input" if is_input else "result", tensor)]
-    bands = entry.get("bands")
-    parts += [(f"bands.{index}", band) for index, band in enumerate(bands if isinstance(bands, list) else ())]
-    for name, part in parts:
-        if isinstance(part, dict):
-            yield from _unsupported(part, f"{place}{name}.")
-    if not is_input:
-        return
-    levels: list[tuple[tuple[str, ...], Mapping[str, Any], str]] = [(OF_INPUT, entry, place)]
-    levels += [(OF_TENSOR, tensor, f"{place}input.")] if isinstance(tensor, dict) else []
-    for allowed, level, where in levels:
-        for key, value in level.items():
+    name, bands = "input" if is_input else "result", entry.get("bands")
+    parts = {place: entry, f"{place}{name}.": entry.get(name)}
+    parts |= {f"{place}bands.{index}.": band for index, band in enumerate(bands if isinstance(bands, list) else ())}
+    levels = {where: part for where, part in parts.items() if isinstance(part, dict)}
+    for where, level in levels.items():
+        yield from _unsupported(level, where)
+    for where, allowed in ((place, OF_INPUT), (f"{place}input.", OF_TENSOR)) if is_input else ():
+        for key, value in levels.get(where, {}).items():
             if key not in (*allowed, *SCALING, *OTHER_STEPS) and not _is_own(key) and not _is_empty(value):
                 yield (
                     f"{where}{key} is unknown, and geoseg cannot tell whether it changes pixels. If it does, write "

@@ -15,7 +15,7 @@ import psutil
 from tests.benchmarks.processes import DRIVER, kind_of, watch
 
 PAUSE_S = 0.2
-ACTOR = "ray::_Process"
+ACTOR = "ray::Process"
 """Process names of the actors of a run, or their prefixes."""
 
 

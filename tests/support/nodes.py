@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, whose processes tests kill and freeze while a run works on it."""
+"""A Ray cluster of several nodes on this machine; tests kill and suspend its processes during a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,12 +41,12 @@ def cluster_of(*nodes: dict[str, Any], health: dict[str, int] | None = None) -> 
 
 
 def raylet(node: Any) -> psutil.Process:
-    """The process that is a node."""
+    """The raylet process of a node."""
     return psutil.Process(node.all_processes["raylet"][0].process.pid)
 
 
 def family(node: Any) -> list[psutil.Process]:
-    """A node's raylet and all it has started."""
+    """A node's raylet and all its descendants."""
     try:
         return [raylet(node), *raylet(node).children(recursive=True)]
     except (psutil.NoSuchProcess, KeyError):
@@ -54,17 +54,17 @@ def family(node: Any) -> list[psutil.Process]:
 
 
 def actors(node: Any, *, with_model: bool) -> list[psutil.Process]:
-    """Processes of a node that take units of work: those that hold a model, or the hands."""
+    """Worker processes of a node: the predictors, or the CPU workers."""
     found = []
     for process in family(node)[1:]:
         with suppress(psutil.NoSuchProcess):
-            if process.name().startswith("ray::_Process") and loads_torch(process) == with_model:
+            if process.name().startswith("ray::Process") and loads_torch(process) == with_model:
                 found.append(process)
     return found
 
 
 def loads_torch(process: psutil.Process) -> bool:
-    """Only a process with a model does."""
+    """Whether a process has loaded torch, as predictors do."""
     return any("libtorch" in part.path for part in process.memory_maps())
 
 

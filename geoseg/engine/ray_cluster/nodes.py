@@ -10,7 +10,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.hardware import Hardware, find_hardware
 from geoseg.plan.software import software
 from geoseg.store.lock import LOCK_KEY
-from geoseg.store.scratch_space import Room, find_room
+from geoseg.store.scratch_space import find_room
 from geoseg.store.storages.opening import open_storage
 
 PROBE_TIMEOUT_S = 10.0
@@ -109,17 +109,12 @@ def node_info(
     }
 
 
-def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Hardware, list[str]]:
+def common_hardware(by_node: Mapping[str, Hardware]) -> tuple[Hardware, list[str]]:
     """The hardware that all predicting nodes have in common, and warnings.
 
     Args:
-        answers: By name of the node: the answer of `node_info`, checked by `validate_nodes`.
+        by_node: That of each predicting node, by name.
     """
-    by_node: dict[str, Hardware] = {
-        name: answer["hardware"]
-        for name, answer in answers.items()
-        if isinstance(answer, Mapping) and answer["hardware"]
-    }
     kinds = sorted({hardware.name for hardware in by_node.values()})
     common = Hardware(
         device=next(iter(by_node.values())).device,
@@ -137,11 +132,6 @@ def common_hardware(answers: Mapping[str, Mapping[str, Any] | str]) -> tuple[Har
     return common, [differs]
 
 
-def rooms_by_node(answers: Mapping[str, Mapping[str, Any] | str]) -> dict[str, Room]:
-    """The folder for temporary files of each node, by its name."""
-    return {f"node {name}": answer["room"] for name, answer in answers.items() if isinstance(answer, Mapping)}
-
-
 def _sees_lock(output: str) -> bool:
     try:
         return open_storage(output).size(LOCK_KEY) is not None
@@ -151,7 +141,7 @@ def _sees_lock(output: str) -> bool:
 
 def validate_nodes(
     own: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any] | str], hardware: Hardware | None = None
-) -> None:
+) -> dict[str, Mapping[str, Any]]:
     """Compare the nodes' answers with the driver's.
 
     Args:
@@ -159,14 +149,18 @@ def validate_nodes(
         answers: By name of the node: its answer, or why there is none.
         hardware: That of a run that has begun; see `common_hardware`.
 
+    Returns:
+        The answers, all of which are complete.
+
     Raises:
         SettingsError: If a node cannot take part; names each such node and the reason.
     """
-    problems = []
+    infos, problems = dict[str, Mapping[str, Any]](), []
     for name, answer in answers.items():
         if isinstance(answer, str):
             problems.append(f"node {name} {answer}")
             continue
+        infos[name] = answer
         problems += [f"node {name} does not see {path}" for path in answer["unseen"] if path not in own["unseen"]]
         if hardware and answer["hardware"] and answer["hardware"].name not in hardware.name.split(KINDS):
             problems.append(f"node {name} has {answer['hardware'].name}, the run began with {hardware.name}")
@@ -179,3 +173,4 @@ def validate_nodes(
             "; ".join(problems) + ". Every node needs the same software and must see inputs, bundle and output under "
             "the same path (a shared file system); one that joins later needs hardware that the run began with."
         )
+    return infos

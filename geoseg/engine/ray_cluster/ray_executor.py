@@ -26,27 +26,27 @@ from geoseg.engine.ray_cluster.nodes import (
     count_nodes,
     node_info,
     require_resources,
-    rooms_by_node,
     validate_nodes,
 )
 from geoseg.engine.ray_cluster.placement import BLOCKS_PER_PREDICTOR, LocatedRef, Placement
-from geoseg.engine.ray_cluster.worker import Process, to_message
-from geoseg.engine.ray_cluster.worker_pool import CPU_WORKER, CPU_WORKER_CPUS, PREDICTOR, Assignment, Worker, WorkerPool
+from geoseg.engine.ray_cluster.worker import Process
+from geoseg.engine.ray_cluster.worker_pool import (
+    CPU_WORKER,
+    CPU_WORKER_CPUS,
+    PLANS_KEPT,
+    PREDICTOR,
+    Assignment,
+    Worker,
+    WorkerPool,
+)
 from geoseg.errors import ClusterError, SettingsError
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.inference import Inference, Started
+from geoseg.plan.scene_plan import ScenePlan
 
 OBJECT_STORE_SHARE = 0.3
 CHECK_EVERY_S = 2.0
 """Interval at which the driver checks for dead nodes, overdue units and missing CPU workers."""
-
-
-class _Process(Process):
-    """The actor class of all workers."""
-
-    def start(self, fault: str | None, model: tuple[Bundle, Inference] | None) -> tuple[Started, str]:
-        """Load what the worker needs; its `Started`, and the ids of its GPUs."""
-        return self.load(fault, model), ",".join(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 
 class RayExecutor:
@@ -72,6 +72,7 @@ class RayExecutor:
         self._values: dict[Ref, Any] = {}
         self._lacks_cpu_workers = False
         self._joining: dict[Ref, Node] = {}
+        self._plans: dict[str, Ref] = {}
         self._checked = monotonic()
         self._settings = settings
         try:
@@ -127,11 +128,10 @@ class RayExecutor:
         if worker is None:
             self._lacks_cpu_workers = self._lacks_cpu_workers or not self._placement.has_idle_cpu_worker()
             return None
-        if unit.plan.scene.scene_id not in worker.plans:
-            worker.actor.add_plan.remote(unit.plan)
-            worker.plans.append(unit.plan.scene.scene_id)
         call = worker.actor.run.options(num_returns=unit.stage.outputs)
-        refs = call.remote(to_message(unit), *(located.ref for located in unit.inputs))
+        inputs = (located.ref for located in unit.inputs)
+        # Ray passes a reference within a list as it is: a worker fetches the plan of a scene once.
+        refs = call.remote(unit.stage.name, unit.attempt, [self._put_plan(unit.plan)], unit.args, *inputs)
         first, *large = refs if unit.stage.outputs > 1 else (refs,)
         worker.assignments.append(Assignment(first, unit.stage, unit.deadline_s, monotonic()))
         self._waited[first] = worker
@@ -157,6 +157,15 @@ class RayExecutor:
         self._workers = []
         self._ray.close()
 
+    def _put_plan(self, plan: ScenePlan) -> Ref:
+        """Store a plan for the workers, unless it is stored."""
+        scene_id = plan.scene.scene_id
+        if scene_id not in self._plans:
+            if len(self._plans) == PLANS_KEPT:
+                del self._plans[next(iter(self._plans))]
+            self._plans[scene_id] = ray.put(plan)
+        return self._plans[scene_id]
+
     def _launch(self, kind: str, reason: str = "") -> None:
         """Start one more worker; with no free place, continue with fewer.
 
@@ -170,7 +179,7 @@ class RayExecutor:
             return
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
         needs = {**self._pool.resources(kind), "max_concurrency": self._pool.concurrency(kind)}
-        actor = ray.remote(_Process).options(**needs, scheduling_strategy=where).remote()
+        actor = ray.remote(Process).options(**needs, scheduling_strategy=where).remote()
         model = self._model if kind == PREDICTOR else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
         self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
@@ -262,9 +271,10 @@ class RayExecutor:
         silent = f"gave no answer within run.start_timeout_s={limit_s:g} s: out of reach, or other jobs hold its CPUs"
         answers = {node.name: fetch_node_info(ref) if ref in ready else silent for ref, node in requests.items()}
         check_authentication(answers)
-        validate_nodes(node_info(*self._shared_paths), answers)
-        self.hardware, self.warnings = common_hardware(answers)
-        self.rooms = rooms_by_node(answers)
+        infos = validate_nodes(node_info(*self._shared_paths), answers)
+        self.rooms = {f"node {name}": info["room"] for name, info in infos.items()}
+        by_node = {name: info["hardware"] for name, info in infos.items() if info["hardware"]}
+        self.hardware, self.warnings = common_hardware(by_node)
 
     def _request_node_info(self, node: Node) -> Ref:
         where = NodeAffinitySchedulingStrategy(node.node_id, soft=False)

@@ -1,6 +1,6 @@
 """Choose nodes for workers, and exclude nodes and GPUs that fail repeatedly. No calls to Ray."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ CPU_WORKER_CPUS = 0.1
 CPU_WORKERS_PER_NODE = 16
 """More would use memory and stay idle."""
 PLANS_KEPT = 8
-"""Number of scene plans that a worker keeps."""
+"""Number of scene plans that the driver and each worker keep."""
 NODE_FAILURES, GPU_FAILURES, MAX_NODE_FAILURES = 3, 2, 12
 """Consecutive failures of workers after which a node or a GPU is excluded; the last if no other node works."""
 
@@ -46,8 +46,6 @@ class Worker:
     launched: float
     gpu: str = ""
     assignments: list[Assignment] = field(default_factory=list)
-    plans: deque[str] = field(default_factory=lambda: deque(maxlen=PLANS_KEPT))
-    """Scenes whose plan the actor has."""
 
 
 class WorkerPool:

@@ -1,13 +1,14 @@
 """Choose the worker for each unit of work. No calls to Ray.
 
 A block stays on one node, so that its pixels and scores do not cross the network: it is read on the node whose
-predictors have the least work, and predicted and finished there. A unit whose inputs are in the store goes to any idle
-CPU worker.
+predictors have the least work, and predicted and finished there. A unit whose inputs are in the store goes to the node
+with the most idle CPU workers, one without predictors if possible.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from geoseg.engine.executor import Ref
@@ -34,9 +35,10 @@ class NodeWorkers:
 
     @property
     def blocks_per_predictor(self) -> float:
-        """Blocks that are read or predicted here, for each predictor. The node must have predictors."""
+        """Blocks that are read or predicted here, for each predictor; infinite without predictors."""
         reading = sum(unit.stage == READ for worker in self.cpu_workers for unit in worker.assignments)
-        return (reading + sum(len(predictor.assignments) for predictor in self.predictors)) / len(self.predictors)
+        blocks = reading + sum(len(predictor.assignments) for predictor in self.predictors)
+        return blocks / len(self.predictors) if self.predictors else inf
 
     @property
     def idle_cpu_workers(self) -> list[Worker]:
@@ -73,10 +75,20 @@ class Placement:
             max_blocks_per_predictor: Most blocks that are read or predicted on a node, for each of its predictors.
         """
         if stage.needs_model:
-            return self._predictor(self._nodes.get(home or "", NodeWorkers()))
-        if stage == READ:
-            return self._reader(max_blocks_per_predictor)
-        return self._cpu_worker(self._nodes.get(home or "", NodeWorkers()))
+            return self._predictor(self._nodes[home or ""])
+        nodes, near = self._nodes.values(), self._nodes[home or ""]
+        if stage == READ and all(node.blocks_per_predictor >= max_blocks_per_predictor for node in nodes):
+            return None
+        if near.serves_blocks:
+            return next(iter(near.idle_cpu_workers), None)
+
+        def rank(node: NodeWorkers) -> tuple[float, ...]:
+            if stage == READ:
+                return (node.blocks_per_predictor,)
+            return bool(node.predictors), -len(node.idle_cpu_workers)
+
+        best = min((node for node in nodes if node.idle_cpu_workers), key=rank, default=None)
+        return best.idle_cpu_workers[0] if best else None
 
     def has_idle_cpu_worker(self) -> bool:
         """Whether any CPU worker is idle."""
@@ -90,40 +102,6 @@ class Placement:
         far = _least_busy(predictor for node in self._nodes.values() for predictor in node.predictors)
         most = BLOCKS_PER_PREDICTOR if near is None else 1
         return far if far is not None and len(far.assignments) < most else None
-
-    def _reader(self, max_blocks_per_predictor: float) -> Worker | None:
-        """An idle CPU worker on the node whose predictors have the least work; elsewhere if they would become idle."""
-        nodes = [node for node in self._nodes.values() if node.predictors]
-        short = sorted(
-            (
-                (blocks, number)
-                for number, node in enumerate(nodes)
-                if (blocks := node.blocks_per_predictor) < max_blocks_per_predictor
-            ),
-        )
-        for _, number in short:
-            if cpu_workers := nodes[number].idle_cpu_workers:
-                return cpu_workers[0]
-        starved = [nodes[number] for blocks, number in short if blocks < BLOCKS_PER_PREDICTOR]
-        others = [node for node in self._nodes.values() if starved and not node.predictors]
-        if not all(node.serves_blocks for node in starved):
-            others += nodes
-        return next((worker for node in others for worker in node.idle_cpu_workers), None)
-
-    def _cpu_worker(self, home: NodeWorkers) -> Worker | None:
-        """An idle CPU worker on the node that holds the scores.
-
-        If that node has none, or all work on scenes: one on a node without predictors, else on the node with the
-        most idle CPU workers.
-        """
-        if home.serves_blocks:
-            return next(iter(home.idle_cpu_workers), None)
-        candidates = [
-            (bool(node.predictors), -len(cpu_workers), cpu_workers)
-            for node in self._nodes.values()
-            if (cpu_workers := node.idle_cpu_workers)
-        ]
-        return min(candidates, key=lambda candidate: candidate[:2])[2][0] if candidates else None
 
     def _kind(self, worker: Worker) -> list[Worker]:
         node = self._nodes[worker.node_id]

@@ -1,4 +1,4 @@
-"""Which process gets a unit: on one node, on several, and where some have nothing to offer."""
+"""Which worker gets a unit, on one node and on several, of which some have no predictor."""
 
 from collections import Counter
 
@@ -50,27 +50,16 @@ def test_no_node_reads_more_than_its_predictors_may_have() -> None:
     assert placement.choose(READ, None, MOST) is None
 
 
-def test_a_busy_cpu_worker_is_waited_for_rather_than_read_elsewhere() -> None:
-    placement, workers = placed((1, 1), (1, 1))
+def test_a_block_is_read_elsewhere_rather_than_leave_predictors_without_work() -> None:
+    placement, workers = placed((1, 1), (1, 1), (0, 1))
     give(workers["n0 cpu worker"][0], TRACE)
     give(workers["n1 predictor"][0], PREDICT, MOST)
-    assert placement.choose(READ, None, MOST) is None
-
-
-@pytest.mark.parametrize(("held_by", "reader"), [(TRACE, None), (PUBLISH_POLYGONS, "n1")])
-def test_a_cpu_worker_that_is_busy_with_a_scene_is_not_waited_for(held_by: Stage, reader: str | None) -> None:
-    placement, workers = placed((1, 1), (1, 1))
-    give(workers["n0 cpu worker"][0], held_by)
-    give(workers["n1 predictor"][0], PREDICT, MOST)
-    assert where(placement.choose(READ, None, MOST)) == reader
-
-
-def test_a_node_without_a_predictor_helps_predictors_that_would_go_without() -> None:
-    placement, workers = placed((1, 1), (0, 1))
-    give(workers["n0 cpu worker"][0], TRACE)
-    assert where(placement.choose(READ, None, MOST)) == "n1"
-    give(workers["n0 predictor"][0], PREDICT, BLOCKS_PER_PREDICTOR)
-    assert placement.choose(READ, None, MOST) is None
+    worker = placement.choose(READ, None, MOST)
+    assert where(worker) == "n1", "a node that has predictors comes first"
+    give(worker, READ)
+    assert where(placement.choose(READ, None, MOST)) == "n2"
+    give(workers["n0 predictor"][0], PREDICT, MOST)
+    assert placement.choose(READ, None, MOST) is None, "all predictors have enough"
 
 
 def test_a_block_is_predicted_where_it_was_read() -> None:

@@ -1,19 +1,24 @@
-"""A run goes on when parts of its cluster die, and publishes the same bytes."""
+"""A run continues when workers or nodes of its cluster fail, and publishes the same bytes."""
 
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from time import sleep
 
 import psutil
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from geoseg.config import FAULT_VARIABLE
-from geoseg.engine.ray_cluster.worker_pool import NODE_FAILURES
+from geoseg.engine.ray_cluster.worker_pool import GPU_FAILURES, NODE_FAILURES
 from geoseg.errors import ClusterError
 from geoseg.grid.tiling import Block
 from geoseg.run.report import Report
 from tests.support.disasters import BLOCKS, DISASTERS, Disaster, a_node, fault, freeze_node, survive
+from tests.support.gpus import GPU_RULES
 from tests.support.nodes import cluster_of, family, signal_all
 from tests.support.scenes import digests, run, textured, write_scene
 
@@ -59,8 +64,8 @@ def test_processes_of_a_frozen_node_that_wake_up_later_break_nothing(
         check_whole(recovery.report, tmp_path / "out", reference)
         signal_all(frozen, "resume")
         _, alive = psutil.wait_procs(frozen, timeout=60)
-        assert not [process for process in alive if process.name().startswith("ray::_Process")]
-    # What they wrote last, nobody was left to remove: the next run does.
+        assert not [process for process in alive if process.name().startswith("ray::Process")]
+    # The next run removes what they wrote after the first had ended.
     again = run(*inputs, tmp_path / "out", tiling=TILING)
     assert [found["status"] for found in again.scenes] == ["up to date"]
     check_whole(again, tmp_path / "out", reference)
@@ -110,6 +115,39 @@ def test_a_node_on_which_everything_dies_is_put_aside(
     check_whole(report, tmp_path / "out", reference)
     assert deaths() == NODE_FAILURES
     assert 3 <= report.retries <= 3 * 2 + 4
+
+
+@pytest.mark.slow
+def test_a_gpu_on_which_everything_dies_is_put_aside(
+    inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path
+) -> None:
+    """The good GPU starts to predict once the worker on the bad one has been replaced `GPU_FAILURES` times."""
+    starts, gate = tmp_path / "starts", tmp_path / "gate"
+    starts.touch()
+    os.mkfifo(gate)
+    rules = {
+        GPU_RULES.format(0): f"load:end:*:*:note={starts},predict:start:*:*:kill",
+        GPU_RULES.format(1): f"predict:start:*:*:note={gate}",
+    }
+    hook = {"worker_process_setup_hook": "tests.support.gpus.break_gpus", "env_vars": rules}
+    over = Event()
+
+    def open_gate() -> None:
+        while len(starts.read_text().splitlines()) <= GPU_FAILURES and not over.wait(0.05):
+            pass
+        with gate.open("rb"):
+            over.wait()
+
+    with cluster_of({"num_cpus": 4, "num_gpus": 2}) as cluster, ThreadPoolExecutor(1) as pool:
+        ray.init(cluster.address, runtime_env=hook, log_to_driver=False)
+        pool.submit(open_gate)
+        try:
+            report = run(*inputs, tmp_path / "out", run={"address": cluster.address}, tiling=TILING)
+        finally:
+            over.set()
+            os.close(os.open(gate, os.O_RDWR | os.O_NONBLOCK))
+    check_whole(report, tmp_path / "out", reference)
+    assert len(starts.read_text().splitlines()) == GPU_FAILURES + 1
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -1,4 +1,4 @@
-"""The Ray executor where it differs from inline: what the cluster lacks, what fails elsewhere, jobs."""
+"""The Ray executor: clusters that lack something, failures on nodes, and submitted jobs."""
 
 import os
 import re
@@ -10,25 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from geoseg.errors import SettingsError
-from tests.support.bundles import unet_bundle
+from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.commands import segment
+from tests.support.disasters import fault
+from tests.support.fault_matrix import most_at_a_time, note_rule
 from tests.support.scenes import digests, run, textured, write_scene
 
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    return write_scene(folder / "scene.tif", textured(150, 170), nodata=0), unet_bundle(folder / "bundle")
+SCENE_PX = 150, 170
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -93,9 +91,25 @@ def test_a_cluster_that_another_job_holds_is_not_waited_for(
         ray.kill(other)
 
 
+@pytest.mark.slow
+def test_blocks_in_work_take_no_more_than_their_share_of_the_object_store(tmp_path: Path) -> None:
+    """A block takes about 29 MB and the share of the object store is 24 MB, so one block at a time is allowed."""
+    fields = np.kron(np.arange(28 * 42).reshape(1, 28, 42) % 6, np.ones((1, 64, 64))).astype(np.uint8)
+    scene = write_scene(tmp_path / "scene.tif", fields)
+    bundle = identity_bundle(tmp_path / "bundle", patch_px=256, overlap_px=32)
+    notes = tmp_path / "notes"
+    ray.shutdown()
+    ray.init("local", num_cpus=4, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
+    with fault(note_rule(notes)):
+        report = run(scene, bundle, tmp_path / "out", run={"workers": 2}, tiling={"block_px": 896})
+    ray.shutdown()
+    assert report.exit_code == 0
+    assert most_at_a_time(notes) == 1
+
+
 @pytest.fixture
 def two_nodes(tmp_path: Path) -> Iterator[Cluster]:
-    """A head, and a node on which Python finds another rasterio than the driver's."""
+    """A head, and a node with another version of rasterio than the driver."""
     (tmp_path / "old/rasterio-1.0.0.dist-info").mkdir(parents=True)
     (tmp_path / "old/rasterio-1.0.0.dist-info/METADATA").write_text("Name: rasterio\nVersion: 1.0.0\n")
     if ray.is_initialized():
@@ -155,7 +169,7 @@ def head_node(folder: Path, mode: str) -> Iterator[dict[str, str]]:
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until a process listens at the port."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -1,16 +1,15 @@
-"""A synthetic landscape of any size, seen as a satellite with four bands and 10 m pixels would see it.
+"""A synthetic satellite scene of any size with four bands and pixels of 10 m, and its true class map.
 
-The truth is known at every pixel, every window is made by itself, and nothing is downloaded.
+Each window is computed independently of the others.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from geoseg.demo.noise import compiled, noise, part, scramble
+from geoseg.demo.noise import compiled, hash_point, noise, uniform
 from geoseg.demo.painter import paint
 from geoseg.grid.legend import NODATA_CLASS, Legend, LegendClass
 from geoseg.grid.window import Window
@@ -25,26 +24,25 @@ LEGEND = Legend(
         LegendClass(5, "bare", (178, 160, 140)),
     )
 )
-"""The classes of the truth."""
+"""The classes of the true class map."""
 
 BANDS = ("blue", "green", "red", "nir")
 PIXEL_M = 10.0
 DEMO_SEED = 7
-"""The landscape of `geoseg demo`; the model has not seen it."""
+"""Seed of the landscape of `geoseg demo`, not one of those of the training."""
 
 _CRS = "EPSG:32632"
 _EAST_M, _NORTH_M = 480_000.0, 5_480_000.0
 _TILE_PX = 512
-_STRIPE_PX = 512
 
 
 def landscape(window: Window, *, shape: tuple[int, int], seed: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Make a window of the landscape; the same pixels as that window of the whole.
+    """Compute a window of the landscape: the same pixels as in that window of the whole scene.
 
     Args:
-        window: Pixels to make, inside the scene or not.
-        shape: ``(height, width)`` of the scene. It places the swath, whose rotated frame leaves a collar of nodata.
-        seed: Which landscape, 0 or more.
+        window: Pixels to compute, inside the scene or not.
+        shape: ``(height, width)`` of the scene. It defines the swath, a rotated square with nodata around it.
+        seed: Seed of the landscape, 0 or more.
 
     Returns:
         Reflectance * 10000 in blue, green, red and near infrared, uint16 of shape (4, H, W), 0 in all bands where
@@ -55,24 +53,18 @@ def landscape(window: Window, *, shape: tuple[int, int], seed: int) -> tuple[NDA
     """
     if seed < 0:
         raise ValueError(f"The seed of a landscape must be 0 or more, got {seed}.")
-    height, width = window.shape
-    around = (height + 2, width + 2)
-    reflectance, elevation = np.empty((4, *around), np.float32), np.empty(around, np.float32)
-    truth = np.empty(around, np.uint8)
-    paint(seed * 1000, window.row - 1, window.col - 1, reflectance, elevation, truth)
-    pixels, classes = np.zeros((4, height, width), np.uint16), np.full((height, width), NODATA_CLASS, np.uint8)
-    _sense(seed * 1000, window.row, window.col, *shape, reflectance, elevation, truth, pixels, classes)
-    return pixels, classes
+    ground = paint(seed * 1000, window.row - 1, window.col - 1, window.height + 2, window.width + 2)
+    return _sense(seed * 1000, (window.row, window.col), shape, *ground)
 
 
 def write_landscape(path: Path, truth_path: Path, *, size: int | tuple[int, int], seed: int = DEMO_SEED) -> None:
-    """Write a scene and its truth as tiled GeoTIFFs, stripe by stripe, so that memory does not grow with its height.
+    """Write a scene and its true class map as tiled GeoTIFFs, in strips, so that memory does not grow with the height.
 
     Args:
         path: Scene to write: uint16, nodata 0, bands described.
         truth_path: Truth to write: uint8, nodata 255, with the legend's colours.
         size: Side in pixels, or ``(height, width)``.
-        seed: Which landscape, 0 or more.
+        seed: Seed of the landscape, 0 or more.
     """
     height, width = (size, size) if isinstance(size, int) else size
     profile = {
@@ -88,28 +80,38 @@ def write_landscape(path: Path, truth_path: Path, *, size: int | tuple[int, int]
         scene.descriptions = BANDS
         truth.set_band_description(1, "class")
         truth.write_colormap(1, {entry.id: entry.color for entry in LEGEND.classes})
-        for window in _stripes(height, width):
+        # Whole rows of internal tiles, so that each tile is compressed once.
+        for row in range(0, height, _TILE_PX):
+            window = Window(row, 0, min(_TILE_PX, height - row), width)
             pixels, classes = landscape(window, shape=(height, width), seed=seed)
-            at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-            scene.write(pixels, window=at)
-            truth.write(classes, 1, window=at)
-
-
-def _stripes(height: int, width: int) -> Iterator[Window]:
-    """Whole rows of internal tiles, so that each tile is compressed once."""
-    return (Window(row, 0, min(_STRIPE_PX, height - row), width) for row in range(0, height, _STRIPE_PX))
+            scene.write(pixels, window=window.ranges)
+            truth.write(classes, 1, window=window.ranges)
 
 
 @compiled
 def _sense(
-    seed: int, row: int, col: int, scene_height: int, scene_width: int,
+    seed: int, origin: tuple[int, int], scene_shape: tuple[int, int],
     reflectance: NDArray[np.float32], elevation: NDArray[np.float32], truth: NDArray[np.uint8],
-    pixels: NDArray[np.uint16], classes: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Turn ideal reflectance, with one pixel of halo, into what the sensor records inside its swath."""
-    slant = 0.08 + 0.05 * part(scramble(seed + 3, 0, 0), 0)
-    for i in range(classes.shape[0]):
-        for j in range(classes.shape[1]):
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:  # fmt: skip
+    """Simulate the sensor: optics, illumination, haze, noise and swath.
+
+    Args:
+        seed: As of `paint`.
+        origin: Row and column of the first pixel of the result.
+        scene_shape: Height and width of the scene.
+        reflectance: As of `paint`, like the next two, with a halo of one pixel around the result.
+        elevation: Shades the slopes.
+        truth: Class ids.
+
+    Returns:
+        Pixels and class ids as of `landscape`.
+    """
+    (row, col), (scene_height, scene_width) = origin, scene_shape
+    height, width = truth.shape[0] - 2, truth.shape[1] - 2
+    pixels, classes = np.zeros((4, height, width), np.uint16), np.full((height, width), NODATA_CLASS, np.uint8)
+    slant = 0.08 + 0.05 * uniform(hash_point(seed + 3, 0, 0), 0)
+    for i in range(height):
+        for j in range(width):
             y, x = (row + i + 0.5) / scene_height, (col + j + 0.5) / scene_width
             if not _in_swath(y, x, slant):
                 continue
@@ -119,20 +121,21 @@ def _sense(
             light = 1.0 + 0.1 * haze + (0.0 if classes[i, j] == 0 else max(-0.25, min(0.25, 9.0 * slope)))
             for band in range(4):
                 ideal = reflectance[band]
-                # The optics spread a pixel over its neighbours, 1:4:1 along each axis.
+                # Point spread function: 1:4:1 along each axis.
                 north = ideal[i, j] + 4.0 * ideal[i, j + 1] + ideal[i, j + 2]
                 middle = ideal[i + 1, j] + 4.0 * ideal[i + 1, j + 1] + ideal[i + 1, j + 2]
                 south = ideal[i + 2, j] + 4.0 * ideal[i + 2, j + 1] + ideal[i + 2, j + 2]
                 seen = light * (north + 4.0 * middle + south) / 36.0
-                bits = scramble(seed + 5 + 100 * band, row + i, col + j)
-                error = part(bits, 0) + part(bits, 1) + part(bits, 2) + part(bits, 3) - 2.0
+                bits = hash_point(seed + 5 + 100 * band, row + i, col + j)
+                error = uniform(bits, 0) + uniform(bits, 1) + uniform(bits, 2) + uniform(bits, 3) - 2.0
                 seen += (14.0 + 0.02 * seen) * error + 60.0 * (3 - band) * max(0.0, haze)
                 pixels[band, i, j] = np.uint16(min(10000.0, max(1.0, seen + 0.5)))
+    return pixels, classes
 
 
 @compiled
 def _in_swath(y: float, x: float, slant: float) -> bool:
-    """Tell whether a place of the unit square lies in the turned square, of corner (0, slant), inscribed in it."""
+    """Return whether a point of the unit square lies in the inscribed rotated square with corner (0, slant)."""
     return _inside_edges(y, x, slant) and _inside_edges(1.0 - y, 1.0 - x, slant)
 
 

@@ -1,4 +1,4 @@
-"""Noise that depends on the position and the seed alone, so that any window gives the pixels of the whole."""
+"""Deterministic noise: a function of position and seed only, so that windows can be computed independently."""
 
 from collections.abc import Callable
 from math import floor
@@ -15,17 +15,17 @@ _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def compiled(function: Function) -> Function:
-    """Compile with numba, keeping the type.
+    """Compile with numba and keep the type for type checkers.
 
-    Neither cached, since an installed package may lie in a read-only folder, nor with `fastmath`, which would let the
-    compiler round differently at the end of a row.
+    Not cached, since an installed package may be in a read-only folder. Without `fastmath`, with which rounding could
+    differ at the end of a row.
     """
     return cast("Function", numba.njit(nogil=True, error_model="numpy")(function))
 
 
 @compiled
-def scramble(key: int, row: int, col: int) -> np.uint64:
-    """Hash a lattice point to 64 random bits: the finalizer of SplitMix64 (Steele et al., 2014) over a linear key."""
+def hash_point(key: int, row: int, col: int) -> np.uint64:
+    """Hash a lattice point to 64 pseudo-random bits: the finalizer of SplitMix64 (Steele et al., 2014)."""
     bits = np.uint64(key) * _SEED + np.uint64(row) * _ROW + np.uint64(col) * _COL
     bits = (bits ^ (bits >> _S30)) * _MIX_1
     bits = (bits ^ (bits >> _S27)) * _MIX_2
@@ -33,14 +33,14 @@ def scramble(key: int, row: int, col: int) -> np.uint64:
 
 
 @compiled
-def part(bits: np.uint64, index: int) -> float:
-    """One of the four independent numbers in [0, 1) that 64 random bits hold, index 0..3."""
+def uniform(bits: np.uint64, index: int) -> float:
+    """Uniform number in [0, 1) from 16 of the 64 bits; ``index`` 0..3 selects which."""
     return np.float64((bits >> np.uint64(16 * index)) & np.uint64(0xFFFF)) / 65536.0
 
 
 @compiled
 def noise(key: int, y: float, x: float) -> float:
-    """Gradient noise (Perlin, 2002) with lattice constant 1, smooth, mean 0, about -0.7..0.7."""
+    """Gradient noise (Perlin, 2002) with lattice constant 1: smooth, mean 0, about -0.7..0.7."""
     row, col = floor(y), floor(x)
     dy, dx = y - row, x - col
     north = _blend(_slope(key, row, col, dy, dx), _slope(key, row, col + 1, dy, dx - 1.0), dx)
@@ -50,7 +50,7 @@ def noise(key: int, y: float, x: float) -> float:
 
 @compiled
 def fractal(key: int, y: float, x: float, octaves: int) -> float:
-    """Sum of noise of halved wavelength and amplitude, about -1..1."""
+    """Fractional Brownian motion: octaves of noise with halved wavelength and amplitude, about -1..1."""
     total, amplitude, frequency = 0.0, 1.0, 1.0
     for octave in range(octaves):
         total += amplitude * noise(key + octave * 101, y * frequency, x * frequency)
@@ -61,8 +61,8 @@ def fractal(key: int, y: float, x: float, octaves: int) -> float:
 
 @compiled
 def _slope(key: int, row: int, col: int, dy: float, dx: float) -> float:
-    bits = scramble(key, row, col)
-    return (2.0 * part(bits, 1) - 1.0) * dy * 1.4 + (2.0 * part(bits, 2) - 1.0) * dx * 1.4
+    bits = hash_point(key, row, col)
+    return (2.0 * uniform(bits, 1) - 1.0) * dy * 1.4 + (2.0 * uniform(bits, 2) - 1.0) * dx * 1.4
 
 
 @compiled

@@ -9,7 +9,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ TRAINING_SEEDS = range(1000, 1024)
 VALIDATION_SEED = 2000
 ARGUMENTS = {"in_channels": len(BANDS), "classes": len(LEGEND), "width": 12, "depth": 3}
 PATCH_PX = 256
+
+Pair = tuple[NDArray[np.uint16], NDArray[np.uint8]]
+"""Pixels, shape (4, H, W), and class ids, shape (H, W), 255 where there is no data."""
 
 _SCENE_PX, _VALIDATION_PX = 1024, 2048
 _BATCH = 4
@@ -48,29 +51,28 @@ def main() -> None:
 
     scenes = [_scene(seed, _SCENE_PX) for seed in TRAINING_SEEDS]
     valid = np.concatenate([pixels[:, truth != NODATA_CLASS] for pixels, truth in scenes], axis=1)
-    mean, stddev = valid.mean(axis=1, dtype=np.float64).round(1), valid.std(axis=1, dtype=np.float64).round(1)
-    model = train(scenes, mean, stddev, steps=options.steps, seed=options.seed)
-    metrics = evaluate(model, *_scene(VALIDATION_SEED, _VALIDATION_PX), mean, stddev)
+    scaling = Scaling(valid.mean(axis=1, dtype=np.float64).round(1), valid.std(axis=1, dtype=np.float64).round(1))
+    model = train(scenes, scaling, steps=options.steps, seed=options.seed)
+    metrics = evaluate(model, _scene(VALIDATION_SEED, _VALIDATION_PX), scaling)
     _LOG.info("seed %d: accuracy %.4f, mIoU %.4f", VALIDATION_SEED, metrics.pixel_accuracy, metrics.mean_iou)
     for entry in metrics.classes:
         _LOG.info("  %-9s IoU %.4f", entry.name, entry.iou)
-    write_bundle(model, options.out, mean, stddev)
+    write_bundle(model, options.out, scaling)
 
 
-def train(
-    scenes: list[tuple[NDArray[np.uint16], NDArray[np.uint8]]],
-    mean: NDArray[np.float64],
-    stddev: NDArray[np.float64],
-    *,
-    steps: int,
-    seed: int,
-) -> UNet:
+class Scaling(NamedTuple):
+    """Mean and standard deviation of each band, shape (4,)."""
+
+    mean: NDArray[np.float64]
+    stddev: NDArray[np.float64]
+
+
+def train(scenes: list[Pair], scaling: Scaling, *, steps: int, seed: int) -> UNet:
     """Train a new network on rotated and mirrored patches of the scenes.
 
     Args:
-        scenes: Pixels of shape (4, H, W) and class ids of shape (H, W), 255 where there is no data.
-        mean: Mean of each band, shape (4,).
-        stddev: Standard deviation of each band, shape (4,).
+        scenes: Scenes of the same size.
+        scaling: As of `normalise`.
         steps: Number of batches.
         seed: Seed of the weights and of the choice of patches.
     """
@@ -83,7 +85,7 @@ def train(
     loss_of = nn.CrossEntropyLoss(ignore_index=NODATA_CLASS)
     for step in range(steps):
         patches = [_patch(scenes[choice.integers(len(scenes))], choice) for _ in range(_BATCH)]
-        pixels = torch.stack([normalise(pixels, truth, mean, stddev) for pixels, truth in patches])
+        pixels = torch.stack([normalise(pixels, truth, scaling) for pixels, truth in patches])
         truth = torch.from_numpy(np.stack([truth for _, truth in patches]).astype(np.int64))
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(pixels.contiguous(memory_format=torch.channels_last))
@@ -98,46 +100,36 @@ def train(
     return model
 
 
-def normalise(
-    pixels: NDArray[np.uint16], truth: NDArray[np.uint8], mean: NDArray[np.float64], stddev: NDArray[np.float64]
-) -> Tensor:
+def normalise(pixels: NDArray[np.uint16], truth: NDArray[np.uint8], scaling: Scaling) -> Tensor:
     """Scale to mean 0 and standard deviation 1, float32 of shape (4, H, W); 0 where there is no data."""
-    scaled = (pixels - mean[:, None, None]) / stddev[:, None, None]
+    scaled = (pixels - scaling.mean[:, None, None]) / scaling.stddev[:, None, None]
     return torch.from_numpy(np.where(truth == NODATA_CLASS, 0.0, scaled).astype(np.float32))
 
 
-def evaluate(
-    model: nn.Module,
-    pixels: NDArray[np.uint16],
-    truth: NDArray[np.uint8],
-    mean: NDArray[np.float64],
-    stddev: NDArray[np.float64],
-) -> Metrics:
+def evaluate(model: nn.Module, scene: Pair, scaling: Scaling) -> Metrics:
     """Agreement of the network's classes with the truth."""
     with torch.inference_mode():
-        predicted = model(normalise(pixels, truth, mean, stddev)[None])[0].argmax(0).numpy()
-    counts = replace(Counts.zero(len(LEGEND)), confusion=count_pairs(truth, predicted, len(LEGEND)))
+        predicted = model(normalise(*scene, scaling)[None])[0].argmax(0).numpy()
+    counts = replace(Counts.zero(len(LEGEND)), confusion=count_pairs(scene[1], predicted, len(LEGEND)))
     return compute_metrics(counts, LEGEND.names)
 
 
-def write_bundle(model: UNet, out: Path, mean: NDArray[np.float64], stddev: NDArray[np.float64]) -> None:
+def write_bundle(model: UNet, out: Path, scaling: Scaling) -> None:
     """Write ``model.json`` and ``weights.safetensors`` into the folder ``out``, and create it if it does not exist."""
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     (out / "weights.safetensors").write_bytes(save(weights))
     parameters = sum(value.numel() for value in model.parameters())
-    description = _description(parameters, mean.tolist(), stddev.tolist())
+    description = _description(parameters, scaling)
     (out / "model.json").write_text(json.dumps(description, indent=2, sort_keys=False) + "\n")
 
 
-def _scene(seed: int, size_px: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+def _scene(seed: int, size_px: int) -> Pair:
     shape = (size_px, size_px)
     return landscape(Window(0, 0, *shape), shape=shape, seed=seed)
 
 
-def _patch(
-    scene: tuple[NDArray[np.uint16], NDArray[np.uint8]], choice: np.random.Generator
-) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+def _patch(scene: Pair, choice: np.random.Generator) -> Pair:
     """Cut a random patch, rotate it by a multiple of 90 degrees and mirror half of the patches."""
     pixels, truth = scene
     row, col = choice.integers(_SCENE_PX - PATCH_PX + 1, size=2)
@@ -147,7 +139,7 @@ def _patch(
     return (pixels[..., ::-1], truth[..., ::-1]) if mirrored else (pixels, truth)
 
 
-def _description(parameters: int, mean: list[float], stddev: list[float]) -> dict[str, Any]:
+def _description(parameters: int, scaling: Scaling) -> dict[str, Any]:
     """Build ``model.json``, with the property names of the STAC Machine Learning Model extension."""
     classes = [
         {"value": entry.id, "name": entry.name, "color_hint": "{:02X}{:02X}{:02X}".format(*entry.color)}
@@ -185,7 +177,7 @@ def _description(parameters: int, mean: list[float], stddev: list[float]) -> dic
         ],
         "geoseg:artifact": "weights.safetensors",
         "geoseg:arguments": ARGUMENTS,
-        "geoseg:scaling": [{"type": "z-score", "mean": mean, "stddev": stddev}],
+        "geoseg:scaling": [{"type": "z-score", "mean": scaling.mean.tolist(), "stddev": scaling.stddev.tolist()}],
         "geoseg:nodata_fill": 0.0,
         "geoseg:overlap_px": 64,
         "geoseg:size_multiple": 2 ** ARGUMENTS["depth"],

@@ -14,17 +14,11 @@ SPILL_STEPS = ((0, -1), (-1, 0), (-1, -1))
 """Steps to the blocks that spill into a block."""
 
 
-def steps_inside(tiling: Tiling, place: Place, steps: Iterable[Place]) -> dict[Place, Place]:
-    """Places of the neighbours at the given steps from a block, by step; steps that leave the scene are omitted."""
-    places = {step: (place[0] + step[0], place[1] + step[1]) for step in steps}
+def blocks_at(tiling: Tiling, block: Block, steps: Iterable[Place]) -> dict[Place, Block]:
+    """The neighbouring blocks at the given steps, by step; steps that leave the scene are omitted."""
+    places = {step: (block.row + step[0], block.col + step[1]) for step in steps}
     return {
-        step: (row, col)
+        step: tiling.block(row, col)
         for step, (row, col) in places.items()
         if 0 <= row < tiling.block_rows and 0 <= col < tiling.block_cols
     }
-
-
-def blocks_at(tiling: Tiling, block: Block, steps: Iterable[Place]) -> dict[Place, Block]:
-    """The neighbouring blocks at the given steps, by step."""
-    places = steps_inside(tiling, (block.row, block.col), steps)
-    return {step: tiling.block(*place) for step, place in places.items()}

@@ -106,7 +106,7 @@ class Block:
     @property
     def name(self) -> str:
         """Name in files and logs, e.g. ``r0003c0012``."""
-        return block_name(self.row, self.col)
+        return f"r{self.row:04d}c{self.col:04d}"
 
     @property
     def patch_count(self) -> int:
@@ -117,11 +117,6 @@ class Block:
     def patches(self) -> Iterator[tuple[int, int]]:
         """Lattice indices of its patches, in raster order."""
         return ((i, j) for i in self.patch_rows for j in self.patch_cols)
-
-
-def block_name(row: int, col: int) -> str:
-    """Name of the block in row ``row`` and column ``col`` of the blocks."""
-    return f"r{row:04d}c{col:04d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ class Window:
         return self.height, self.width
 
     @property
+    def ranges(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """``((row, row_stop), (col, col_stop))``, the form in which rasterio takes a window."""
+        return (self.row, self.row_stop), (self.col, self.col_stop)
+
+    @property
     def pixels(self) -> int:
         """Number of pixels."""
         return self.height * self.width

@@ -17,7 +17,7 @@ from geoseg.polygonizer.census import TINY_PX, Census
 from geoseg.polygonizer.class_raster import ClassRaster, open_class_raster
 from geoseg.polygonizer.raster_blocks import RasterBlocks
 from geoseg.polygonizer.scratch import scratch_folder
-from geoseg.publish.provenance import stamp
+from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
 from geoseg.publish.vector_file import check_suffix, other_layers, write_vector_file
 from geoseg.signals import end_on_signals
@@ -100,12 +100,13 @@ def polygonize_raster(
             if not census.components.any():
                 warn(_no_polygon_warning(class_map, options.values))
             files = blocks.trace(borders, folder, options.simplify_px, options.min_area_px)
+            provenance = Provenance(options.simplify_px, CUT_PX, options.min_area_px)
             counts: list[int] = []
 
             def parts() -> Iterator[pa.Table]:
                 for table in sorted_parts(files, grid, CUT_PX):
                     counts.append(len(table))
-                    yield stamp(table, simplify_px=options.simplify_px, min_area_px=options.min_area_px, cut_px=CUT_PX)
+                    yield provenance.stamp(table)
 
             staged = folder / output.name
             if kept is not None:

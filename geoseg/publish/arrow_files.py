@@ -14,10 +14,9 @@ def write_table(table: pa.Table) -> bytes:
 
 def save_table(path: Path, table: pa.Table) -> None:
     """Write a table to an Arrow file without a copy in memory."""
-    with pa.OSFile(str(path), "wb") as sink:
-        _write(sink, table)
+    _write(str(path), table)
 
 
-def _write(sink: pa.NativeFile, table: pa.Table) -> None:
+def _write(sink: pa.NativeFile | str, table: pa.Table) -> None:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

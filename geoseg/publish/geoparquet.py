@@ -29,27 +29,19 @@ SCENES = pads.partitioning(pa.schema([("scene", pa.string())]), flavor="hive")
 """Declared as a string, because pyarrow would infer a number for a scene named 20240131."""
 
 
-def write_polygons(folder: Path, table: pa.Table, *, crs_wkt: str) -> tuple[Path, ...]:
-    """Write the polygons of a scene as ``part-00000.parquet``, ``part-00001.parquet``, ...
-
-    The same table gives the same bytes. A scene without polygons gives one part without rows. After a failure
-    some of the files exist: write to a temporary folder and rename it.
+def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> Path:
+    """Write one part of the polygons of a scene, such as ``part-00000.parquet``. The same table gives the same bytes.
 
     Args:
-        folder: An existing, empty folder.
-        table: Rows of `geoseg.publish.polygon_table.POLYGON_SCHEMA` in the order of publication.
+        folder: An existing folder. After a failure the file may exist and be incomplete.
+        number: Number of the part, from 0.
+        table: At most `PART_ROWS` rows of `geoseg.publish.polygon_table.POLYGON_SCHEMA` in the order of publication; a
+            scene without polygons has one part without rows.
         crs_wkt: CRS of the geometries, see `geoseg.publish.polygon_table.published_crs`.
 
     Returns:
-        The files, in the order of the rows.
+        The file.
     """
-    starts = range(0, max(1, len(table)), PART_ROWS)
-    slices = (table.slice(start, PART_ROWS) for start in starts)
-    return tuple(write_part(folder, number, part, crs_wkt=crs_wkt) for number, part in enumerate(slices))
-
-
-def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> Path:
-    """Write one part; arguments as in `write_polygons`, the table has at most `PART_ROWS` rows."""
     metadata = {**(table.schema.metadata or {}), GEO_KEY: json.dumps(_geo_metadata(_total_bounds(table), crs_wkt))}
     path = folder / f"part-{number:05d}.parquet"
     with _open_writer(path, table.schema.with_metadata(metadata)) as writer:

@@ -90,7 +90,7 @@ def build_table(
             f"The class map holds class {polygons.class_id.max()} and the legend ends at {len(legend) - 1}. "
             "Use the legend of the model that made the class map."
         )
-    polygons = _sorted(polygons, grid, cut_px)
+    polygons = polygons.take(publication_order(polygons.first_pixel, grid, cut_px))
     geometry = polygons.geometry
     if crs != NATIVE:
         geometry = shapely.orient_polygons(reproject(geometry, grid, published))
@@ -158,7 +158,3 @@ def publication_order(polygon_id: NDArray[np.int64], grid: Grid, cut_px: int) ->
     row, col = np.divmod(polygon_id, grid.width)
     cells = (-(-grid.height // cut_px), -(-grid.width // cut_px))
     return np.lexsort((polygon_id, hilbert_index(row // cut_px, col // cut_px, cells)))
-
-
-def _sorted(polygons: PixelPolygons, grid: Grid, cut_px: int) -> PixelPolygons:
-    return polygons.take(publication_order(polygons.first_pixel, grid, cut_px))

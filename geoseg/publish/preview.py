@@ -50,7 +50,7 @@ def write_preview(
     width = 3 * PANEL_PX + 4 * MARGIN_PX
     rows = [(window, round(PANEL_PX * window.height / window.width)) for window in (grid.window, detail)]
     picture = Image.new("RGB", (width, sum(h for _, h in rows) + 3 * MARGIN_PX + LEGEND_PX), "white")
-    to_pixels = _pixel_space(polygons, grid)
+    to_pixels = shapely.transform(polygons.geometry.to_numpy(), grid.to_pixel)
     top = MARGIN_PX
     for window, height in rows:
         classes = read_thumbnail(classes_path, (1,), window, PANEL_PX)[0]
@@ -90,14 +90,6 @@ def _paint(classes: NDArray[np.generic], legend: Legend) -> NDArray[np.uint8]:
         palette[entry.id] = entry.color
     painted: NDArray[np.uint8] = palette[classes]
     return painted
-
-
-def _pixel_space(polygons: gpd.GeoDataFrame, grid: Grid) -> NDArray[np.object_]:
-    """Transform the geometries to x = column and y = row."""
-    a, b, c, d, e, f = grid.transform
-    inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
-    moved: NDArray[np.object_] = shapely.transform(polygons.geometry.to_numpy(), lambda xy: (xy - (c, f)) @ inverse.T)
-    return moved
 
 
 def _draw_polygons(

@@ -23,47 +23,38 @@ NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
 """Key of a file's metadata: JSON list of the classes whose polygons stay cut at the patch lattice, if any do."""
 
 
-def stamp(
-    table: pa.Table,
-    *,
-    simplify_px: float,
-    min_area_px: int,
-    cut_px: int,
-    classes: tuple[int, ...] | None = None,
-    not_dissolved: tuple[int, ...] = (),
-) -> pa.Table:
-    """Add the provenance to a table's metadata. A minimum area of 0 is the same as 1 and is written as 1."""
-    short = f"{simplify_px:g}"
-    facts = {
-        # A tolerance converted from metres has many digits. All are needed to make the same polygons again.
-        SIMPLIFY_KEY: short if float(short) == simplify_px else repr(float(simplify_px)),
-        MIN_AREA_KEY: str(max(1, min_area_px)),
-        CUT_KEY: str(cut_px),
-    }
-    if classes is not None:
-        facts[CLASSES_KEY] = json.dumps(classes)
-    if not_dissolved:
-        facts[NOT_DISSOLVED_KEY] = json.dumps(not_dissolved)
-    added = {key.encode(): value.encode() for key, value in facts.items()}
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
-
-
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Parameters with which the polygons of a file were made."""
 
-    area_method: str
-    """``planar`` or ``geodesic``; empty if it is not in the metadata."""
     simplify_px: float
     """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
     cut_px: int
     """Period of the cut lattice, whose cells also determine the order of the rows."""
     min_area_px: int
-    """1 if no minimum area was applied."""
-    classes: tuple[int, ...] | None
+    """0 or 1 if no minimum area was applied."""
+    classes: tuple[int, ...] | None = None
     """Published classes; None for all."""
-    not_dissolved: tuple[int, ...]
+    not_dissolved: tuple[int, ...] = ()
     """Classes whose polygons stay cut at the patch lattice."""
+    area_method: str = ""
+    """``planar`` or ``geodesic``; empty if unknown. `build_table` writes it."""
+
+    def stamp(self, table: pa.Table) -> pa.Table:
+        """Add the provenance, except the area method, to a table's metadata. A minimum area of 0 is written as 1."""
+        short = f"{self.simplify_px:g}"
+        facts = {
+            # A tolerance converted from metres has many digits. All are needed to make the same polygons again.
+            SIMPLIFY_KEY: short if float(short) == self.simplify_px else repr(float(self.simplify_px)),
+            MIN_AREA_KEY: str(max(1, self.min_area_px)),
+            CUT_KEY: str(self.cut_px),
+        }
+        if self.classes is not None:
+            facts[CLASSES_KEY] = json.dumps(self.classes)
+        if self.not_dissolved:
+            facts[NOT_DISSOLVED_KEY] = json.dumps(self.not_dissolved)
+        added = {key.encode(): value.encode() for key, value in facts.items()}
+        return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
 
 
 def read_provenance(part: Path) -> Provenance:
@@ -79,7 +70,7 @@ def read_provenance(part: Path) -> Provenance:
         raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_TOLERANCE_PX:g}")
     min_area_px, cut_px = (_positive(metadata, key) for key in (MIN_AREA_KEY, CUT_KEY))
     method = metadata.get(AREA_METHOD_KEY, "")
-    return Provenance(method, simplify_px, cut_px, min_area_px, classes, not_dissolved or ())
+    return Provenance(simplify_px, cut_px, min_area_px, classes, not_dissolved or (), method)
 
 
 def _positive(metadata: Mapping[str, str], key: str) -> int:

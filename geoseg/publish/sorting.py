@@ -69,28 +69,21 @@ def _take(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray, chosen
     # Split by the sizes of the rows and not by file, so that the result does not depend on the files.
     ends = np.cumsum(pc.binary_length(table[GEOMETRY]).to_numpy()[back])
     cuts = np.flatnonzero(np.diff(ends // ARRAY_BYTES)) + 1
-    return pa.concat_tables([_narrow(table.take(rows)) for rows in np.split(back, cuts)])
+    return pa.concat_tables([_with_type(table.take(rows), pa.binary()) for rows in np.split(back, cuts)])
 
 
 def _gather(paths: Sequence[Path], file_of: np.ndarray, row_of: np.ndarray) -> pa.Table:
     """Rows of several files, file after file; ``file_of`` is ascending."""
     files, starts = np.unique(file_of, return_index=True)
+    # Without the limit of 2 GiB, and back in `_take`.
     pieces = [
-        _widen(_open(paths[file])).take(rows) for file, rows in zip(files, np.split(row_of, starts[1:]), strict=True)
+        _with_type(_open(paths[file]), pa.large_binary()).take(rows)
+        for file, rows in zip(files, np.split(row_of, starts[1:]), strict=True)
     ]
     return pa.concat_tables(pieces).combine_chunks()
 
 
-def _widen(table: pa.Table) -> pa.Table:
-    """Convert the geometries to a type without the limit of 2 GiB."""
-    return _retype(table, pa.large_binary())
-
-
-def _narrow(table: pa.Table) -> pa.Table:
-    """The inverse of `_widen`."""
-    return _retype(table, pa.binary())
-
-
-def _retype(table: pa.Table, dtype: pa.DataType) -> pa.Table:
+def _with_type(table: pa.Table, dtype: pa.DataType) -> pa.Table:
+    """Convert the geometries to another Arrow type."""
     index = table.schema.get_field_index(GEOMETRY)
     return table.cast(table.schema.set(index, table.schema.field(index).with_type(dtype)))

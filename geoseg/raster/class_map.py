@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
@@ -57,8 +56,7 @@ def open_band(path: Path) -> Iterator[ReadBand]:
     with _open(path) as dataset:
 
         def read(window: Window) -> NDArray[np.uint8]:
-            place = RasterioWindow(window.col, window.row, window.width, window.height)
-            return np.asarray(dataset.read(1, window=place))
+            return np.asarray(dataset.read(1, window=window.ranges))
 
         yield read
 
@@ -73,7 +71,7 @@ def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         rows = max(1, STRIP_PIXELS // dataset.width)
         for first in range(0, dataset.height, STRIP_ROWS):
             height = min(STRIP_ROWS, dataset.height - first)
-            tiles = dataset.read(1, window=RasterioWindow(0, first, dataset.width, height))
+            tiles = dataset.read(1, window=Window(first, 0, height, dataset.width).ranges)
             for row in range(0, height, rows):
                 yield first + row, tiles[row : row + rows]
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 import rasterio.shutil
-import rasterio.windows
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
@@ -66,25 +65,13 @@ def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.
         SceneError: If pieces overlap and differ.
         ValueError: If a piece reaches outside the scene, or its shape or type is wrong.
     """
+    # An intermediate file that is read once, so only speed matters. Tiles that are not written are nodata.
     profile = {
-        "driver": "GTiff",
-        "count": 1,
-        "dtype": "uint8",
-        "height": grid.height,
-        "width": grid.width,
-        "transform": Affine(*grid.transform),
-        "crs": grid.crs or None,
-        "nodata": band.nodata,
-        "tiled": True,
-        "blockxsize": TILE_PX,
-        "blockysize": TILE_PX,
-        # Tiles that are not written are nodata and take no space.
-        "sparse_ok": True,
-        # An intermediate file that is read once, so only speed matters.
-        "compress": "zstd",
-        "zstd_level": 1,
-        "bigtiff": "IF_SAFER",
-    }
+        "driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": band.nodata,
+        "height": grid.height, "width": grid.width, "transform": Affine(*grid.transform), "crs": grid.crs or None,
+        "tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX, "sparse_ok": True,
+        "compress": "zstd", "zstd_level": 1, "bigtiff": "IF_SAFER",
+    }  # fmt: skip
     # GDAL writes temporary files beside the output; the temporary folder removes them all.
     with (
         TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=path.parent) as folder,
@@ -127,7 +114,7 @@ def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) 
         raise ValueError(
             f"A piece at {window} must be uint8 of shape {window.shape}, got {values.dtype} {values.shape}."
         )
-    dataset.write(values, 1, window=_part(window))
+    dataset.write(values, 1, window=window.ranges)
     return zlib.crc32(np.ascontiguousarray(values).data)
 
 
@@ -135,15 +122,11 @@ def _verify(cog: Path, written: list[tuple[Window, int]], path: Path) -> None:
     """Read every piece back: GDAL can lose a tile without an error on closing; it would read as nodata."""
     with rasterio.open(cog, OVERVIEW_LEVEL="NONE") as dataset:
         for index, (window, checksum) in enumerate(written):
-            if zlib.crc32(dataset.read(1, window=_part(window))) == checksum:
+            if zlib.crc32(dataset.read(1, window=window.ranges)) == checksum:
                 continue
             if any(other.intersect(window) for other, _ in (*written[:index], *written[index + 1 :])):
                 raise SceneError(f"{path} does not hold at {window} what was written there: two pieces overlap.")
             raise RasterioIOError(f"what was written at {window} is lost")
-
-
-def _part(window: Window) -> rasterio.windows.Window:
-    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
 def _cog_options(resampling: str) -> dict[str, str | int]:

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, usable_nodata
-from geoseg.raster.read import DecodeError, read_declared
+from geoseg.raster.sample import read_decodable
 from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.source.scene import Scene
 
@@ -31,13 +30,7 @@ def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
         return []
     stored = replace(selection, apply_scale=False)  # nodata is a stored value
     edge_pixels, window_pixels = [], []
-    for window in _windows(scene):
-        try:
-            pixels = read_declared(scene, stored, window).pixels
-        except DecodeError:
-            continue
-        except UnreachableError:
-            break
+    for window, (pixels, *_) in read_decodable(scene, stored, _windows(scene)):
         edge_pixels.append(pixels[:, _on_edge(scene, window)])
         window_pixels.append(pixels.reshape(len(pixels), -1))
     if not edge_pixels:
@@ -70,12 +63,11 @@ def _text(scene: Scene, selection: BandSelection, value: NDArray[np.number], sha
 
 def _most_common(pixels: NDArray[np.number]) -> NDArray[np.number] | None:
     """The most common pixel, shape (C,), of pixels of shape (C, N) without NaN."""
-    finite = np.ascontiguousarray(pixels[:, np.isfinite(pixels).all(axis=0)].T)
-    if not len(finite):
+    finite = pixels[:, np.isfinite(pixels).all(axis=0)]
+    if not finite.size:
         return None
-    rows = finite.view(np.dtype((np.void, finite.dtype.itemsize * finite.shape[1]))).ravel()
-    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
-    most_common: NDArray[np.number] = finite[first[counts.argmax()]]
+    values, counts = np.unique(finite, axis=1, return_counts=True)
+    most_common: NDArray[np.number] = values[:, counts.argmax()]
     return most_common
 
 
@@ -101,6 +93,5 @@ def _starts(size: int) -> list[int]:
 def _on_edge(scene: Scene, window: Window) -> NDArray[np.bool_]:
     """True for the pixels of a window in the scene's first or last row or column, shape (H, W)."""
     height, width = scene.grid.window.shape
-    rows, cols = np.arange(window.row, window.row_stop), np.arange(window.col, window.col_stop)
-    edge_rows, edge_cols = (rows == 0) | (rows == height - 1), (cols == 0) | (cols == width - 1)
-    return np.asarray(edge_rows[:, None] | edge_cols[None, :])
+    rows, cols = np.ogrid[window.row : window.row_stop, window.col : window.col_stop]
+    return np.asarray((rows == 0) | (rows == height - 1) | (cols == 0) | (cols == width - 1))

@@ -59,26 +59,23 @@ def describe_losses(scene: Scene, selection: BandSelection, losses: Losses) -> s
     pixels = losses.get(PIXELS, 0)
     if not pixels:
         return ""
-    causes = []
-    if void := pixels - losses.get(DATA, 0) - losses.get(ABSENT, 0):
-        values = sorted(
-            {f"{scene.nodata[band - 1]:g}" for band in selection.bands if scene.nodata[band - 1] is not None}
-        )
-        causes.append(
-            (void, f"{'all bands are' if len(selection.bands) > 1 else 'the band is'} nodata ({', '.join(values)})")
-        )
-    if absent := losses.get(ABSENT, 0):
-        causes.append((absent, "nothing is stored or can be decoded"))
-    if not_finite := losses.get(NOT_FINITE, 0):
-        causes.append((not_finite, "a value is NaN or infinite"))
+    absent = losses.get(ABSENT, 0)
+    values = sorted({f"{value:g}" for band in selection.bands if (value := scene.nodata[band - 1]) is not None})
+    bands = "all bands are" if len(selection.bands) > 1 else "the band is"
+    causes = [
+        (pixels - losses.get(DATA, 0) - absent, f"{bands} nodata ({', '.join(values)})"),
+        (absent, "nothing is stored or can be decoded"),
+        (losses.get(NOT_FINITE, 0), "a value is NaN or infinite"),
+    ]
     for name, count in losses.items():
-        if count and name.startswith("band "):
+        if name.startswith("band "):
             causes.append((count, f"{name} is nodata ({scene.nodata[int(name[5:]) - 1]:g})"))
-        elif count and "mask" in name:
+        elif "mask" in name:
             causes.append((count, f"the {name} is 0"))
-    causes.sort(key=lambda cause: -cause[0])
     return ", ".join(
-        f"{text} in {'all' if count == pixels else f'{count:,} of'} {pixels:,} pixels" for count, text in causes
+        f"{text} in {'all' if count == pixels else f'{count:,} of'} {pixels:,} pixels"
+        for count, text in sorted(causes, key=lambda cause: -cause[0])
+        if count
     )
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import rasterio.windows
 from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
@@ -84,11 +83,11 @@ def read_declared(
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
-    open_scene = partial(_open_reader, scene, selection)
+    open_reader = partial(_open_reader, scene, selection)
     if scene.in_cells:
-        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_scene, _CACHE)
+        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_reader, _CACHE)
     else:
-        with open_scene() as fetch:
+        with open_reader() as fetch:
             stored, masks = fetch(window)
     return _apply_masks(scene, selection, stored, masks, (within or window).slices(window))
 
@@ -96,7 +95,7 @@ def read_declared(
 @contextmanager
 def _open_reader(scene: Scene, selection: BandSelection) -> Iterator[ReadCell]:
     """Open a scene; yields a function that reads a window of stored values and masks."""
-    with _open(scene) as dataset:
+    with open_scene(scene) as dataset:
         yield partial(_read_or_explain, dataset, scene, selection)
 
 
@@ -117,7 +116,13 @@ def _read_or_explain(dataset: DatasetReader, scene: Scene, selection: BandSelect
 
 
 @contextmanager
-def _open(scene: Scene) -> Iterator[DatasetReader]:
+def open_scene(scene: Scene) -> Iterator[DatasetReader]:
+    """Open a described scene at full resolution.
+
+    Raises:
+        UnreachableError: If it can no longer be opened.
+        SceneError: If it has another size or number of bands than its description.
+    """
     try:
         # Overviews can be older than the raster.
         with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
@@ -135,8 +140,7 @@ def _open(scene: Scene) -> Iterator[DatasetReader]:
 
 def _read_stored(dataset: DatasetReader, scene: Scene, selection: BandSelection, window: Window) -> Pixels:
     """Read the stored bands and the masks of `_mask_names`."""
-    part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-    bands = _bands_to_read(scene, selection)
+    part, bands = window.ranges, _bands_to_read(scene, selection)
     types = {scene.dtypes[band - 1] for band in bands}
     pixels: NDArray[np.number]
     if len(types) == 1:

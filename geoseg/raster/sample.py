@@ -1,7 +1,7 @@
 """Sample a scene's values before a run: a few windows at full resolution, spread over the scene."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.losses import Losses, describe_losses, nodata_rule_warning
-from geoseg.raster.read import DecodeError, read_declared
+from geoseg.raster.read import CountedPixels, DecodeError, read_declared
 from geoseg.raster.source.layout import HIGH_AMPLIFICATION, read_amplification
 from geoseg.raster.source.scene import Scene
 
@@ -37,26 +37,33 @@ class Sample:
 
 
 def take_sample(scene: Scene, selection: BandSelection) -> Sample:
-    """Read up to 16 windows of a scene, never overviews. A small scene is read whole.
-
-    Undecodable windows are skipped: their blocks report them. After a failed download the sample ends, since each
-    window would cost the whole timeout.
-    """
+    """Read up to 16 windows of a scene, never overviews. A small scene is read whole."""
     values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
     losses: Counter[str] = Counter()
-    for window in _windows(scene):
-        try:
-            read, declared, lost = read_declared(scene, selection, window)
-        except DecodeError:
-            continue
-        except UnreachableError:
-            break
+    for _, (read, declared, lost) in read_decodable(scene, selection, _windows(scene)):
         finite = np.isfinite(read).all(axis=0)
         pixels += int(declared.sum())
         not_finite += int((declared & ~finite).sum())
         values.append(read[:, declared & finite])
         losses += lost
     return Sample(np.concatenate(values, axis=1), pixels, not_finite, losses)
+
+
+def read_decodable(
+    scene: Scene, selection: BandSelection, windows: Iterable[Window]
+) -> Iterator[tuple[Window, CountedPixels]]:
+    """Read windows of a scene as `geoseg.raster.read.read_declared` does.
+
+    Undecodable windows are skipped: their blocks report them. It ends after a failed download, since each window would
+    cost the whole timeout.
+    """
+    for window in windows:
+        try:
+            yield window, read_declared(scene, selection, window)
+        except DecodeError:
+            continue
+        except UnreachableError:
+            return
 
 
 def without_nodata(scene: Scene, selection: BandSelection, sample: Sample) -> NDArray[np.number]:

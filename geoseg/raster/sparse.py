@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
-from geoseg.raster.read import read_window
-from geoseg.raster.source.env import open_raster
+from geoseg.raster.read import open_scene, read_window
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.source.tile_index import has_tile_index, is_stored
 
@@ -27,19 +24,15 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
 
     Raises:
         UnreachableError: If the file can no longer be opened.
+        SceneError: If it has another size than when it was described.
         ValueError: If the window reaches outside the scene.
     """
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
     bands = {*selection.bands, *(() if selection.mask_band is None else (selection.mask_band,))}
-    try:
-        with open_raster(scene.path, driver=scene.driver, remote=scene.remote, OVERVIEW_LEVEL="NONE") as dataset:
-            if not has_tile_index(dataset) or any(_any_stored(dataset, band, window) for band in bands):
-                return True
-    except RasterioIOError as error:
-        raise UnreachableError(
-            f"{scene.path} can no longer be opened: {error.__cause__ or error} Check that it is still there."
-        ) from error
+    with open_scene(scene) as dataset:
+        if not has_tile_index(dataset) or any(_any_stored(dataset, band, window) for band in bands):
+            return True
     # All absent tiles read as one value, so one pixel is enough. It must be read, since a sidecar may declare another
     # nodata value than the file, and a data type may not represent it. A mask could differ elsewhere, so it is ignored.
     corner = Window(window.row, window.col, 1, 1)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.grid.window import Window
 from geoseg.raster.source.env import gdal_env
@@ -28,8 +27,7 @@ def read_thumbnail(path: str | Path, bands: tuple[int, ...], window: Window, siz
     scale = min(1.0, size_px / max(window.shape))
     shape = (len(bands), max(1, round(window.height * scale)), max(1, round(window.width * scale)))
     with gdal_env(), rasterio.open(path) as dataset:
-        source = RasterioWindow(window.col, window.row, window.width, window.height)
-        pixels: NDArray[np.generic] = dataset.read(list(bands), window=source, out_shape=shape)
+        pixels: NDArray[np.generic] = dataset.read(list(bands), window=window.ranges, out_shape=shape)
     return pixels
 
 

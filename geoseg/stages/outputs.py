@@ -22,7 +22,7 @@ from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygon_table import published_crs
-from geoseg.publish.provenance import stamp
+from geoseg.publish.provenance import Provenance
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
 from geoseg.publish.sorting import sorted_parts
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
@@ -153,18 +153,12 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     for number, spanning in enumerate(join_blocks(open_polygons, concatenate_seams(seams), plan.scene.grid.transform)):
         sources.append(folder / f"spanning-{number:05d}.arrow")
         save_table(sources[-1], polygon_table(plan, spanning))
-    crs_wkt = published_crs(plan.scene.grid, plan.polygons.crs)
-    facts: dict[str, Any] = {
-        "simplify_px": plan.polygons.simplify_px,
-        "min_area_px": plan.polygons.min_area_px,
-        "cut_px": plan.cut_px,
-        "classes": plan.polygons.classes,
-        "not_dissolved": plan.polygons.not_dissolved,
-    }
+    crs_wkt, made = published_crs(plan.scene.grid, plan.polygons.crs), plan.polygons
+    provenance = Provenance(made.simplify_px, plan.cut_px, made.min_area_px, made.classes, made.not_dissolved)
     areas: Counter[str] = Counter()
     count = 0
     for part, table in enumerate(sorted_parts(sources, plan.scene.grid, plan.cut_px)):
-        write_part(parts, part, stamp(table, **facts), crs_wkt=crs_wkt)
+        write_part(parts, part, provenance.stamp(table), crs_wkt=crs_wkt)
         sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
         areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
         count += len(table)

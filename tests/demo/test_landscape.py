@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import geoseg.demo
 from geoseg.demo.landscape import BANDS, DEMO_SEED, LEGEND, landscape, write_landscape
-from geoseg.demo.train import TRAINING_SEEDS, VALIDATION_SEED, evaluate
+from geoseg.demo.train import TRAINING_SEEDS, VALIDATION_SEED, Scaling, evaluate
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.model.architectures import UNet
@@ -119,10 +119,10 @@ def test_the_bundled_model_is_small_and_accurate_on_an_unseen_landscape():
 
     seed = 31
     assert seed not in {*TRAINING_SEEDS, VALIDATION_SEED, DEMO_SEED}
-    pixels, truth = landscape(Window(700, 700, 512, 512), shape=(2048, 2048), seed=seed)
+    scene = landscape(Window(700, 700, 512, 512), shape=(2048, 2048), seed=seed)
     (step,) = description["geoseg:scaling"]
     assert step["type"] == "z-score"
-    metrics = evaluate(model.eval(), pixels, truth, np.array(step["mean"]), np.array(step["stddev"]))
+    metrics = evaluate(model.eval(), scene, Scaling(np.array(step["mean"]), np.array(step["stddev"])))
     assert metrics.pixel_accuracy > 0.8
 
 

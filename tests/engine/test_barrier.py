@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.engine.barrier import Countdown, NeighbourBarrier
-from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS, blocks_at, steps_inside
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS, blocks_at
 from geoseg.grid.tiling import Lattice, Tiling
 
 STEPS = [SPILL_STEPS, NEIGHBOUR_STEPS, ((0, 0), *NEIGHBOUR_STEPS)]
@@ -57,7 +57,9 @@ def test_waiting_flows_are_dropped_when_a_scene_ends() -> None:
 
 def test_neighbours_end_where_the_scene_does() -> None:
     tiling = Tiling(Lattice.of((20, 30), 12, 2), 10)
-    assert steps_inside(tiling, (0, 2), NEIGHBOUR_STEPS) == {(0, -1): (0, 1), (1, -1): (1, 1), (1, 0): (1, 2)}
+    corner = blocks_at(tiling, tiling.block(0, 2), NEIGHBOUR_STEPS)
+    places = {step: (block.row, block.col) for step, block in corner.items()}
+    assert places == {(0, -1): (0, 1), (1, -1): (1, 1), (1, 0): (1, 2)}
     assert {step: block.name for step, block in blocks_at(tiling, tiling.block(1, 0), SPILL_STEPS).items()} == {
         (-1, 0): "r0000c0000"
     }

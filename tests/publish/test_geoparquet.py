@@ -17,10 +17,11 @@ from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
-from geoseg.publish.geoparquet import PART_ROWS, ROW_GROUP_ROWS, read_polygons, write_polygons
+from geoseg.publish.geoparquet import PART_ROWS, ROW_GROUP_ROWS, read_polygons
 from geoseg.publish.polygon_table import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.vector.polygons import PixelPolygons
 from tests.support.oracle import polygonize
+from tests.support.parts import write_parts
 from tests.support.placing import place
 
 LEGEND = Legend(tuple(LegendClass(i, name, (i, 0, 0)) for i, name in enumerate(("water", "forest", "field"))))
@@ -62,7 +63,7 @@ def smooth_classes(side=96, seed=0):
 def publish(output, scene, table, crs=UTM):
     folder = output / "polygons" / f"scene={scene}"
     folder.mkdir(parents=True)
-    return write_polygons(folder, table, crs_wkt=crs)
+    return write_parts(folder, table, crs)
 
 
 def assert_conformant(path):

@@ -16,15 +16,15 @@ from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
-from geoseg.publish.geoparquet import write_polygons
 from geoseg.publish.polygon_table import POLYGON_SCHEMA, build_table, published_crs
-from geoseg.publish.provenance import stamp
+from geoseg.publish.provenance import Provenance
 from geoseg.publish.rasters import write_classes, write_confidence
 from geoseg.raster import class_map
 from geoseg.vector.polygonize import polygonize
 from geoseg.verify.coverage import Outline, cancel, polygon_edges
 from geoseg.verify.validate import validate
 from tests.support.cli import CommandLine
+from tests.support.parts import write_parts
 from tests.support.placing import measure
 from tests.support.planting import seal
 from tests.vector.class_maps import HARD, NODATA, draw, landscape_like, random_maps
@@ -51,7 +51,7 @@ def publish(
     polygons = polygonize(classes, sure, simplify_px=simplify_px, cut_px=16, transform=transform)
     table = build_table(measure(polygons, grid, classes), grid, LEGEND, cut_px=16, crs=crs, model="m")
     table = change(table) if change else table
-    table = stamp(table, simplify_px=simplify_px, min_area_px=0, cut_px=16)
+    table = Provenance(simplify_px, 16, 0).stamp(table)
     table = table.replace_schema_metadata(
         {**table.schema.metadata, **{key.encode(): metadata[key] for key in metadata}}
     )
@@ -60,7 +60,7 @@ def publish(
         folder.mkdir(parents=True)
     write_classes(folders[0] / "classes.tif", grid, LEGEND, [(grid.window, classes)])
     write_confidence(folders[0] / "confidence.tif", grid, [(grid.window, sure)])
-    write_polygons(folders[1], table, crs_wkt=published_crs(grid, crs))
+    write_parts(folders[1], table, published_crs(grid, crs))
     areas = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
     manifest = {
         "fingerprint": {

@@ -53,11 +53,6 @@ def geodesic_perimeters(geometry: NDArray[Any], crs: CRS) -> NDArray[np.float64]
     return np.bincount(owner[ring[edge]], length, len(geometry)).astype(np.float64)
 
 
-def check_place(crs: CRS) -> None:
-    """Raise SceneError if a CRS, e.g. of a building site, is tied to no place on the earth."""
-    ellipsoid(crs)
-
-
 def ellipsoid(crs: CRS) -> tuple[float, float, float]:
     """The ellipsoid of a CRS: equatorial radius in metres, squared eccentricity, and its unit of angles in radians.
 

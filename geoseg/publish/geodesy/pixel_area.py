@@ -10,19 +10,24 @@ from math import ceil, log2, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.publish.geodesy.measure import NORTH, ellipsoid, horizontal, metres_per_unit, to_geodetic
+from geoseg.publish.geodesy.ground import (
+    areas_between_parallels,
+    ground_of,
+    middle_column,
+    probe_areas,
+    tile_areas,
+)
+from geoseg.publish.geodesy.measure import horizontal, metres_per_unit
 from geoseg.vector.blocks import BlockLabels
 from geoseg.vector.components import NO_COMPONENT
 
 PLANAR_LIMIT = 0.01
 """A scene is planar if the areal scale of its projection differs from 1 by at most this everywhere in the scene."""
-PROBES = 17
-"""Sample points of the areal scale along each side of the scene, including both ends."""
 ALIKE = 1e-7
 """Relative difference of pixel areas in a row that is neglected."""
 TILE_PX = 256
@@ -71,9 +76,8 @@ class PixelArea:
         for row in range(window.row // TILE_PX * TILE_PX, window.row_stop, TILE_PX):
             for col in range(window.col // TILE_PX * TILE_PX, window.col_stop, TILE_PX):
                 tile = Window(row, col, TILE_PX, TILE_PX)
-                part = tile.intersect(window)
-                if part is not None:
-                    areas = _tile_areas(_ground(self.grid), tile, self.cell_px)
+                if part := tile.intersect(window):
+                    areas = tile_areas(ground_of(self.grid), tile, self.cell_px)
                     out[part.slices(window)] = _to_units(areas[part.slices(tile)], self.unit_m2)
         return out
 
@@ -86,8 +90,8 @@ class PixelArea:
 def pixel_area(grid: Grid) -> PixelArea:
     """Choose how the pixels of a scene are measured.
 
-    Planar if the projection's areal scale is within 1 % of 1 in the whole scene, else geodesic. The scale is sampled at
-    `PROBES` x `PROBES` pixels: planar area divided by the area on the CRS's own ellipsoid.
+    Planar if the projection's areal scale is within 1 % of 1 in the whole scene, else geodesic. The scale is
+    planar area divided by the area on the CRS's own ellipsoid, at the points of `geodesy.ground.probe_areas`.
 
     Args:
         grid: The scene's grid, with a CRS.
@@ -101,16 +105,10 @@ def pixel_area(grid: Grid) -> PixelArea:
         raise SceneError(
             f"PROJ cannot read the scene's CRS ({error}). Give it one that PROJ knows: gdal_edit.py -a_srs CRS FILE."
         ) from error
-    ground = _ground(grid)
+    ground = ground_of(grid)
     if crs.is_geographic and grid.transform[1] == grid.transform[3] == 0:
-        return _by_row(grid, _between_parallels(grid, ground), 1)
-    probes = _probe(ground, 1)
-    known = probes[np.isfinite(probes)]
-    if not known.size:
-        raise SceneError(
-            f"The scene lies where {crs.name!r} has no longitude and latitude, so its areas are unknown. Check the "
-            "scene's transform."
-        )
+        return _by_row(grid, areas_between_parallels(ground), 1)
+    known = _known(grid, probe_areas(ground, 1))
     unit_m = metres_per_unit(crs)
     if unit_m is not None:
         pixel_m2 = grid.pixel_area * unit_m**2
@@ -119,9 +117,9 @@ def pixel_area(grid: Grid) -> PixelArea:
     cell_px = MAX_CELL_PX
     while cell_px > 1 and cell_px * sqrt(known.max()) > CELL_M:
         cell_px //= 2
-    probes = _probe(ground, cell_px)
+    probes = probe_areas(ground, cell_px)
     if np.isfinite(probes).all() and (np.ptp(probes, axis=1) <= ALIKE * probes.min(axis=1)).all():
-        return _by_row(grid, _middle_column(ground, cell_px), cell_px)
+        return _by_row(grid, middle_column(ground, cell_px), cell_px)
     unit_m2 = _unit(2 * float(known.max()) * grid.window.pixels)
     return PixelArea(grid, "geodesic", unit_m2, float(known.mean()), None, cell_px)
 
@@ -144,9 +142,7 @@ def add_areas(block: BlockLabels, area: PixelArea) -> BlockLabels:
         return block
     core, runs, total = block.core, block.labels, np.zeros(len(block.components), np.int64)
     for row in range(core.row // TILE_PX * TILE_PX, core.row_stop, TILE_PX):
-        strip = core.intersect(Window(row, core.col, TILE_PX, core.width))
-        if strip is None:
-            continue
+        strip = Window.from_bounds(max(row, core.row), core.col, min(row + TILE_PX, core.row_stop), core.col_stop)
         offsets = runs.offsets[strip.row - core.row : strip.row_stop - core.row + 1]
         label, start = (column[offsets[0] : offsets[-1]] for column in (runs.values, runs.starts))
         first = np.repeat(np.arange(strip.height) * core.width, np.diff(offsets)) + start
@@ -167,107 +163,19 @@ def add_areas(block: BlockLabels, area: PixelArea) -> BlockLabels:
     return replace(block, components=replace(block.components, area_units=total))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ground:
-    """Transformation from pixels to the ellipsoid."""
-
-    grid: Grid
-    to_degrees: Transformer
-    radians: float
-    """Unit of longitude and latitude in radians."""
-    axis_m: float
-    """Equatorial radius in metres."""
-    eccentricity2: float
-
-    def points(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Cartesian coordinates on the ellipsoid in metres, shape (R, C, 3), for a lattice of rows and columns."""
-        xy = self.grid.to_crs(np.stack(np.meshgrid(col, row), axis=-1))
-        lon, lat = self.to_degrees.transform(xy[..., 0], xy[..., 1])
-        lon, lat = np.asarray(lon) * self.radians, np.asarray(lat) * self.radians
-        off = ~(np.isfinite(lon) & (np.abs(lat) <= np.radians(NORTH)))
-        lon, lat = np.where(off, np.nan, lon), np.where(off, np.nan, lat)
-        sine = np.sin(lat)
-        normal = self.axis_m / np.sqrt(1 - self.eccentricity2 * sine**2)
-        ring = normal * np.cos(lat)
-        return np.stack([ring * np.cos(lon), ring * np.sin(lon), normal * (1 - self.eccentricity2) * sine], axis=-1)
-
-    def areas(self, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Area in square metres of each quadrangle of the lattice, shape (R - 1, C - 1); NaN outside the CRS.
-
-        Half the cross product of the diagonals in space, which has no singularity at poles or the antimeridian.
-        """
-        corners = self.points(row, col)
-        cross = np.cross(corners[1:, 1:] - corners[:-1, :-1], corners[1:, :-1] - corners[:-1, 1:])
-        return np.asarray(np.sqrt((cross**2).sum(axis=-1)) / 2)
-
-
-@lru_cache(maxsize=16)
-def _ground(grid: Grid) -> _Ground:
-    crs = CRS.from_wkt(grid.crs)
-    axis_m, eccentricity2, radians = ellipsoid(crs)
-    return _Ground(grid, to_geodetic(crs), radians, axis_m, eccentricity2)
-
-
-def _probe(ground: _Ground, side_px: int) -> NDArray[np.float64]:
-    """Area of a pixel on the ground, from squares at `PROBES` x `PROBES` points; NaN outside the CRS."""
-    grid = ground.grid
-    side = min(side_px, grid.height, grid.width)
-    rows, cols = (
-        np.add.outer(np.linspace(0, size - side, PROBES), [0, side]).ravel() for size in (grid.height, grid.width)
-    )
-    return ground.areas(rows, cols)[::2, ::2] / side**2
-
-
-def _tile_areas(ground: _Ground, tile: Window, cell_px: int) -> NDArray[np.float64]:
-    """Areas of the pixels of a tile, which may reach beyond the scene, in square metres; NaN outside the CRS."""
-    rows, cols = _lines(tile.row, tile.height, cell_px), _lines(tile.col, tile.width, cell_px)
-    nodes = ground.areas(rows, cols) / cell_px**2
-    if np.isfinite(nodes).all():
-        return _interpolate(_interpolate(nodes, cell_px).T, cell_px).T
-    # At the edge of the area where the CRS is defined, each pixel is measured by its own corners.
-    return ground.areas(tile.row + np.arange(tile.height + 1.0), tile.col + np.arange(tile.width + 1.0))
-
-
-def _middle_column(ground: _Ground, cell_px: int) -> NDArray[np.float64]:
-    """Area of a pixel of each row, shape (height,), in square metres."""
-    height, middle = ground.grid.height, ground.grid.width / 2
-    rows = _lines(0, ceil(height / cell_px) * cell_px, cell_px)
-    nodes = ground.areas(rows, middle + np.array([-0.5, 0.5]) * cell_px) / cell_px**2
-    if np.isfinite(nodes).all():
-        return np.asarray(_interpolate(nodes, cell_px)[:height, 0])
-    return ground.areas(np.arange(height + 1.0), middle + np.array([-0.5, 0.5]))[:, 0]
-
-
-def _lines(start: int, length: int, cell_px: int) -> NDArray[np.float64]:
-    """Lines of a lattice whose squares are centred on the corners of cells."""
-    return np.arange(length // cell_px + 2, dtype=np.float64) * cell_px + (start - cell_px / 2)
-
-
-def _interpolate(nodes: NDArray[np.float64], cell_px: int) -> NDArray[np.float64]:
-    """Interpolate values at pixel centres from those at the corners of cells, along the first axis."""
-    share: NDArray[np.float64] = ((np.arange(cell_px) + 0.5) / cell_px)[:, None]
-    between: NDArray[np.float64] = nodes[:-1, None] * (1 - share) + nodes[1:, None] * share
-    return between.reshape(-1, nodes.shape[1])
-
-
-def _between_parallels(grid: Grid, ground: _Ground) -> NDArray[np.float64]:
-    """Area in square metres of a pixel of each row, between parallels and meridians (Snyder 1987, equation 3-12)."""
-    a, _, _, _, e, f = grid.transform
-    latitude = (e * np.arange(grid.height + 1) + f) * ground.radians
-    latitude[np.abs(latitude) > np.radians(NORTH)] = np.nan
-    sine, eccentricity = np.sin(latitude), sqrt(ground.eccentricity2)
-    part = np.arctanh(eccentricity * sine) / eccentricity if eccentricity else sine
-    zone = ground.axis_m**2 * (1 - ground.eccentricity2) * (sine / (1 - (eccentricity * sine) ** 2) + part) / 2
-    return np.asarray(np.abs(a) * ground.radians * np.abs(np.diff(zone)))
-
-
-def _by_row(grid: Grid, areas: NDArray[np.float64], cell_px: int) -> PixelArea:
-    known = areas[np.isfinite(areas)]
+def _known(grid: Grid, areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The areas that are finite, shape (N,), at least one."""
+    known: NDArray[np.float64] = areas[np.isfinite(areas)]
     if not known.size:
         raise SceneError(
             f"The scene lies where {CRS.from_wkt(grid.crs).name!r} has no longitude and latitude, so its areas are "
             "unknown. Check the scene's transform."
         )
+    return known
+
+
+def _by_row(grid: Grid, areas: NDArray[np.float64], cell_px: int) -> PixelArea:
+    known = _known(grid, areas)
     unit_m2 = _unit(float(known.sum()) * grid.width)
     return PixelArea(grid, "geodesic", unit_m2, float(known.mean()), _to_units(areas, unit_m2), cell_px)
 

@@ -85,8 +85,8 @@ def open_raster(
     """
     drivers = list(PLAIN_DRIVERS) if driver is None else [driver]
     try:
-        with gdal_env(), rasterio.Env(**_network(path, remote)), _without_decode_errors:
-            with without_georeference_warning:
+        with gdal_env(), rasterio.Env(**_network(path, remote)):
+            with without_georeference_warning, _without_decode_errors:
                 dataset = DatasetReader(path, driver=drivers, sharing=False, **options)
             with dataset:
                 yield dataset
@@ -99,10 +99,11 @@ def open_raster(
 
 @contextmanager
 def _drop_decode_errors() -> Iterator[None]:
-    """Suppress the errors that Python prints when rasterio cannot log a message of GDAL that is not UTF-8.
+    """Suppress what Python prints when rasterio cannot log a message of GDAL that is not UTF-8, as of damaged metadata.
 
-    Damaged metadata causes such messages. rasterio's log function decodes them before logging filters are asked, it is
-    compiled code that cannot raise, and it stays GDAL's error handler whatever CPL_LOG says: only hooks remain.
+    The compiled log function of rasterio decodes a message before it asks any logging filter, cannot raise, and no
+    option of GDAL or rasterio replaces it. So the hooks of Python are the only place, and they are changed only while a
+    file is being opened, which is when GDAL reads metadata.
     """
     unraisable, uncaught = sys.unraisablehook, sys.excepthook
 

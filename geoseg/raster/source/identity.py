@@ -29,10 +29,7 @@ def identify(file: str) -> Version:
 
 def identify_all(files: Iterable[str]) -> tuple[Version, ...]:
     """As `identify`, for several files, with up to `MAX_REQUESTS` concurrent requests."""
-    files = list(files)
-    remote = [file for file in files if file.startswith(_REMOTE)]
-    versions = dict(zip(remote, map_concurrently(identify, remote), strict=True))
-    return tuple(versions[file] if file in versions else identify(file) for file in files)
+    return tuple(map_concurrently(identify, files))
 
 
 def query_file(file: str) -> Response:

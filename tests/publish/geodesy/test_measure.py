@@ -4,7 +4,7 @@ import shapely
 from pyproj import CRS, Geod
 
 from geoseg.errors import SceneError
-from geoseg.publish.geodesy.measure import check_place, geodesic_perimeters, planar_perimeters, to_geodetic
+from geoseg.publish.geodesy.measure import ellipsoid, geodesic_perimeters, planar_perimeters, to_geodetic
 
 WGS84 = Geod(ellps="WGS84")
 
@@ -42,7 +42,7 @@ def test_no_polygons():
 def test_a_crs_without_a_place_is_refused():
     local = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
     with pytest.raises(SceneError, match="'site' is tied to no place"):
-        check_place(CRS(local))
+        ellipsoid(CRS(local))
 
 
 def test_a_projection_that_proj_does_not_have_is_refused():

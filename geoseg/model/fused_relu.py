@@ -25,14 +25,15 @@ class FusedRelu(nn.Module):
     """A network with fused ReLUs and the same results as without, including NaN and infinity.
 
     Args:
-        plain: The network, in inference mode, on a CPU with oneDNN, normalisation folded. Its weights are shared.
+        plain: The network, in inference mode, on a CPU, normalisation folded. Its weights are shared.
         side_px: Side of an input that the network accepts.
     """
 
     def __init__(self, plain: nn.Module, side_px: int) -> None:
         super().__init__()
         self._plain = plain
-        monitored = find_monitored(plain, side_px)
+        dtype = next(plain.parameters()).dtype
+        monitored = find_monitored(plain, side_px) if can_fuse(dtype) else None
         self._fused = None if monitored is None else fuse_relus(_copy_with_shared_tensors(plain), monitored)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -43,6 +44,14 @@ class FusedRelu(nn.Module):
             except _BoundExceeded:
                 pass
         return self._plain(batch)  # type: ignore[no-any-return]
+
+
+def can_fuse(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has the fused operator on this CPU: for bfloat16 it needs AVX-512 or its like."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported  # noqa: SLF001  it has no public name
+    return dtype != torch.bfloat16 or bool(supported())
 
 
 def find_monitored(module: nn.Module, side_px: int) -> set[str] | None:

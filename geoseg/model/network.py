@@ -78,7 +78,7 @@ class _TorchNetwork:
         module = fold_normalisation(network.eval()).to(device, self.dtype)
         require_finite(module.state_dict().items(), "after its normalisation was worked in")
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        if device.type == "cpu":
             module = FusedRelu(module, network.size_multiple)
         self._module = module
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from geoseg.model.architectures import UNet, fold_normalisation
-from geoseg.model.fused_relu import BOUND, FusedRelu, find_monitored
+from geoseg.model.fused_relu import BOUND, FusedRelu, can_fuse, find_monitored
 from tests.support.bundles import random_unet
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
@@ -54,6 +54,13 @@ def test_layers_may_overflow(dtype: torch.dtype, layers: tuple[str, ...], factor
         plain.get_submodule(name).weight.data *= factor
     logits = check(plain, batch(dtype=dtype))
     assert torch.isfinite(logits).all() == (factor < 1e19)
+
+
+def test_bfloat16_is_fused_where_the_cpu_has_it() -> None:
+    fused = FusedRelu(network().to(torch.bfloat16, memory_format=torch.channels_last), 8)
+    assert any(name.startswith("_fused.") for name, _ in fused.named_modules()) == can_fuse(torch.bfloat16)
+    with torch.inference_mode():
+        assert fused(batch(dtype=torch.bfloat16)).isfinite().all()
 
 
 def test_weights_may_be_nan() -> None:

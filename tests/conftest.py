@@ -11,6 +11,7 @@ os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 for name in [name for name in os.environ if name.startswith("GEOSEG_") or name == "RAY_ADDRESS"]:
     del os.environ[name]
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import ray  # noqa: E402
 
@@ -19,6 +20,12 @@ from tests.support.s3 import s3_environment, s3_server, s3_url, storage  # noqa:
 from tests.support.scenes import digests, run, textured, write_scene  # noqa: E402
 
 __all__ = ["s3_environment", "s3_server", "s3_url", "storage"]
+
+# A busy machine is not a failed property.
+hypothesis.settings.register_profile(
+    "without a clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("without a clock")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -30,7 +30,7 @@ def windows(draw):
     return Window(row, col, draw(st.integers(1, SHAPE[0] - row)), draw(st.integers(1, SHAPE[1] - col)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(window=windows(), seed=st.sampled_from([0, 7, 2**31]))
 def test_a_window_is_that_window_of_the_whole(window, seed):
     pixels, truth = landscape(window, shape=SHAPE, seed=seed)

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.engine.barrier import Countdown, NeighbourBarrier
@@ -13,7 +13,6 @@ from geoseg.grid.tiling import Lattice, Tiling
 STEPS = [SPILL_STEPS, NEIGHBOUR_STEPS, ((0, 0), *NEIGHBOUR_STEPS)]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(STEPS), st.randoms(use_true_random=False))
 def test_a_barrier_opens_once_when_all_blocks_that_it_waits_for_have_arrived(
     rows: int, cols: int, steps: tuple[tuple[int, int], ...], order: random.Random

@@ -5,7 +5,7 @@ from operator import add
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -50,7 +50,6 @@ def test_boundaries_are_a_mask_without_its_erosion(distance: int) -> None:
         np.testing.assert_array_equal(near_boundary(ids, distance) & mask, mask & ~inner)
 
 
-@settings(deadline=None)
 @given(
     maps(13, 17),
     maps(13, 17),

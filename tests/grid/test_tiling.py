@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.grid.blend import axis_weights, band_windows, spill_windows
@@ -94,7 +94,6 @@ def test_patches_without_a_valid_pixel_are_omitted() -> None:
     assert valid_patches(tiling.lattice, block, valid) == [(0, 0)]
 
 
-@settings(deadline=None)
 @given(tilings(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.5, 1.0]))
 def test_valid_patches_of_random_masks(tiling: Tiling, seed: int, share: float) -> None:
     valid = np.random.default_rng(seed).random(tiling.lattice.scene.shape) < share

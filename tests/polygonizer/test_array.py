@@ -52,7 +52,7 @@ def ours(frame):
     return sorted((int(v), canonical(p)) for v, p in zip(frame["value"], frame.geometry, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(array=maps, choice=st.data())
 def test_any_integers_give_the_polygons_of_gdal(array, choice):
     known = [int(value) for value in values_of(array.dtype)]

@@ -84,7 +84,7 @@ def test_the_schema_is_the_declared_one_with_and_without_rows():
             table.validate(full=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     linear=st.tuples(*[st.floats(-50, 50).map(lambda x: round(x, 3))] * 4).filter(
         lambda m: abs(m[0] * m[3] - m[1] * m[2]) > 1

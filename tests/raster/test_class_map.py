@@ -14,7 +14,7 @@ from geoseg.raster.class_map import class_map_grid, class_map_strips
 SHAPE = (61, 37)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(rows=st.integers(1, 70), pixels=st.integers(1, 3000))
 def test_strips_are_the_class_map(make: Callable[..., Path], rows: int, pixels: int) -> None:
     classes = np.random.default_rng(0).integers(0, 256, (1, *SHAPE)).astype(np.uint8)

@@ -66,7 +66,7 @@ def windows(draw: st.DrawFn) -> Window:
     return Window(row, col, draw(st.integers(1, HEIGHT - row)), draw(st.integers(1, WIDTH - col)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     layout=st.integers(0, len(LAYOUTS) - 1),
     kind=st.integers(0, len(KINDS) - 1),

@@ -84,7 +84,7 @@ def windows(draw: st.DrawFn) -> Window:
     return Window(row, col, draw(st.integers(1, SIDE - row)), draw(st.integers(1, SIDE - col)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), window=windows(), rule=st.sampled_from(["any", "all"]), mask=st.sampled_from([None, 2, 3]))
 def test_false_is_certain(
     scenes: list[Scene], data: st.DataObject, window: Window, rule: Any, mask: int | None

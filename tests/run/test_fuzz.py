@@ -100,7 +100,7 @@ def test_a_seed_determines_a_case(bases: list[Base]) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_describe_and_read_raise_scene_errors_only(bases: list[Base], folder: Path, seed: int) -> None:
     random = Random(seed)
     base = random.choice(bases)
@@ -118,7 +118,7 @@ def test_describe_and_read_raise_scene_errors_only(bases: list[Base], folder: Pa
     content=st.binary(max_size=300),
     start=st.sampled_from([b"", b"II*\0\x08\0\0\0", b"<VRTDataset", b"\x89PNG\r\n\x1a\n"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_bytes_raise_scene_errors_only(folder: Path, content: bytes, start: bytes) -> None:
     (folder / "bytes.tif").write_bytes(start + content)
     look(folder / "bytes.tif")

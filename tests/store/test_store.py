@@ -46,7 +46,7 @@ def strip(value: int, window: Window) -> Strip:
 
 
 @given(st.integers(0, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_packed_values_come_back(seed: int) -> None:
     _, labels, graph, open_block = labelled(seed)
     spill = Spill(strip(seed, Window(0, 24, 24, 4)), None, strip(-seed, Window(24, 24, 4, 4)))

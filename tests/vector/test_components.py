@@ -31,7 +31,7 @@ def assert_as_scipy(classes):
     assert (np.diff(firsts) > 0).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(random_maps)
 def test_components_are_those_of_scipy(classes):
     assert_as_scipy(classes)

@@ -50,7 +50,7 @@ def check(classes, least, cut_px):
         assert polygons.confidence_sum.sum() == classes[classes != NODATA].sum(dtype=int)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(classes=random_maps, least=st.integers(1, 12), cut_px=st.integers(1, 7))
 def test_any_map(classes, least, cut_px):
     check(classes, least, cut_px)

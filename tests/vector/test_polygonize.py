@@ -62,7 +62,7 @@ def test_hard_maps_stay_a_coverage_when_simplified(classes, cut_px):
         assert_sound(classes, assert_any_blocks(classes, None, cut_px=cut_px, simplify_px=simplify_px))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(classes=random_maps, cut_px=st.integers(1, 9), simplify_px=st.sampled_from((0.0, *TOLERANCES)))
 def test_any_map_with_any_blocks_and_tolerance(classes, cut_px, simplify_px):
     confidence = np.random.default_rng(0).integers(1, 256, classes.shape, dtype=np.uint8)

@@ -431,7 +431,7 @@ def test_nothing_to_validate(tmp_path):
         validate(tmp_path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(classes=random_maps, simplify_px=st.sampled_from([0.0, 1.0, 3.0]), portions=st.integers(1, 5), data=st.data())
 def test_coverage_check_agrees_with_geos(classes, simplify_px, portions, data):
     """Any portions give the same outline. A missing vertex is found, also where GEOS finds no fault (a gap)."""

@@ -113,7 +113,7 @@ def validate_command(output: Annotated[Path, typer.Argument(help="Output folder 
     for line in failures(checks):
         err.print(escape(line))
     out.print(verdict(checks))
-    raise typer.Exit(ExitCode.OK if all(check.ok for check in checks) else ExitCode.SCENES_FAILED)
+    raise typer.Exit(ExitCode.OK if all(check.finding.ok for check in checks) else ExitCode.SCENES_FAILED)
 
 
 @app.command("polygonize")

@@ -9,11 +9,9 @@ rasters, with the engine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check of one scene."""
+class Finding:
+    """What one check of a scene found."""
 
-    scene: str
-    """Name of the scene."""
     kind: Kind
     """Method of the check."""
     name: str
@@ -28,21 +26,18 @@ class Check:
     """Whether both agree, or nothing could be compared."""
     compared: bool = True
     """False if nothing could be compared; ``found`` then gives the reason."""
-    remedy: str = ""
-    """How to fix it; empty if the check passed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A `Check` without scene and remedy, which `geoseg.verify.validate` adds."""
+class Check:
+    """A finding, the scene that it is about, and what to do."""
 
-    kind: Kind
-    name: str
-    file: str
-    found: str
-    expected: str
-    ok: bool
-    compared: bool = True
+    scene: str
+    """Name of the scene."""
+    finding: Finding
+    """What was found."""
+    remedy: str
+    """How to fix it; empty if the check passed."""
 
 
 def not_compared(kind: Kind, name: str, file: str, reason: str) -> Finding:

@@ -9,7 +9,6 @@ below the minimum, or one of a million pixels in a mean confidence.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +65,13 @@ def validate(output: str | Path) -> list[Check]:
         )
     remedy = "Remove the folder of the run if you do not need it; else restore it from a copy."
     checks = [
-        Check(Path(key).parent.name, "files", "report", key, "cannot be read", "a report", ok=False, remedy=remedy)
+        Check(Path(key).parent.name, Finding("files", "report", key, "cannot be read", "a report", ok=False), remedy)
         for key in unreadable
     ]
     crs: list[CRS] = []
     for scene in sorted(scenes):
         findings = list(_Scene(folder, scene, reported.get(scene, [])).check(crs))
-        checks += [
-            Check(scene, **asdict(finding), remedy=_remedy(folder, scene, finding, findings)) for finding in findings
-        ]
+        checks += [Check(scene, finding, _remedy(folder, scene, finding, findings)) for finding in findings]
     return checks
 
 

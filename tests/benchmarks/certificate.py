@@ -79,7 +79,9 @@ def _plant(sound: Path, name: str, output: Path) -> bool:
     if fault.found_beside_files and fault.found_by:
         seal(output, SCENE)
     started = perf_counter()
-    found = sorted({f"{check.name} ({check.kind})" for check in validate(output) if not check.ok})
+    found = sorted(
+        {f"{check.finding.name} ({check.finding.kind})" for check in validate(output) if not check.finding.ok}
+    )
     seconds = perf_counter() - started
     shutil.rmtree(output)
     expected = fault.found_by or {"digests"}

@@ -28,7 +28,7 @@ IDS = np.random.default_rng(0).integers(0, 6, (1, 90, 70)).astype(np.uint8)
 
 def certified(output: Path) -> gpd.GeoDataFrame:
     """The published polygons, after `geoseg validate` has passed."""
-    assert [check for check in validate(output) if not check.ok] == []
+    assert [check for check in validate(output) if not check.finding.ok] == []
     return gpd.read_parquet(output / "polygons")
 
 
@@ -222,7 +222,7 @@ def test_row51_any_name_from_file_to_file(tmp_path: Path, name: str) -> None:
     assert read_band(folder / "out/rasters" / scene["scene_id"] / "classes.tif").shape == IDS.shape[1:]
     polygons = gpd.read_parquet(folder / "out/polygons" / f"scene={scene['scene_id']}")
     assert polygons["pixels"].sum() == IDS.size
-    assert [check for check in validate(folder / "out") if not check.ok] == []
+    assert [check for check in validate(folder / "out") if not check.finding.ok] == []
 
 
 def test_row51_a_very_long_path(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_results_are_certified(tmp_path: Path, polygons: dict[str, object]) -> N
     run(scene, unet_bundle(tmp_path / "bundle"), tmp_path / "out", tiling={"block_px": 72}, polygons=polygons)
     checks = validate(tmp_path / "out")
     assert len(checks) > 5
-    assert [check for check in checks if not check.ok] == []
+    assert [check for check in checks if not check.finding.ok] == []
 
 
 def test_rasters_have_the_georeference_and_pixel_interpretation_of_the_scene(tmp_path: Path) -> None:

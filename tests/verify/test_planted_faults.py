@@ -41,14 +41,14 @@ def output(outputs: dict[str, Path], request: pytest.FixtureRequest, tmp_path: P
 
 
 def failed(output: Path) -> set[str]:
-    return {check.name for check in validate(output) if not check.ok}
+    return {check.finding.name for check in validate(output) if not check.finding.ok}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_valid_output_passes(outputs: dict[str, Path], variant: str) -> None:
     checks = validate(outputs[variant])
-    assert [check for check in checks if not check.ok] == []
-    columns = next(check.found for check in checks if check.name == "columns")
+    assert [check for check in checks if not check.finding.ok] == []
+    columns = next(check.finding.found for check in checks if check.finding.name == "columns")
     assert all(name in columns for name in ("area_m2", "confidence", "geometry", "model", "observed_at"))
 
 
@@ -109,10 +109,14 @@ def test_missing_scenes_of_manifests_and_reports_are_found(output: Path) -> None
     for folder in ("rasters", "polygons", "scenes"):
         shutil.rmtree(output / folder)
     (check,) = validate(output)
-    assert (check.scene, check.name, check.file) == (SCENE, "scene", report.relative_to(output).as_posix())
+    assert (check.scene, check.finding.name, check.finding.file) == (
+        SCENE,
+        "scene",
+        report.relative_to(output).as_posix(),
+    )
     report.write_text("{")
     (check,) = validate(output)
-    assert (check.name, check.found) == ("report", "cannot be read")
+    assert (check.finding.name, check.finding.found) == ("report", "cannot be read")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"fingerprint": {}, "files": {"../x": {"bytes": 1}}, "results": {}}'])
@@ -127,7 +131,7 @@ def test_manifest_and_rows_must_agree(output: Path) -> None:
     manifest["results"]["polygons"] += 1
     manifest["fingerprint"]["polygons.simplify_px"] = 3.0
     path.write_text(json.dumps(manifest))
-    found = {check.name: check for check in validate(output) if not check.ok}
+    found = {check.finding.name: check.finding for check in validate(output) if not check.finding.ok}
     assert set(found) == {"settings", "results"}
     assert (found["settings"].found, found["settings"].expected) == ("simplify_px=1.0", "simplify_px=3.0")
     assert f"{manifest['results']['polygons']} polygons" in found["results"].expected
@@ -138,7 +142,7 @@ def test_polygons_of_another_version_of_geoseg_are_not_compared_row_by_row(outpu
     manifest = json.loads(path.read_text())
     manifest["fingerprint"]["algorithm"] = 0
     path.write_text(json.dumps(manifest))
-    rows = next(check for check in validate(output) if check.name == "rows")
+    rows = next(check.finding for check in validate(output) if check.finding.name == "rows")
     assert rows.ok
     assert not rows.compared
     assert "another version of geoseg (algorithm 0, here " in rows.found
@@ -160,8 +164,8 @@ def test_rows_are_recomputed_whatever_the_settings(
     folder = outputs["plain"].parent
     run(folder / f"{SCENE}.tif", folder / "bundle", tmp_path / "out", polygons=polygons)
     checks = validate(tmp_path / "out")
-    assert [check for check in checks if not check.ok] == []
-    assert {check.name for check in checks if not check.compared} == names
+    assert [check for check in checks if not check.finding.ok] == []
+    assert {check.finding.name for check in checks if not check.finding.compared} == names
     FAULTS["all classes 0" if "classes" not in polygons else "a confidence altered"].plant(tmp_path / "out", SCENE)
     seal(tmp_path / "out", SCENE)
     assert {"class_id", "confidence"} & failed(tmp_path / "out")

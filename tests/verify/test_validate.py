@@ -98,7 +98,9 @@ def _parsed(value):
 
 def failed(output):
     """Names of failed checks, without those that recompute: see tests/verify/test_planted_faults.py."""
-    return {check.name for check in validate(output) if not check.ok and check.kind != "recomputed"}
+    return {
+        check.finding.name for check in validate(output) if not check.finding.ok and check.finding.kind != "recomputed"
+    }
 
 
 def replaced(table, name, values):
@@ -151,19 +153,19 @@ def small_pieces(monkeypatch):
 @pytest.mark.usefixtures("small_pieces")
 def test_sound_outputs_pass(tmp_path, how, simplify_px):
     checks = validate(publish(tmp_path, landscape_like(1, (45, 38)), simplify_px=simplify_px, **how))
-    assert [check for check in checks if not check.ok] == []
-    assert {check.name for check in checks} - {"place"} == ALL
-    assert ("place" in {check.name for check in checks}) == ("crs" in how)
+    assert [check for check in checks if not check.finding.ok] == []
+    assert {check.finding.name for check in checks} - {"place"} == ALL
+    assert ("place" in {check.finding.name for check in checks}) == ("crs" in how)
 
 
 @pytest.mark.parametrize("classes", HARD.values(), ids=HARD.keys())
 @pytest.mark.usefixtures("small_pieces")
 def test_hard_maps_give_no_false_alarm(tmp_path, classes):
-    assert all(check.ok for check in validate(publish(tmp_path, classes)))
+    assert all(check.finding.ok for check in validate(publish(tmp_path, classes)))
 
 
 def test_a_scene_without_a_valid_pixel_passes(tmp_path):
-    assert all(check.ok for check in validate(publish(tmp_path, np.full((9, 7), NODATA, np.uint8))))
+    assert all(check.finding.ok for check in validate(publish(tmp_path, np.full((9, 7), NODATA, np.uint8))))
 
 
 FIELD = draw("001122 001122 331122 33.422 333444 333444")
@@ -280,7 +282,7 @@ class TestPlantedFaults:
 
         output = publish(tmp_path, FIELD, change=change)
         assert failed(output) == {"ids", "first pixels"}
-        assert "1 duplicates, such as 0" in {check.found for check in validate(output)}
+        assert "1 duplicates, such as 0" in {check.finding.found for check in validate(output)}
 
     @pytest.mark.parametrize("wrong", [-1, 36, 1, 6, 20])
     def test_an_id_that_is_not_the_first_pixel(self, tmp_path, wrong):
@@ -310,7 +312,7 @@ class TestPlantedFaults:
 
         output = publish(tmp_path, FIELD, change=change)
         assert "rings" in failed(output)
-        found = next(check.found for check in validate(output) if check.name == "rings")
+        found = next(check.finding.found for check in validate(output) if check.finding.name == "rings")
         assert "1 invalid" in found
         assert "polygon_id" in found
         assert "Self-intersection" in found
@@ -349,7 +351,7 @@ class TestPlantedFaults:
         output = publish(tmp_path, FIELD)
         part = output / "polygons/scene=s/part-00000.parquet"
         part.write_bytes(part.read_bytes()[:-9])
-        digest, check = (check for check in validate(output) if not check.ok)
+        digest, check = (check.finding for check in validate(output) if not check.finding.ok)
         assert (digest.name, digest.file) == ("digests", "polygons/scene=s/part-00000.parquet")
         assert check.name == "files"
         assert "part-00000.parquet" in check.found
@@ -363,7 +365,9 @@ class TestPlantedFaults:
     def test_two_crss(self, tmp_path):
         publish(tmp_path, FIELD, scene="a")
         publish(tmp_path, FIELD, scene="b", crs="EPSG:4326")
-        assert [(check.scene, check.name) for check in validate(tmp_path) if not check.ok] == [("b", "crs")]
+        assert [(check.scene, check.finding.name) for check in validate(tmp_path) if not check.finding.ok] == [
+            ("b", "crs")
+        ]
 
     def test_polygons_without_a_class_map(self, tmp_path):
         output = publish(tmp_path, FIELD)
@@ -420,10 +424,10 @@ def test_rasters_without_polygons(tmp_path):
         grid = Grid(*FIELD.shape, UTM, crs)
         write_classes(folder / "classes.tif", grid, LEGEND, [(grid.window, FIELD)])
         write_confidence(folder / "confidence.tif", grid, [(grid.window, (FIELD != NODATA).astype(np.uint8))])
-    nowhere, placed = (check for check in validate(tmp_path) if check.name == "files")
+    nowhere, placed = (check.finding for check in validate(tmp_path) if check.finding.name == "files")
     assert (nowhere.found, nowhere.ok) == ("rasters only, without a CRS", True)
     assert (placed.found, placed.ok) == ("rasters only, with a CRS", False)
-    assert {check.name for check in validate(tmp_path) if check.ok} == {"files", "confidence map"}
+    assert {check.finding.name for check in validate(tmp_path) if check.finding.ok} == {"files", "confidence map"}
 
 
 def test_nothing_to_validate(tmp_path):

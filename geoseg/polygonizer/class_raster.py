@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.tiling import Block, Tiling
 from geoseg.grid.window import Grid, Window
 from geoseg.polygonizer.values import Values
 from geoseg.raster.bands import BandSelection, usable_nodata
@@ -68,6 +69,16 @@ class ClassRaster:
         """
         pixels, valid = read_window(self.scene, _BAND, window)
         return np.where(valid, self.values.encode(pixels[0]), np.uint8(NODATA_CLASS))
+
+    def read_blocks(self, tiling: Tiling) -> Iterator[tuple[Block, NDArray[np.uint8]]]:
+        """Read all blocks in raster order, each with its class ids as of `read`; memory holds a row of blocks."""
+        for row in range(tiling.block_rows):
+            blocks = [tiling.block(row, col) for col in range(tiling.block_cols)]
+            # Read a row of blocks at once: a file with strips as wide as the raster would be decoded for every block.
+            strip = Window.from_bounds(blocks[0].core.row, 0, blocks[0].core.row_stop, self.grid.width)
+            classes = self.read(strip)
+            for block in blocks:
+                yield block, classes[block.core.slices(strip)]
 
 
 def open_class_raster(

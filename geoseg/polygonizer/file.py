@@ -6,22 +6,26 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.polygonizer.census import TINY_PX, Census
+from geoseg.polygonizer.census import TINY_PX, Census, count_block
 from geoseg.polygonizer.class_raster import ClassRaster, open_class_raster
-from geoseg.polygonizer.raster_blocks import RasterBlocks
+from geoseg.polygonizer.passes import BlockPasses
 from geoseg.polygonizer.scratch import scratch_folder
+from geoseg.polygonizer.value_table import build_value_table
 from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
 from geoseg.publish.vector_file import check_suffix, other_layers, write_vector_file
 from geoseg.signals import end_on_signals
 from geoseg.vector.polygonize import CUT_PX
+from geoseg.vector.seams import BlockBorder
 from geoseg.vector.simplify import MAX_TOLERANCE_PX
 
 BLOCK_PX = 2048
@@ -91,15 +95,22 @@ def polygonize_raster(
         network = SceneSettings(remote=options.remote, allow_private_hosts=options.allow_private_hosts)
         class_map = open_class_raster(source, options.values, network)
         grid = class_map.grid
-        blocks = RasterBlocks(class_map, Tiling(Lattice.of((grid.height, grid.width), CUT_PX, 0), options.block_px))
+        passes = BlockPasses(
+            grid,
+            partial(class_map.read_blocks, Tiling(Lattice.of(grid.window.shape, CUT_PX, 0), options.block_px)),
+            partial(build_value_table, grid=grid, values=class_map.values, names=class_map.names, cut_px=CUT_PX),
+            CUT_PX,
+            options.simplify_px,
+            options.min_area_px,
+        )
         with scratch_folder(output, warn) as folder, _writing(class_map.scene.path, output):
-            borders, census = blocks.survey()
+            borders, census = _survey(passes)
             named = options.values is not None or class_map.is_legend
             if census.looks_continuous and not (named or options.allow_continuous):
                 raise _continuous_error(class_map.scene.path, census)
             if not census.components.any():
                 warn(_no_polygon_warning(class_map, options.values))
-            files = blocks.trace(borders, folder, options.simplify_px, options.min_area_px)
+            files = passes.trace(borders, folder)
             provenance = Provenance(options.simplify_px, CUT_PX, options.min_area_px)
             counts: list[int] = []
 
@@ -153,6 +164,15 @@ def _writing(source: str, output: Path) -> Iterator[None]:
             f"{source}: its polygons cannot be written to {output}: {reason}. {room}, then run the same command again; "
             "nothing was left behind."
         ) from error
+
+
+def _survey(passes: BlockPasses) -> tuple[dict[Place, BlockBorder], Census]:
+    """Find the borders of all blocks, and the statistics of the raster."""
+    borders, census = {}, Census.empty()
+    for block, labels in passes.label():
+        borders[block.row, block.col] = labels.border
+        census += count_block(labels)
+    return borders, census
 
 
 def _continuous_error(path: str, census: Census) -> SceneError:

@@ -15,7 +15,7 @@ COLUMNS = ("polygon_id", "value", "class_name", "area_m2", "perimeter_m", "pixel
 
 
 def build_value_table(
-    polygons: PixelPolygons, grid: Grid, values: Values, names: Mapping[int, str], *, cut_px: int
+    polygons: PixelPolygons, *, grid: Grid, values: Values, names: Mapping[int, str], cut_px: int
 ) -> pa.Table:
     """Build the table of polygons with their attributes.
 

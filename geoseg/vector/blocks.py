@@ -24,10 +24,10 @@ from geoseg.vector.components import (
     concatenate_components,
     find_components,
 )
-from geoseg.vector.minimum_area import Boundaries, Changes, find_boundaries
+from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries, find_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.seams import BlockBorder, add_halo, blank_border, find_border
+from geoseg.vector.seams import BlockBorder, add_halo, blank_border, find_border, find_seams, neighbours
 from geoseg.vector.simplify import simplify_arcs
 
 
@@ -82,6 +82,31 @@ def find_block_boundaries(
     """Measure the boundaries that a block owns; arguments as in `trace_block`."""
     _, arcs = _trace(block, around, shape, cut_px)
     return find_boundaries(arcs)
+
+
+def absorb_small(
+    labelled: Iterable[tuple[Place, BlockLabels]],
+    borders: Mapping[Place, BlockBorder],
+    shape: tuple[int, int],
+    *,
+    cut_px: int,
+    min_area_px: int,
+) -> Changes:
+    """Choose a class for each component of a scene below a minimum area, see `geoseg.vector.minimum_area.absorb`.
+
+    Args:
+        labelled: All blocks, each with its row and column in the grid of blocks.
+        borders: The borders of all blocks.
+        shape: Rows and columns of the scene.
+        cut_px: Period of the cut lattice.
+        min_area_px: Smallest number of pixels of a component that keeps its class.
+    """
+    components, boundaries = [], []
+    for place, block in labelled:
+        components.append(block.components)
+        boundaries.append(find_block_boundaries(block, neighbours(borders, place), shape, cut_px=cut_px))
+    graph = concatenate_components(components), find_seams(borders), concatenate_boundaries(boundaries)
+    return absorb(*graph, min_area_px)
 
 
 def relabel(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:

@@ -11,15 +11,13 @@ from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.vector.blocks import (
     BlockLabels,
+    absorb_small,
     concatenate_polygons,
-    find_block_boundaries,
     label_block,
     relabel,
     trace_block,
 )
-from geoseg.vector.components import concatenate_components
 from geoseg.vector.joining import join_blocks
-from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.rings import PIXELS, Affine
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
@@ -64,12 +62,7 @@ def polygonize(
     cores = {(block.row, block.col): block.core for block in tiling.blocks()}
     blocks, borders = _label(classes, confidence, cores)
     if min_area_px > 1:
-        boundaries = [
-            find_block_boundaries(block, neighbours(borders, place), (height, width), cut_px=cut_px)
-            for place, block in blocks.items()
-        ]
-        components = concatenate_components([block.components for block in blocks.values()])
-        changes = absorb(components, find_seams(borders), concatenate_boundaries(boundaries), min_area_px)
+        changes = absorb_small(blocks.items(), borders, (height, width), cut_px=cut_px, min_area_px=min_area_px)
         classes = classes.copy()
         for block in blocks.values():
             classes[block.core.slices(tiling.lattice.scene)] = relabel(block, changes)

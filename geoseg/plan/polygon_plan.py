@@ -15,7 +15,7 @@ class PolygonPlan:
     crs: str
     """``native`` or ``EPSG:nnnn``."""
     simplify_px: float
-    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
     min_area_px: int
     """Components of fewer pixels take the class of a neighbour."""
     classes: tuple[int, ...] | None

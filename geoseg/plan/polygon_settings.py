@@ -12,7 +12,7 @@ from geoseg.grid.legend import NODATA_CLASS, Legend
 from geoseg.plan.polygon_plan import PolygonPlan
 from geoseg.publish.geodesy.pixel_area import pixel_area
 from geoseg.raster.source.scene import Scene
-from geoseg.vector.simplify import MAX_TOLERANCE_PX
+from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
 
 
 def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> PolygonPlan:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid
 from geoseg.polygonizer.values import Values
+from geoseg.vector.lines.rings import PIXELS
 from geoseg.vector.polygonize import polygonize as polygonize_classes
-from geoseg.vector.rings import PIXELS
 
 
 def polygonize(
@@ -32,7 +32,7 @@ def polygonize(
         transform: Affine transform ``(a, b, c, d, e, f)`` of pixel corners, e.g. of rasterio; None for pixels.
         crs: CRS of the geometries, in any form that geopandas accepts.
         nodata: Nodata value; by default the one that an xarray array declares (``_FillValue``).
-        simplify_px: See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
+        simplify_px: See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the value of a neighbour.
         values: Values that become polygons, all others count as nodata; None takes all.
 

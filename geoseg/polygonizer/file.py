@@ -24,9 +24,9 @@ from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
 from geoseg.publish.vector_file import check_suffix, other_layers, write_vector_file
 from geoseg.signals import end_on_signals
+from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
 from geoseg.vector.polygonize import CUT_PX
 from geoseg.vector.seams import BlockBorder
-from geoseg.vector.simplify import MAX_TOLERANCE_PX
 
 BLOCK_PX = 2048
 """Default side of a block."""
@@ -39,7 +39,7 @@ class PolygonizeOptions:
     """What `polygonize_raster` reads and writes, and how."""
 
     simplify_px: float = 1.0
-    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
     min_area_px: int = 0
     """Components of fewer pixels take the value of a neighbour."""
     block_px: int = BLOCK_PX

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.publish.geodesy.measure import AREA_METHOD_KEY
-from geoseg.vector.simplify import MAX_TOLERANCE_PX
+from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
 
 SIMPLIFY_KEY = "geoseg:simplify_px"
-"""Key of a file's metadata: see `geoseg.vector.simplify.simplify_arcs`."""
+"""Key of a file's metadata: see `geoseg.vector.lines.simplify.simplify_arcs`."""
 CUT_KEY = "geoseg:cut_px"
 """Key of a file's metadata: period of the cut lattice, whose cells also determine the order of the rows."""
 MIN_AREA_KEY = "geoseg:min_area_px"
@@ -28,7 +28,7 @@ class Provenance:
     """Parameters with which the polygons of a file were made."""
 
     simplify_px: float
-    """See `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner."""
+    """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
     cut_px: int
     """Period of the cut lattice, whose cells also determine the order of the rows."""
     min_area_px: int

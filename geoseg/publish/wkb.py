@@ -11,7 +11,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.vector.compiled import compiled
+from geoseg.vector.labels.compiled import compiled
 
 ARRAY_BYTES = 1 << 30
 """Approximate size of one Arrow array; its limit is 2 GiB."""

@@ -21,7 +21,7 @@ from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.scoring import find_labels
 from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
 from geoseg.vector.blocks import BlockLabels, find_block_boundaries, relabel, trace_block
-from geoseg.vector.components import concatenate_components
+from geoseg.vector.labels.components import concatenate_components
 from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygonize import polygonize

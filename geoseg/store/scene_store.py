@@ -24,7 +24,7 @@ from geoseg.store.serialization import PackedFiles, pack, unpack
 from geoseg.store.storages.base import Buffer, Storage, read_all
 from geoseg.store.storages.opening import open_storage
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, blank_labels
-from geoseg.vector.components import Components
+from geoseg.vector.labels.components import Components
 from geoseg.vector.minimum_area import Boundaries, Changes
 from geoseg.vector.seams import BlockBorder, blank_border
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.neighbours import Place
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
-from geoseg.vector.component_ids import is_among
-from geoseg.vector.components import (
+from geoseg.vector.labels.component_ids import is_among
+from geoseg.vector.labels.components import (
     NO_COMPONENT,
     Components,
     Runs,
@@ -24,11 +23,12 @@ from geoseg.vector.components import (
     concatenate_components,
     find_components,
 )
+from geoseg.vector.lines.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
+from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons
+from geoseg.vector.lines.simplify import simplify_arcs
 from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries, find_boundaries
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.rings import PIXELS, Affine, build_polygons
 from geoseg.vector.seams import BlockBorder, add_halo, blank_border, find_border, find_seams, neighbours
-from geoseg.vector.simplify import simplify_arcs
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def trace_block(
         around: Borders of its up to eight neighbours, by their step from it, see `geoseg.vector.seams.neighbours`.
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
-        simplify_px: Tolerance, see `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
+        simplify_px: Tolerance, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
         transform: Affine transform of the polygons' coordinates.
 
     Returns:

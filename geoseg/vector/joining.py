@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.arcs import Arcs, arcs_beside, concatenate_arcs
 from geoseg.vector.blocks import OpenPolygons, as_polygons
-from geoseg.vector.component_ids import is_among, rename
-from geoseg.vector.components import Components, concatenate_components, merge_sums
+from geoseg.vector.labels.component_ids import is_among, rename
+from geoseg.vector.labels.components import Components, concatenate_components, merge_sums
+from geoseg.vector.labels.union_find import unite
+from geoseg.vector.lines.arcs import Arcs, arcs_beside, concatenate_arcs
+from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons, find_rings
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.rings import PIXELS, Affine, build_polygons, find_rings
-from geoseg.vector.union_find import unite
 
 BATCH_VERTICES = 1 << 21
 """Vertices of a batch, unless one polygon has more; a vertex takes 70 to 140 bytes."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.arcs import Arcs
-from geoseg.vector.compiled import compiled
-from geoseg.vector.component_ids import is_among, rename
-from geoseg.vector.components import NO_COMPONENT, Components, merge_sums
-from geoseg.vector.union_find import unite
+from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.component_ids import is_among, rename
+from geoseg.vector.labels.components import NO_COMPONENT, Components, merge_sums
+from geoseg.vector.labels.union_find import unite
+from geoseg.vector.lines.arcs import Arcs
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from geoseg.vector.blocks import (
     trace_block,
 )
 from geoseg.vector.joining import join_blocks
+from geoseg.vector.lines.rings import PIXELS, Affine
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.vector.rings import PIXELS, Affine
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
 
 CUT_PX = 512
@@ -36,7 +36,7 @@ def polygonize(
     Args:
         classes: Class ids, uint8 of shape (H, W); 255 is nodata and becomes no polygon.
         confidence: Confidence 0..255 of each pixel, uint8 of shape (H, W); None counts as 0.
-        simplify_px: Tolerance, see `geoseg.vector.simplify.simplify_arcs`; 0 keeps every corner.
+        simplify_px: Tolerance, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the class of a neighbour.
         cut_px: Period of the lattice on which simplified lines keep a vertex.
         block_px: Side of a block; None uses one block if possible. It does not change the result.

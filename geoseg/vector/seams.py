@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place
-from geoseg.vector.components import NO_COMPONENT, Components, Runs
+from geoseg.vector.labels.components import NO_COMPONENT, Components, Runs
 
 
 @dataclass(frozen=True, slots=True)

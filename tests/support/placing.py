@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Grid
 from geoseg.publish.geodesy.pixel_area import pixel_area
-from geoseg.vector.components import find_components
+from geoseg.vector.labels.components import find_components
 from geoseg.vector.polygons import PixelPolygons
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rasterio import features
 
-from geoseg.vector.components import Runs
+from geoseg.vector.labels.components import Runs
 
 NODATA = 255
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "geoseg"
 COUNT = """
 import numpy as np
 from geoseg.grid.window import Window
-from geoseg.vector.components import find_components
+from geoseg.vector.labels.components import find_components
 classes = np.array([[0, 1], [0, 0]], np.uint8)
 print(len(find_components(classes, classes, Window(0, 0, 2, 2), 2)[1]))
 """
@@ -33,7 +33,7 @@ def copy_read_only(tmp_path):
     """A package whose folders take no machine code; permissions would not stop an administrator."""
     installed = tmp_path / "installed" / "geoseg"
     shutil.copytree(PACKAGE, installed, ignore=shutil.ignore_patterns("__pycache__"))
-    (installed / "vector" / "__pycache__").touch()
+    (installed / "vector/labels/__pycache__").touch()
     return installed.parent
 
 

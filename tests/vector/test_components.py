@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from scipy import ndimage
 
 from geoseg.grid.window import Window
-from geoseg.vector.components import Components, concatenate_components, find_components, merge_sums
+from geoseg.vector.labels.components import Components, concatenate_components, find_components, merge_sums
 from tests.vector.class_maps import HARD, NODATA, landscape_like, random_maps
 
 CORE, WIDTH = (30, 20), 1000

@@ -7,13 +7,13 @@ import pytest
 import shapely
 
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import RIGHT, UP, Arcs
 from geoseg.vector.blocks import concatenate_polygons, find_block_boundaries, label_block, relabel, trace_block
-from geoseg.vector.components import Components, concatenate_components, merge_sums
 from geoseg.vector.joining import join_blocks
+from geoseg.vector.labels.components import Components, concatenate_components, merge_sums
+from geoseg.vector.lines.arcs import RIGHT, UP, Arcs
+from geoseg.vector.lines.rings import build_polygons
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import split_at_grid
-from geoseg.vector.rings import build_polygons
 from geoseg.vector.seams import find_seams, neighbours
 from tests.vector.class_maps import HARD, landscape_like
 

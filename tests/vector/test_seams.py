@@ -1,6 +1,6 @@
 import numpy as np
 
-from geoseg.vector.components import Components
+from geoseg.vector.labels.components import Components
 from geoseg.vector.seams import add_halo, find_border, find_seams, neighbours
 from tests.vector.class_maps import as_runs
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import VERTEX, find_corners, trace_arcs
 from geoseg.vector.blocks import label_block
+from geoseg.vector.lines.arcs import VERTEX, find_corners, trace_arcs
+from geoseg.vector.lines.simplify import simplify_arcs
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.simplify import simplify_arcs
 from tests.vector.class_maps import as_runs, draw, landscape_like
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from geoseg.vector.union_find import unite
+from geoseg.vector.labels.union_find import unite
 
 
 def test_each_name_becomes_the_smallest_of_its_set():

@@ -24,7 +24,7 @@ from geoseg.publish.geodesy.ground import (
 )
 from geoseg.publish.geodesy.measure import horizontal, metres_per_unit
 from geoseg.vector.blocks import BlockLabels
-from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.labels.components import NO_COMPONENT
 
 PLANAR_LIMIT = 0.01
 """A scene is planar if the areal scale of its projection differs from 1 by at most this everywhere in the scene."""

@@ -10,8 +10,8 @@ from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish.geodesy.reproject import reproject
 from geoseg.publish.polygon_table import build_table
+from geoseg.vector.lines.rings import Affine
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.rings import Affine
 from tests.support.placing import measure
 from tests.vector.class_maps import NODATA
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
-from geoseg.vector.compiled import compiled
-from geoseg.vector.component_ids import is_among
-from geoseg.vector.components import NO_COMPONENT, Runs
+from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.component_ids import is_among
+from geoseg.vector.labels.components import NO_COMPONENT, Runs
 
 UP, RIGHT, DOWN, LEFT = range(4)
 """Directions along an arc, clockwise as seen on the map."""

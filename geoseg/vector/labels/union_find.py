@@ -1,13 +1,13 @@
 """Union-find (Rosenfeld and Pfaltz, 1966): the smaller of two roots becomes the root of both.
 
 So a parent is never larger than its child, and the root of a set is its smallest member. All kernels that call `_root`
-are in this file, see `geoseg.vector.compiled`.
+are in this file, see `geoseg.vector.labels.compiled`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.compiled import compiled
+from geoseg.vector.labels.compiled import compiled
 
 
 def unite(names: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -29,7 +29,7 @@ def unite(names: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int6
 def connect_runs(
     offsets: NDArray[np.int64], starts: NDArray[np.int32], values: NDArray[np.uint8], width: int
 ) -> NDArray[np.int32]:
-    """Connect runs of equal values that touch in consecutive rows; see `geoseg.vector.components.Runs`.
+    """Connect runs of equal values that touch in consecutive rows; see `geoseg.vector.labels.components.Runs`.
 
     Returns:
         Parent of each run, int32 of shape (R,); a root is its own parent.

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
-from geoseg.vector.arcs import VERTEX, Arcs, Corners
-from geoseg.vector.compiled import compiled
-from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.components import NO_COMPONENT
+from geoseg.vector.lines.arcs import VERTEX, Arcs, Corners
 
 MAX_TOLERANCE_PX = 1000.0
 """Largest tolerance: an area and a vertex number fit into one int64."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
-from geoseg.vector.compiled import compiled
-from geoseg.vector.union_find import connect_runs
+from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.union_find import connect_runs
 
 NO_COMPONENT = -1
 """Label and name of pixels that belong to no component: nodata, and pixels outside the scene."""

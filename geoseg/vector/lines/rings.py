@@ -11,10 +11,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.vector.arcs import Arcs
-from geoseg.vector.compiled import compiled
-from geoseg.vector.component_ids import is_among
-from geoseg.vector.components import NO_COMPONENT
+from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.component_ids import is_among
+from geoseg.vector.labels.components import NO_COMPONENT
+from geoseg.vector.lines.arcs import Arcs
 
 Affine = tuple[float, float, float, float, float, float]
 """``(a, b, c, d, e, f)`` of `geoseg.grid.window.Grid.transform`."""

@@ -1,0 +1,1 @@
+"""The boundaries of components: arcs, their simplification, and the rings of polygons."""

@@ -29,8 +29,9 @@ from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.model.architectures import UNet, fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
 from geoseg.plan.sizing import BLOCKS_ON_GPU, BlockMemory, project_batch_bytes
-from geoseg.vector.lines.arcs import find_corners, trace_arcs
 from geoseg.vector.labels.components import NO_COMPONENT, find_components
+from geoseg.vector.lines.arcs import find_corners, trace_arcs
+from geoseg.vector.lines.simplify import simplify_arcs
 from geoseg.vector.seams import add_halo
 from tests.benchmarks.resnet import ResNetUNet
 

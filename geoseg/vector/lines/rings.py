@@ -72,16 +72,14 @@ def find_rings(arcs: Arcs, names: NDArray[np.int64], transform: Affine = PIXELS)
     _mark_straight(arcs.xy, arcs.offsets, follower, outside, leaving, arriving, straight)
     del outside, leaving, arriving
 
-    rings = np.empty((len(inside), 4), np.int64)
+    rings = np.empty((len(inside), 5), np.int64)
     rings = rings[: _measure(arcs.xy, arcs.offsets, follower, straight, rings)]
-    chain, length, first_vertex, area = rings.T
+    chain, length, first, area, first_vertex = rings.T
     component = inside[chain]
     order = np.lexsort([first_vertex, area < 0, component])
     offsets = np.concatenate([[0], np.cumsum(length[order])])
     xy = np.empty((offsets[-1], 2))
-    _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first_vertex[order], offsets, xy)
-    if transform != PIXELS:
-        _transform(xy, offsets, *transform)
+    _write(arcs.xy, arcs.offsets, follower, straight, chain[order], first[order], offsets, transform, xy)
     return Rings(xy, offsets, np.append(np.searchsorted(component[order], names), len(rings)))
 
 
@@ -148,16 +146,17 @@ def _measure(
     xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], straight: NDArray[np.bool_],
     rings: NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Write (a chain, number of vertices, first vertex, doubled area) of each ring; return the number of rings.
+    """Write a chain, number of vertices, first vertex, doubled area and position of each ring; return their number.
 
-    A vertex is encoded by its position in raster order, ``y << 32 | x``. The last vertex, equal to the first, counts.
+    The last vertex, equal to the one at the start of the chain, counts. The first vertex in raster order is given by
+    its place along the ring, without straight vertices, and by its position ``y << 32 | x``.
     """
     count = 0
     seen = np.zeros(len(follower), np.bool_)
     for start in range(len(follower)):
         if follower[start] < 0 or seen[start]:
             continue
-        length, area, smallest = 1, 0, np.int64(1) << 62
+        length, first, area, smallest = 0, 0, 0, np.int64(1) << 62
         chain = start
         while not seen[chain]:
             seen[chain] = True
@@ -165,12 +164,14 @@ def _measure(
             length -= straight[chain]
             while at != last:
                 x, y = np.int64(xy[at, 0]), np.int64(xy[at, 1])
+                # Never a straight vertex, because all others lie behind it.
+                if (y << 32 | x) < smallest:
+                    first, smallest = length, y << 32 | x
                 length += 1
-                smallest = min(smallest, y << 32 | x)
                 area += x * xy[at + step, 1] - y * xy[at + step, 0]
                 at += step
             chain = follower[chain]
-        rings[count] = start, length, smallest, area
+        rings[count] = start, length + 1, first, area, smallest
         count += 1
     return count
 
@@ -178,51 +179,31 @@ def _measure(
 @compiled
 def _write(
     xy: NDArray[np.int32], offsets: NDArray[np.int64], follower: NDArray[np.int64], straight: NDArray[np.bool_],
-    chains: NDArray[np.int64], first_vertex: NDArray[np.int64], ring_offsets: NDArray[np.int64],
+    chains: NDArray[np.int64], firsts: NDArray[np.int64], ring_offsets: NDArray[np.int64], transform: Affine,
     out: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Write the vertices of each ring; the first one is repeated at the end."""
+    """Write the transformed vertices of each ring from its first one on, which is repeated at the end.
+
+    A transform that mirrors the rings reverses them.
+    """
+    a, b, c, d, e, f = transform
+    direction = -1 if a * e < b * d else 1
     for ring in range(len(chains)):
-        begin, end = ring_offsets[ring], ring_offsets[ring + 1]
-        size, first, chain = begin, begin, chains[ring]
-        while size < end - 1:
+        begin, end = ring_offsets[ring], ring_offsets[ring + 1] - 1
+        place, left, chain = begin + -direction * firsts[ring] % (end - begin), end - begin, chains[ring]
+        while left:
             at, last, step = _ends(offsets, chain)
             if straight[chain]:
                 at += step
             while at != last:
                 x, y = xy[at, 0], xy[at, 1]
-                if first_vertex[ring] == np.int64(y) << 32 | np.int64(x):
-                    first = size
-                out[size, 0], out[size, 1] = x, y
-                size += 1
+                out[place, 0], out[place, 1] = a * x + b * y + c, d * x + e * y + f
+                place += direction
+                if place == end:
+                    place = begin
+                elif place < begin:
+                    place = end - 1
+                left -= 1
                 at += step
             chain = follower[chain]
-        _rotate(out[begin : end - 1], first - begin)
-        out[end - 1] = out[begin]
-
-
-@compiled
-def _rotate(line: NDArray[np.float64], shift: np.int64) -> None:
-    """Move the row ``shift`` to the front, in place, by three reversals."""
-    for first, last in ((0, shift), (shift, len(line)), (0, len(line))):
-        for k in range((last - first) // 2):
-            for axis in range(2):
-                other = last - 1 - k
-                line[first + k, axis], line[other, axis] = line[other, axis], line[first + k, axis]
-
-
-@compiled
-def _transform(
-    xy: NDArray[np.float64], offsets: NDArray[np.int64], a: float, b: float, c: float, d: float, e: float, f: float
-) -> None:
-    """Apply an affine transform in place; reverse the rings if it mirrors them."""
-    for at in range(len(xy)):
-        col, row = xy[at, 0], xy[at, 1]
-        xy[at, 0], xy[at, 1] = a * col + b * row + c, d * col + e * row + f
-    if a * e < b * d:
-        for ring in range(len(offsets) - 1):
-            first, last = offsets[ring], offsets[ring + 1] - 1
-            for k in range((last + 1 - first) // 2):
-                for axis in range(2):
-                    one, other = xy[first + k, axis], xy[last - k, axis]
-                    xy[first + k, axis], xy[last - k, axis] = other, one
+        out[end] = out[begin]

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from geoseg.grid.legend import NODATA_CLASS
-
-TABLE_SPAN = 1 << 22
-"""Values in a smaller range are mapped by a table, others by bisection."""
 
 Integers = NDArray[np.integer[Any]]
 
@@ -75,39 +74,16 @@ class Values:
             table = np.full(1 << 8 * values.itemsize, NODATA_CLASS, np.uint8)
             table[values.view(bits)] = ids
             return np.asarray(table[pixels.view(bits)])
-        span = int(values[-1]) - int(values[0])
-        if span < TABLE_SPAN:
-            table = np.full(span + 2, NODATA_CLASS, np.uint8)
-            table[values - values[0]] = ids
-            inside = (pixels >= values[0]) & (pixels <= values[-1])
-            # A difference that overflows is of a pixel outside the range, which is replaced.
-            return np.asarray(table[np.where(inside, pixels - values[0], span + 1)])
-        index = np.minimum(np.searchsorted(values, pixels), len(values) - 1)
-        return np.where(values[index] == pixels, ids[index], np.uint8(NODATA_CLASS))
+        found = pc.index_in(pa.array(pixels.ravel()), value_set=pa.array(values))
+        return np.asarray(found.fill_null(NODATA_CLASS).cast(pa.uint8())).reshape(pixels.shape)
 
 
 def _find(pixels: Iterable[Integers], dtype: np.dtype[Any], nodata: float | None) -> Integers:
     """Distinct values, ascending; stops as soon as there are too many."""
     values: Integers = np.empty(0, dtype)
     for part in pixels:
-        values = np.union1d(values, _distinct(part))
+        # pyarrow hashes, where numpy would sort.
+        values = np.union1d(values, pc.unique(pa.array(part.ravel())).to_numpy())
         if len(values) > NODATA_CLASS + (nodata in values):
             break
     return values
-
-
-def _distinct(pixels: Integers) -> Integers:
-    """Distinct values, in any order."""
-    if not pixels.size:
-        return pixels.ravel()
-    if pixels.itemsize <= 2:
-        bits = np.dtype(f"u{pixels.itemsize}")
-        seen = np.zeros(1 << 8 * pixels.itemsize, np.bool_)
-        seen[pixels.view(bits)] = True
-        return np.flatnonzero(seen).astype(bits).view(pixels.dtype)
-    lowest = pixels.min()
-    if int(pixels.max()) - int(lowest) >= TABLE_SPAN:
-        return np.unique(pixels)
-    seen = np.zeros(TABLE_SPAN, np.bool_)
-    seen[pixels - lowest] = True
-    return np.asarray(np.flatnonzero(seen).astype(pixels.dtype) + lowest)

@@ -135,13 +135,8 @@ def _parse(wkb: bytes) -> Any:
 def _is_close(one: bytes, other: bytes) -> bool:
     """Whether two polygons have the same rings, with vertices equal up to `COORDINATE_TOLERANCE`."""
     found, wanted = _parse(one), _parse(other)
-    if not isinstance(found, shapely.Polygon) or len(one) != len(other):
-        return False
-    lengths = [[len(ring.coords) for ring in (polygon.exterior, *polygon.interiors)] for polygon in (found, wanted)]
-    if lengths[0] != lengths[1]:
-        return False
-    places, targets = shapely.get_coordinates(found), shapely.get_coordinates(wanted)
-    return bool((np.abs(places - targets) <= COORDINATE_TOLERANCE * np.abs(targets).max()).all())
+    tolerance = COORDINATE_TOLERANCE * np.abs(shapely.get_coordinates(wanted)).max()
+    return len(one) == len(other) and bool(shapely.equals_exact(found, wanted, tolerance))
 
 
 def _show(value: Any) -> str:

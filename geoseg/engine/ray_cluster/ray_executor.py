@@ -218,6 +218,8 @@ class RayExecutor:
         worker.assignments = [unit for unit in worker.assignments if unit.ref != ref]
         self._values[ref] = value
         if isinstance(value, (LostError, MemoryError)) and not isinstance(value, InputLostError):
+            # First, so that the unit's next try does not go to another worker of the same dead node.
+            self._leave_dead_nodes()
             self._replace(worker, str(value))
             return
         self._pool.record_success(worker.kind, worker.node_id, worker.gpu)
@@ -227,15 +229,10 @@ class RayExecutor:
     def _check_nodes(self) -> None:
         """Replace workers on dead nodes, with overdue units, or that do not start; use nodes that have joined."""
         now = self._checked = monotonic()
-        nodes = alive_nodes(ray.nodes())
-        alive = {node.node_id for node in nodes}
+        nodes = self._leave_dead_nodes()
         for worker in list(self._workers):
             first = worker.assignments[0] if worker.assignments else None
-            if worker.node_id not in alive:
-                reason = f"node {self._pool.name(worker.node_id)} is gone"
-                self.warnings += [f"{reason}; the others went on."] if self._pool.remove(worker.node_id) else []
-                self._replace(worker, reason)
-            elif first is not None and now - first.started > first.deadline_s:
+            if first is not None and now - first.started > first.deadline_s:
                 self._replace(worker, f"it took longer than {first.deadline_s:g} s")
             elif worker.start is not None and now - worker.launched > self._settings.start_timeout_s:
                 self._replace(worker, f"its process did not start within {self._settings.start_timeout_s:g} s")
@@ -244,6 +241,17 @@ class RayExecutor:
             for _ in nodes:
                 self._launch(CPU_WORKER)
         self._lacks_cpu_workers = False
+
+    def _leave_dead_nodes(self) -> list[Node]:
+        """Replace the workers on nodes that are dead; returns the others."""
+        nodes = alive_nodes(ray.nodes())
+        for node in self._nodes:
+            reason = f"node {node.name} is gone"
+            if node not in nodes and self._pool.remove(node.node_id):
+                self.warnings.append(f"{reason}; the others went on.")
+                for worker in [worker for worker in self._workers if worker.node_id == node.node_id]:
+                    self._replace(worker, reason)
+        return nodes
 
     def _replace(self, worker: Worker, reason: str) -> None:
         """Kill a worker, mark its units as lost, and start another worker."""

@@ -114,6 +114,7 @@ def test_a_node_on_which_everything_dies_is_put_aside(
         report = run(*inputs, tmp_path / "out", order=in_bursts, run={"address": cluster.address}, tiling=TILING)
     check_whole(report, tmp_path / "out", reference)
     assert deaths() == NODE_FAILURES
+    assert len([text for text in report.warnings if "was put aside: " in text]) == 1
     assert 3 <= report.retries <= 3 * 2 + 4
 
 

@@ -155,7 +155,7 @@ def test_decide_on_the_device_equals_numpy() -> None:
 def test_onnx_gives_the_output_of_onnxruntime(tmp_path: Path, channels_last: bool) -> None:
     rng = np.random.default_rng(3)
     bundle = linear_onnx(
-        tmp_path, rng.normal(size=(3, 2)), channels_last=channels_last, scaling=[{"type": "scale", "value": 0.1}]
+        tmp_path, rng.normal(size=(3, 2)), channels_last=channels_last, scaling=[{"type": "affine", "scale": 0.1}]
     )
     pixels = rng.integers(0, 100, (2, 20, 27)).astype(np.uint8)
     x = pixels[None].astype(np.float32) * np.float32(0.1)
@@ -297,7 +297,7 @@ def test_a_network_that_always_overflows_is_refused_before_any_work(tmp_path: Pa
     ("scaling", "value", "words"),
     [
         ([{"type": "log1p"}], -7, r"band band2 is not finite after step 1 of 1 .*\(log1p\), .*-7 becomes nan"),
-        ([{"type": "scale", "value": 2}, Z_SCORE], 1, r"band band2 .*step 2 of 2.*z-score.*inf"),
+        ([{"type": "affine", "scale": 2}, Z_SCORE], 1, r"band band2 .*step 2 of 2.*z-score.*inf"),
         ([], 1e300, r"band band2 is not finite in float32"),
     ],
 )  # fmt: skip

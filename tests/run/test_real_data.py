@@ -84,7 +84,7 @@ def test_values_in_another_unit_are_a_warning_for_dynamic_world(data: Path, tmp_
 def test_near_infrared_tagged_alpha_is_an_input_and_no_mask(data: Path, tmp_path: Path) -> None:
     # Class 1 where the fourth band is above 127.5; no other band matters.
     bundle = linear_onnx(
-        tmp_path / "bundle", np.array([[0, 0, 0, 0], [0, 0, 0, 1]]), scaling=[{"type": "offset", "value": -127.5}]
+        tmp_path / "bundle", np.array([[0, 0, 0, 0], [0, 0, 0, 1]]), scaling=[{"type": "affine", "offset": -127.5}]
     )
     report = run(data / "naip6_train_cluster.tif", bundle, tmp_path / "out", tiling={"patch_px": 512, "overlap_px": 64})
     with rasterio.open(data / "naip6_train_cluster.tif") as dataset:
@@ -160,7 +160,7 @@ def dynamic_world_bundle(data: Path, folder: Path) -> Path:
     """Google Dynamic World as a bundle."""
     mean, stddev = NORMALISATION.T.tolist()
     scaling = [
-        {"type": "scale", "value": 0.005},
+        {"type": "affine", "scale": 0.005},
         {"type": "log1p"},
         {"type": "z-score", "mean": mean, "stddev": stddev},
         {"type": "affine", "scale": 5, "offset": -1},

@@ -36,8 +36,8 @@ ODD_VALUES: tuple[Any, ...] = (
     *("", "0", "32", "nan", "a" * 5000, "\0", "\ud800", "é中", "../model.onnx", "/etc/passwd", "FFFFFF", "UNet"),
     *("unet", "softmax", "sigmoid", "none", "weights.safetensors", "model.onnx", "model.pt2"),
     *([], {}, [None], [[]], [1, 2, 3], [1, -1, -1, -1], [-1, 1, 64, 64], ["batch", "height", "width", "channel"]),
-    *({"type": "log1p"}, [{"type": "scale", "value": 0}], [{"type": "log1p"}, {"type": "log1p"}]),
-    *([{"type": "offset", "value": -300}], {"width": 2, "depth": 1}),
+    *({"type": "log1p"}, [{"type": "affine", "scale": 0}], [{"type": "log1p"}, {"type": "log1p"}]),
+    *([{"type": "affine", "offset": -300}], {"width": 2, "depth": 1}),
 )
 ODD_INTEGERS = (0, 1, 2, 3, 5, 7, 10, 16, 64, 255, 2**16, 2**31 - 1, 2**40, 2**62, -1, -2, -(2**31))
 ODD_TEXTS = (
@@ -55,7 +55,7 @@ ODD_TEXTS = (
 )
 CLEAR = 0.1
 """Logits this far apart stay in order in bfloat16, and after softmax and the quantisation of scores."""
-SCALING = [{"type": "offset", "value": 1}, {"type": "log1p"}, {"type": "z-score", "mean": 4, "stddev": 1}]
+SCALING = [{"type": "affine", "offset": 1}, {"type": "log1p"}, {"type": "z-score", "mean": 4, "stddev": 1}]
 
 
 def bundle_case(bases: Sequence[Base], random: Random, seed: str) -> Case:

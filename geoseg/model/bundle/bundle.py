@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.model.bundle.files import MODEL_FILE, digest, is_file, read_files, read_json
-from geoseg.model.bundle.properties import REFERENCE, check_properties
+from geoseg.model.bundle.properties import REFERENCE, check_properties, of_item
 from geoseg.model.bundle.scaling import Number, Step
+from geoseg.model.bundle.value_scaling import take_value_scaling
 
 CODE_BEARING = ("model.pt2", "model.torchscript.pt")
 """Artifacts whose loaders can run code."""
@@ -193,9 +194,9 @@ def read_bundle(path: str | Path) -> Bundle:
             f"and the model's artifact; {REFERENCE} explains how to make one."
         )
     try:
-        document = read_json(source)
+        document = of_item(read_json(source))
         check_properties(document)
-        file = ModelFile.model_validate(document)
+        file = ModelFile.model_validate(take_value_scaling(document))
         legend = Legend(
             tuple(LegendClass(entry.value, entry.name, _rgb(entry.color_hint)) for entry in file.outputs[0].classes)
         )

@@ -6,11 +6,11 @@ its training data. Properties that only describe a model are allowed.
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-SCALING = ("value_scaling", "norm_type", "norm_clip", "norm_with_clip_values", "statistics")
-"""Properties that scale raw values, in all versions of MLM."""
+SCALING = ("norm_type", "norm_clip", "norm_with_clip_values", "statistics")
+"""Properties that scaled raw values before MLM 1.4; today it is ``value_scaling`` of an input."""
 OTHER_STEPS = {
     "pre_processing_function": "Do it in steps of geoseg:scaling, or inside the network before it is exported",
     "post_processing_function": "Use geoseg:activation, or do it inside the network before it is exported",
@@ -20,19 +20,26 @@ OTHER_STEPS = {
     "offset": "Write it as a step of geoseg:scaling",
 }
 """Other properties of MLM and of its bands that change a network's input or output, with the remedy."""
-OF_INPUT = ("name", "description", "bands", "input", "norm_by_channel")
+OF_INPUT = ("name", "description", "bands", "input", "norm_by_channel", "value_scaling")
 OF_TENSOR = ("shape", "dim_order", "data_type", "description")
 OWN = ("artifact", "arguments", "scaling", "nodata_fill", "overlap_px", "size_multiple", "activation")
 """geoseg's own properties, with the prefix ``geoseg:``, at the top level."""
 REFERENCE = "configs/BUNDLE.md"
-_STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+_STATISTICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "min-max": {"minimum": ("minimum", "min"), "maximum": ("maximum", "max")},
     "z-score": {"mean": ("mean",), "stddev": ("stddev", "std")},
-    "clip": {"minimum": ("minimum", "min"), "maximum": ("maximum", "max")},
-    "offset": {"value": ("value",)},
-    "scale": {"value": ("value",)},
 }
-"""Steps that MLM and geoseg share: their parameters, and the names of these in the versions of MLM."""
+"""Types of ``norm_type`` that ``value_scaling`` has, too: their numbers, and the names of these in ``statistics``."""
+_CHANGED_STEPS = {"scale": ("multiplied", "divides", "scale"), "offset": ("added", "subtracts", "offset")}
+"""Former steps of geoseg:scaling that mean the opposite in MLM: what they did, what MLM does, the key of ``affine``."""
+
+
+def of_item(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a STAC Item, with geoseg's own from its top level; other documents as they are."""
+    properties = document.get("properties")
+    if not isinstance(properties, dict) or "mlm:name" not in properties or "mlm:name" in document:
+        return dict(document)
+    return {**properties, **{key: value for key, value in document.items() if _is_own(key)}}
 
 
 def check_properties(document: Mapping[str, Any]) -> None:
@@ -49,11 +56,9 @@ def check_properties(document: Mapping[str, Any]) -> None:
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
-    properties = document.get("properties")
-    if isinstance(properties, dict) and "mlm:name" in properties and "mlm:name" not in document:
-        yield "This is a STAC Item. Write its properties at the top of the file, beside those of geoseg's own."
     yield from _misspelled_names(document)
-    for place, level in (("", document), ("properties.", properties)):
+    yield from _changed_steps(document.get("geoseg:scaling"))
+    for place, level in (("", document), ("properties.", document.get("properties"))):
         if not isinstance(level, dict):
             continue
         yield from _unsupported(level, place)
@@ -74,6 +79,19 @@ def _misspelled_names(document: Mapping[str, Any]) -> Iterator[str]:
             near = difflib.get_close_matches(bare, OWN, n=1)
             meant = f"Did you mean geoseg:{near[0]}?" if near else f"{REFERENCE} lists those that are known."
             yield f"{key} is unknown. {meant}"
+
+
+def _changed_steps(steps: Any) -> Iterator[str]:
+    """Steps that geoseg:scaling no longer has."""
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        kind = step.get("type") if isinstance(step, dict) else None
+        if kind in _CHANGED_STEPS:
+            did, does, name = _CHANGED_STEPS[kind]
+            same = json.dumps({"type": "affine", name: step.get("value")})
+            yield (
+                f"geoseg:scaling.{index} has the type {kind}, which {did} in earlier versions, and MLM's {does}. "
+                f"Write {same} to keep what it did."
+            )
 
 
 def _of_entry(entry: Mapping[str, Any], place: str, *, is_input: bool) -> Iterator[str]:
@@ -101,10 +119,11 @@ def _unsupported(level: Mapping[str, Any], place: str) -> Iterator[str]:
             yield f"{place}{key} is not read there. Move it to the top of the file."
         elif _is_empty(value) or (bare in ("scale", "offset") and value == (1 if bare == "scale" else 0)):
             continue
+        elif bare == "value_scaling" and not (place.startswith("mlm:input.") and place.count(".") == 2 and key == bare):
+            yield f"{place}{key} is not read there. Move it to mlm:input.0.value_scaling."
         elif bare in SCALING and (bare != "statistics" or "bands" not in place):
-            instead = _translate(level, bare)
-            steps = f'as "geoseg:scaling": {instead}' if instead else f"as geoseg:scaling ({REFERENCE} lists its steps)"
-            yield f"{place}{key} is not read. Write the scaling at the top of the file, {steps}, and remove {key}."
+            instead = _translate(level) or f"or as geoseg:scaling; {REFERENCE} explains both"
+            yield f"{place}{key} is not read. Write it as mlm:input.0.value_scaling {instead}, and remove {key}."
         elif bare in OTHER_STEPS:
             yield f"{place}{key} is not read. {OTHER_STEPS[bare]}, and remove {key}."
 
@@ -117,28 +136,17 @@ def _is_empty(value: Any) -> bool:
     return value is None or value is False or value in ("", "none") or value in ([], {})
 
 
-def _translate(level: Mapping[str, Any], key: str) -> str | None:
-    """Translate MLM's scaling to steps of geoseg, in JSON; None if there is no equivalent or a number is missing."""
-    if key in ("value_scaling", "mlm:value_scaling"):
-        given = level.get("value_scaling", level.get("mlm:value_scaling"))
-        entries = given if isinstance(given, list) else [given]
-        kinds = [entry.get("type") for entry in entries if isinstance(entry, dict)]
-    else:
-        given = level.get("statistics")
-        entries = given if isinstance(given, list) else [given]
-        kinds = [level.get("norm_type")] * len(entries)
-    numbers = _STEPS.get(str(kinds[0])) if kinds and len(set(map(str, kinds))) == 1 else None
-    if numbers is None or not all(isinstance(entry, dict) for entry in entries):
-        return None
-    step: dict[str, Any] = {"type": kinds[0]}
-    for name, spellings in numbers.items():
-        candidates = (next((entry[s] for s in spellings if s in entry), None) for entry in entries)
-        values = [value for value in candidates if isinstance(value, int | float)]
-        if len(values) != len(entries):
+def _translate(level: Mapping[str, Any]) -> str | None:
+    """Translate a ``norm_type`` and its statistics to a ``value_scaling``, in JSON; None if something is missing."""
+    kind, statistics = level.get("norm_type"), level.get("statistics")
+    entries = statistics if isinstance(statistics, list) else [statistics]
+    names = _STATISTICS.get(str(kind))
+    objects: list[dict[str, Any]] = []
+    for entry in entries:
+        if names is None or not isinstance(entry, dict):
             return None
-        step[name] = _one_or_each(values)
-    return json.dumps([step])
-
-
-def _one_or_each(values: Sequence[float]) -> float | list[float]:
-    return values[0] if len(set(values)) == 1 else list(values)
+        numbers = {name: next((entry[s] for s in spellings if s in entry), None) for name, spellings in names.items()}
+        if not all(isinstance(value, int | float) for value in numbers.values()):
+            return None
+        objects.append({"type": kind, **numbers})
+    return json.dumps(objects if any(one != objects[0] for one in objects) else objects[:1]) if objects else None

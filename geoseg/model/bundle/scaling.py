@@ -1,8 +1,9 @@
 """The chain of named steps that converts raw pixels to the values that a network was trained on.
 
-The names are those of the STAC Machine Learning Model extension where it defines one. A number applies to all bands, a
-list gives one number per band. A step defines its arithmetic once, for arrays of any library: torch applies it to the
-pixels of a run, numpy to a sample in processes that do not load torch.
+min-max, z-score and clip are those of the STAC Machine Learning Model extension (MLM); divide and subtract are its
+scale and offset. A number applies to all bands, a list gives one number per band. A step defines its arithmetic once,
+for arrays of any library: torch applies it to the pixels of a run, numpy to a sample in processes that do not load
+torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,20 +43,26 @@ class _Step(BaseModel):
                 raise ValueError(f"scaling step {self!r}: {name} has {len(value)} numbers for {bands} bands.")
 
 
-class Scale(_Step):
-    """``x * value``."""
+class Divide(_Step):
+    """``x / value``: MLM's scale."""
 
-    type: Literal["scale"]
+    type: Literal["divide"]
     value: PerBand
-    formula = staticmethod(lambda x, _, value: x * value)
+    formula = staticmethod(lambda x, _, value: x / value)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Divide":
+        if not all(_list(self.value)):
+            raise ValueError(f"divide needs a value other than 0, got {self.value}.")
+        return self
 
 
-class Offset(_Step):
-    """``x + value``."""
+class Subtract(_Step):
+    """``x - value``: MLM's offset."""
 
-    type: Literal["offset"]
+    type: Literal["subtract"]
     value: PerBand
-    formula = staticmethod(lambda x, _, value: x + value)
+    formula = staticmethod(lambda x, _, value: x - value)
 
 
 class Clip(_Step):
@@ -101,8 +108,8 @@ class Affine(_Step):
     """``x * scale + offset``."""
 
     type: Literal["affine"]
-    scale: PerBand
-    offset: PerBand
+    scale: PerBand = 1.0
+    offset: PerBand = 0.0
     formula = staticmethod(lambda x, _, scale, offset: x * scale + offset)
 
 
@@ -120,7 +127,7 @@ class Sigmoid(_Step):
     formula = staticmethod(lambda x, library: library.sigmoid(x))
 
 
-Step = Annotated[Scale | Offset | Clip | MinMax | ZScore | Affine | Log1p | Sigmoid, Field(discriminator="type")]
+Step = Annotated[Divide | Subtract | Clip | MinMax | ZScore | Affine | Log1p | Sigmoid, Field(discriminator="type")]
 
 
 def apply_steps(pixels: Any, steps: Sequence[Step], library: Any, column: Callable[[list[float]], Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.model.bundle.scaling import Affine, Clip, MinMax, Offset, Scale, Sigmoid, Step, ZScore, apply_steps
+from geoseg.model.bundle.scaling import Affine, Clip, Divide, MinMax, Sigmoid, Step, Subtract, ZScore, apply_steps
 
 FAR = 20.0
 """A median this many standard deviations away indicates another unit of measurement, not a bright scene."""
@@ -61,7 +61,7 @@ def warn_unscaled(name: str, steps: Sequence[Step]) -> list[str]:
     text = (
         f"{name} states no scaling, so the network gets the numbers of the file as they are. If it was trained on "
         "others, write geoseg:scaling in its model.json; if not, say so there: "
-        '"geoseg:scaling": [{"type": "scale", "value": 1}].'
+        '"geoseg:scaling": [{"type": "affine"}].'
     )
     return [text]
 
@@ -130,9 +130,11 @@ def _normalising_part(steps: Sequence[Step]) -> tuple[Sequence[Step], float]:
     places = [place for place, step in enumerate(steps) if isinstance(step, MinMax | ZScore)]
     if places:
         return steps[: places[-1] + 1], FAR if isinstance(steps[places[-1]], ZScore) else FAR_IN_RANGES
-    linear = all(isinstance(step, Scale | Offset | Affine | Clip) for step in steps)
+    linear = all(isinstance(step, Divide | Subtract | Affine | Clip) for step in steps)
     factors = [
-        np.max(np.abs(s.value if isinstance(s, Scale) else s.scale)) for s in steps if isinstance(s, Scale | Affine)
+        np.max(np.abs(step.scale if isinstance(step, Affine) else np.divide(1, step.value)))
+        for step in steps
+        if isinstance(step, Affine | Divide)
     ]
     # Without a factor below one the network's unit is unknown.
     return (steps, FAR_IN_RANGES) if linear and np.prod(factors) < 1 else ((), np.inf)

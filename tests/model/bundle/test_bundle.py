@@ -59,7 +59,7 @@ def test_descriptive_properties_are_allowed(tmp_path: Path) -> None:
         ({"scaling": [{"type": "log1p"}]}, r"scaling is not read\. Write geoseg:scaling"),
         ({"geoseg:artifact": "model.pkl"}, "geoseg:artifact"),
         ({"geoseg:artifact": "model.onnx"}, "model.onnx, which is missing"),
-        ({"geoseg:scaling": [{"type": "scale", "value": [1, 2]}]}, "2 numbers for 4 bands"),
+        ({"geoseg:scaling": [{"type": "affine", "scale": [1, 2]}]}, "2 numbers for 4 bands"),
         (
             {"geoseg:nodata_fill": 1e300},
             r"geoseg:nodata_fill: .*1e\+300 is not a finite number between -1e",
@@ -170,7 +170,7 @@ def test_a_model_file_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 
 ZSCORE = [{"type": "z-score", "mean": mean, "stddev": 50.0} for mean in (100.0, 110.0, 120.0, 130.0)]
-AS_STEP = r'"geoseg:scaling": \[{"type": "z-score", "mean": \[100.0, 110.0, 120.0, 130.0\], "stddev": 50.0}\]'
+AS_VALUE_SCALING = r'mlm:input\.0\.value_scaling \[{"type": "z-score", "mean": 100.0, "stddev": 50.0}, {"type"'
 
 
 def with_properties(folder: Path, place: str, properties: dict[str, Any]) -> Path:
@@ -198,13 +198,15 @@ def with_properties(folder: Path, place: str, properties: dict[str, Any]) -> Pat
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"value_scaling": ZSCORE}, rf"value_scaling is not read\. .*{AS_STEP}, and remove value_scaling"),
-        ({"value_scaling": [{"type": "scale", "value": 0.1}]}, r'\[{"type": "scale", "value": 0\.1}\]'),
-        ({"value_scaling": {"type": "min-max", "minimum": 0, "maximum": 9}}, r'"min-max", "minimum": 0, "maximum": 9'),
-        ({"value_scaling": [{"type": "processing", "expression": "x"}]}, "value_scaling is not read.*BUNDLE.md lists"),
-        ({"value_scaling": ["log"]}, "value_scaling is not read.*BUNDLE.md lists"),
-        ({"norm_type": "z-score", "statistics": ZSCORE}, rf"norm_type is not read.*{AS_STEP}.*statistics is not read"),
-        ({"norm_type": "l2"}, "norm_type is not read.*BUNDLE.md lists"),
+        (
+            {"norm_type": "z-score", "statistics": ZSCORE},
+            rf"norm_type is not read.*{AS_VALUE_SCALING}.*statistics is not read",
+        ),
+        (
+            {"norm_type": "min-max", "statistics": [{"min": 0, "max": 9}]},
+            r'\[{"type": "min-max", "minimum": 0, "maximum": 9}\]',
+        ),
+        ({"norm_type": "l2"}, "norm_type is not read.*BUNDLE.md explains both"),
         ({"statistics": [{"mean": 1}]}, "statistics is not read"),
         ({"norm_clip": [0, 1]}, "norm_clip is not read"),
         ({"pre_processing_function": {"format": "python", "expression": "a:b"}}, "pre_processing_function is not read"),
@@ -225,6 +227,20 @@ def test_unsupported_scaling_is_refused_with_a_replacement(
         ("band", {"expression": "(B8-B4)/(B8+B4)"}, r"mlm:input\.0\.bands\.0\.expression is not read"),
         ("band", {"raster:scale": 0.0001}, r"mlm:input\.0\.bands\.0\.raster:scale is not read"),
         ("output", {"post_processing_function": "argmax"}, r"mlm:output\.0\.post_processing_function is not read"),
+        ("top", {"value_scaling": ZSCORE}, r"value_scaling is not read there\. Move it to mlm:input\.0\.value_scaling"),
+        ("band", {"value_scaling": ZSCORE[:1]}, r"bands\.0\.value_scaling is not read there"),
+        ("tensor", {"value_scaling": ZSCORE}, r"mlm:input\.0\.input\.value_scaling is not read there"),
+        ("output", {"value_scaling": ZSCORE}, r"mlm:output\.0\.value_scaling is not read there"),
+        (
+            "top",
+            {"geoseg:scaling": [{"type": "scale", "value": 0.1}]},
+            r'multiplied .* Write {"type": "affine", "scale": 0\.1}',
+        ),
+        (
+            "top",
+            {"geoseg:scaling": [{"type": "offset", "value": -1}]},
+            r'added .* Write {"type": "affine", "offset": -1}',
+        ),
         ("input", {"geoseg:scaling": []}, r"mlm:input\.0\.geoseg:scaling is not read there\. Move it to the top"),
         ("input", {"normalise": "imagenet"}, r"mlm:input\.0\.normalise is unknown.*whether it changes pixels"),
         ("tensor", {"value_range": [0, 1]}, r"mlm:input\.0\.input\.value_range is unknown"),
@@ -247,7 +263,18 @@ def test_statistics_of_a_band_are_a_description(tmp_path: Path) -> None:
     assert read_bundle(with_properties(tmp_path, "band", {"statistics": {"mean": 3}})).bands[0] == "band1"
 
 
-def test_a_stac_item_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_text(json.dumps({"type": "Feature", "properties": describe_model(4, 5)}))
-    with pytest.raises(SettingsError, match=r"This is a STAC Item\. Write its properties at the top"):
-        read_bundle(tmp_path)
+@pytest.mark.parametrize("place", ["top", "properties"])
+def test_a_stac_item_is_read(tmp_path: Path, place: str) -> None:
+    properties = describe_model(4, 5)
+    own = {key: properties.pop(key) for key in list(properties) if key.startswith("geoseg:")}
+    item = {
+        "type": "Feature",
+        "id": "landuse",
+        "properties": {**properties, "datetime": None},
+        "links": [],
+        "assets": {},
+    }
+    (item if place == "top" else item["properties"]).update(own)  # type: ignore[attr-defined]
+    (tmp_path / "model.json").write_text(json.dumps(item))
+    (tmp_path / "weights.safetensors").touch()
+    assert read_bundle(tmp_path).bands == ("band1", "band2", "band3", "band4")

@@ -14,6 +14,7 @@ from geoseg.model.architectures import ARCHITECTURES
 from geoseg.model.bundle.bundle import ModelFile
 from geoseg.model.bundle.properties import OF_INPUT, OF_TENSOR, OTHER_STEPS, SCALING
 from geoseg.model.bundle.scaling import Step
+from geoseg.model.bundle.value_scaling import TYPES, translate
 from tests.support.cli import CommandLine
 
 PAGE = (Path(__file__).parents[3] / "configs" / "BUNDLE.md").read_text(encoding="utf-8")
@@ -59,19 +60,31 @@ def test_every_key_is_in_the_table() -> None:
         "classification:classes", "input.data_type", "bands", "name", "description", "norm_by_channel",
     }  # fmt: skip
     assert wanted <= named
-    assert {"bands", "name", "description", "norm_by_channel", "input"} == set(OF_INPUT)
+    assert {"bands", "name", "description", "norm_by_channel", "input", "value_scaling"} == set(OF_INPUT)
     assert {"shape", "dim_order", "data_type", "description"} == set(OF_TENSOR)
     assert [key for key in (*SCALING, *OTHER_STEPS) if key not in PAGE] == []
     assert "unet" in ARCHITECTURES
 
 
+def listed_under(heading: str) -> list[dict[str, Any]]:
+    """The objects in the first column of the table under a heading, with numbers for letters."""
+    section = PAGE.partition(heading)[2].partition("\n###")[0]
+    rows = re.findall(r'^\| `(\{"type": .*?\})`', section, re.MULTILINE)
+    return [
+        json.loads(re.sub(r": ([a-z])([,}])", r": 1\2", row.replace('"maximum": b', '"maximum": 2'))) for row in rows
+    ]
+
+
+def test_every_type_of_value_scaling_is_on_the_page_and_valid() -> None:
+    objects = listed_under("### value_scaling of MLM")
+    assert {one["type"] for one in objects} | {"clip-min", "clip-max"} == set(TYPES)
+    for one in objects:
+        TypeAdapter(list[Step]).validate_python(translate([one], 3))
+
+
 def test_every_step_of_scaling_is_in_the_table_and_valid() -> None:
     chains = TypeAdapter(list[Step])
-    rows = re.findall(r'^\| `(\{"type": .*?\})` \|', PAGE, re.MULTILINE)
-    listed = [
-        json.loads(re.sub(r": ([a-z])([,}])", r": 1\2", re.sub(r'"maximum": b', '"maximum": 2', row))) for row in rows
-    ]
-    steps: list[Any] = chains.validate_python(listed)
+    steps: list[Any] = chains.validate_python(listed_under("### Steps of geoseg:scaling"))
     known = get_args(get_args(Step)[0])
     assert {type(step) for step in steps} == set(known)
     for chain in re.findall(r'`(\[\{"type".*?\])`', PAGE):

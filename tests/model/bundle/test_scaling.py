@@ -16,9 +16,12 @@ def column(*numbers: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        ({"type": "scale", "value": 0.5}, PIXELS * 0.5),
-        ({"type": "scale", "value": [2, 3]}, PIXELS * column(2, 3)),
-        ({"type": "offset", "value": [1, -1]}, PIXELS + column(1, -1)),
+        ({"type": "divide", "value": [2, 3]}, PIXELS / column(2, 3)),
+        ({"type": "subtract", "value": 7}, PIXELS - 7),
+        ({"type": "affine", "scale": 0.5}, PIXELS * 0.5),
+        ({"type": "affine"}, PIXELS),
+        ({"type": "affine", "scale": [2, 3]}, PIXELS * column(2, 3)),
+        ({"type": "affine", "offset": [1, -1]}, PIXELS + column(1, -1)),
         ({"type": "clip", "minimum": 1, "maximum": [100, 300]}, np.clip(PIXELS, 1, column(100, 300))),
         ({"type": "min-max", "minimum": [0, 5], "maximum": 255}, (PIXELS - column(0, 5)) / (255 - column(0, 5))),
         ({"type": "z-score", "mean": [1, 2], "stddev": [3, 4]}, (PIXELS - column(1, 2)) / column(3, 4)),
@@ -39,8 +42,8 @@ def test_torch_computes_each_step_by_the_plain_operators() -> None:
     a, b = torch.tensor([3.7, 0.1])[:, None, None], torch.tensor(912.3)[None, None, None]
     numbers = {"a": [3.7, 0.1], "b": 912.3}
     cases = [
-        ("scale", {"value": "a"}, x * a),
-        ("offset", {"value": "a"}, x + a),
+        ("divide", {"value": "a"}, x / a),
+        ("subtract", {"value": "a"}, x - a),
         ("clip", {"minimum": "a", "maximum": "b"}, x.maximum(a).minimum(b)),
         ("min-max", {"minimum": "a", "maximum": "b"}, (x - a) / (b - a)),
         ("z-score", {"mean": "a", "stddev": "b"}, (x - a) / b),
@@ -54,7 +57,7 @@ def test_torch_computes_each_step_by_the_plain_operators() -> None:
 
 
 def test_steps_run_in_their_order() -> None:
-    steps = TypeAdapter(list[Step]).validate_python([{"type": "offset", "value": 1}, {"type": "scale", "value": 10}])
+    steps = TypeAdapter(list[Step]).validate_python([{"type": "affine", "offset": 1}, {"type": "affine", "scale": 10}])
     assert scale_pixels(torch.tensor([[[2.0]]]), steps).item() == 30
 
 
@@ -62,7 +65,7 @@ def test_the_chain_states_dynamic_worlds_normalisation() -> None:
     """``x = log(0.005 DN + 1); x = (x - a) / b; x = exp(5 x - 1); x = x / (x + 1)``, as its notebook publishes it."""
     a, b = [1.7417268, 1.7261205], [2.0232987, 2.0389052]
     chain: list[dict[str, object]] = [
-        {"type": "scale", "value": 0.005},
+        {"type": "affine", "scale": 0.005},
         {"type": "log1p"},
         {"type": "z-score", "mean": a, "stddev": b},
         {"type": "affine", "scale": 5, "offset": -1},
@@ -79,10 +82,11 @@ def test_the_chain_states_dynamic_worlds_normalisation() -> None:
     [
         ({"type": "z-score", "mean": 0, "stddev": 0}, "stddev > 0"),
         ({"type": "min-max", "minimum": 1, "maximum": 1}, "minimum < maximum"),
-        ({"type": "scale", "value": 1, "extra": 2}, "extra"),
+        ({"type": "affine", "scale": 1, "extra": 2}, "extra"),
         ({"type": "gamma", "value": 1}, "gamma"),
-        ({"type": "scale", "value": float("nan")}, "nan is not a finite number between -1e\\+12 and 1e\\+12"),
-        ({"type": "offset", "value": [0, float("inf")]}, "inf is not a finite number"),
+        ({"type": "divide", "value": [1, 0]}, "divide needs a value other than 0"),
+        ({"type": "affine", "scale": float("nan")}, "nan is not a finite number between -1e\\+12 and 1e\\+12"),
+        ({"type": "affine", "offset": [0, float("inf")]}, "inf is not a finite number"),
         ({"type": "clip", "minimum": -1e300, "maximum": 1}, "-1e\\+300 is not a finite number"),
         ({"type": "z-score", "mean": 1e13, "stddev": 1}, "1e\\+13 is not a finite number"),
     ],

@@ -11,10 +11,10 @@ from geoseg.model.scale import scale_pixels
 
 BANDS = ["red", "nir"]
 REFLECTANCE = {"type": "z-score", "mean": [1200.0, 2500.0], "stddev": [600.0, 900.0]}
-TEN_THOUSANDTH = {"type": "scale", "value": 1e-4}
+TEN_THOUSANDTH = {"type": "affine", "scale": 1e-4}
 # Ends as Dynamic World's does: a logarithm hides the unit, and a sigmoid bounds what is left of it.
 LOGARITHM = [
-    {"type": "scale", "value": 0.005},
+    {"type": "affine", "scale": 0.005},
     {"type": "log1p"},
     {"type": "z-score", "mean": 2.0, "stddev": 2.2},
     {"type": "affine", "scale": 5, "offset": -1},
@@ -43,19 +43,19 @@ def scene(factor: float) -> np.ndarray:
         (10_000, [UNIT], "far from"),
         (255, [UNIT], "far from"),
         (1e-4, [UNIT], "hardly differ"),
-        (10_000, [{"type": "scale", "value": 1e-4}, UNIT], None),
-        (1, [{"type": "scale", "value": 1e-4}, UNIT], "hardly differ"),
+        (10_000, [{"type": "affine", "scale": 1e-4}, UNIT], None),
+        (1, [{"type": "affine", "scale": 1e-4}, UNIT], "hardly differ"),
         (10_000, [{"type": "clip", "minimum": 0, "maximum": 1}, UNIT], "saturated by the clip"),
         (10_000, [UNIT, {"type": "sigmoid"}], "far from"),
-        (10_000, [{"type": "scale", "value": 1e-4}], None),
+        (10_000, [{"type": "affine", "scale": 1e-4}], None),
         (10_000, [], None),
         (1, [TEN_THOUSANDTH], "hardly differ"),
         (255, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], "hardly differ"),
         (1_000_000, [TEN_THOUSANDTH], "far from"),
         (10_000, [{"type": "affine", "scale": 1 / 255, "offset": 0}], "far from"),
-        (255, [{"type": "scale", "value": 1 / 255}], None),
+        (255, [{"type": "affine", "scale": 1 / 255}], None),
         (10_000, [{"type": "min-max", "minimum": 0, "maximum": 255}], "far from"),
-        (10_000, [{"type": "offset", "value": -1000}], None),
+        (10_000, [{"type": "affine", "offset": -1000}], None),
         (10_000, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], None),
         (10_000_000, [TEN_THOUSANDTH, {"type": "clip", "minimum": 0, "maximum": 1}], "saturated by the clip of the"),
         (10_000, LOGARITHM, None),
@@ -78,7 +78,7 @@ def test_row32_another_unit_is_a_warning(factor: float, scaling: list[dict[str, 
         ([REFLECTANCE], 2),
         ([{"type": "min-max", "minimum": 0, "maximum": [10_000, 255]}], 1),
         (LOGARITHM, 2),
-        ([{"type": "scale", "value": 1 / 255}], 0),
+        ([{"type": "affine", "scale": 1 / 255}], 0),
         ([{"type": "z-score", "mean": 120, "stddev": 60}], 0),
     ],
 )
@@ -108,7 +108,7 @@ def test_dark_water_in_the_infrared_is_no_warning() -> None:
 def test_a_bundle_without_scaling_is_a_warning() -> None:
     (text,) = warn_unscaled("landuse", [])
     assert "landuse states no scaling" in text
-    assert warn_unscaled("landuse", steps({"type": "scale", "value": 1})) == []
+    assert warn_unscaled("landuse", steps({"type": "affine", "scale": 1})) == []
 
 
 def test_row32_one_band_alone_is_named() -> None:
@@ -120,8 +120,8 @@ def test_row32_one_band_alone_is_named() -> None:
 
 def test_steps_that_give_no_finite_value_are_no_error() -> None:
     values = np.random.default_rng(0).integers(0, 256, (2, 50)).astype(np.uint8)
-    check_values(values, BANDS, steps(*[{"type": "scale", "value": 1e12}] * 27))
-    check_values(values, BANDS, steps({"type": "offset", "value": -3000}, {"type": "log1p"}, {"type": "sigmoid"}))
+    check_values(values, BANDS, steps(*[{"type": "affine", "scale": 1e12}] * 27))
+    check_values(values, BANDS, steps({"type": "affine", "offset": -3000}, {"type": "log1p"}, {"type": "sigmoid"}))
 
 
 def test_no_finite_values_give_no_warning() -> None:
@@ -132,8 +132,8 @@ def test_no_finite_values_give_no_warning() -> None:
 def test_numpy_scales_like_torch() -> None:
     chain = steps(
         {"type": "clip", "minimum": -3, "maximum": [900, 800]},
-        {"type": "offset", "value": 5},
-        {"type": "scale", "value": [2, 0.5]},
+        {"type": "affine", "offset": 5},
+        {"type": "affine", "scale": [2, 0.5]},
         {"type": "log1p"},
         {"type": "affine", "scale": 3, "offset": [-1, 1]},
         {"type": "z-score", "mean": 2, "stddev": [3, 4]},

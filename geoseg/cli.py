@@ -181,6 +181,9 @@ def evaluate_command(
     from geoseg.evaluate.command import RESULTS, run_evaluation, segment_first  # noqa: PLC0415
 
     exit_code: int = ExitCode.OK
+    maps = [Path(path) for path in predictions]
+    if model is None and config is None and (assignments or address or trust_model_code):
+        raise SettingsError("--set, --address and --trust-model-code are about segmenting scenes: give a --model, too.")
     if model is not None or config is not None:
         flags = {
             "scenes": predictions,
@@ -189,10 +192,9 @@ def evaluate_command(
             "run.address": address,
             "trust_model_code": trust_model_code or None,
         }
-        exit_code = segment_first(load_settings(config, assignments or (), flags), err)
-        predictions = [str(output / RESULTS)]
+        maps, exit_code = segment_first(load_settings(config, assignments or (), flags), err)
     run_evaluation(
-        [Path(path) for path in predictions],
+        maps,
         labels,
         output,
         out,

@@ -16,6 +16,8 @@ IGNORE = "ignore"
 """In a mapping: pixels that are not compared."""
 OTHERS = "*"
 """In a mapping: all values that it does not name."""
+NO_LABEL = -1
+"""Instead of a class id: a pixel without a label."""
 _KEYS = ("labels", "predictions", "outside")
 _SHOWN = 12
 
@@ -31,10 +33,12 @@ class ClassMapping:
     """Names of the compared classes; their ids are 0, 1, 2, ..."""
     predictions: tuple[str, ...]
     """Compared class of each class of the legend, or ``ignore``."""
-    labels: Mapping[Value, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     """Compared class of values of the labels, or ``ignore``; empty: labels hold the numbers or names of the legend."""
     outside: str = IGNORE
     """Compared class of pixels outside all label polygons, or ``ignore``."""
+    ignored: frozenset[str] = frozenset()
+    """Values of the labels that are not compared."""
 
     @property
     def merges(self) -> bool:
@@ -82,15 +86,16 @@ class ClassMapping:
         return [self.id_of(target) for target in found.values() if target is not None]
 
     def _target(self, value: Value, known: Mapping[int, str]) -> str | None:
-        name = known.get(value, value) if isinstance(value, int) else value
-        for key in (value, name, str(value), OTHERS):
+        """Compared class of a value, by its number as text or its name; None if there is none."""
+        name = known.get(value, "") if isinstance(value, int) else value
+        if str(value) in self.ignored:
+            return IGNORE
+        for key in (str(value), name, OTHERS):
             if key in self.labels:
                 return self.labels[key]
-        if name in self.names:
-            return str(name)
         # A number without a name is an id of the legend, unless a mapping says what numbers mean.
-        numbered = isinstance(name, int) and not self.labels and 0 <= name < len(self.names)
-        return self.names[name] if numbered and isinstance(name, int) else None
+        is_id = isinstance(value, int) and not name and not self.labels and 0 <= value < len(self.names)
+        return name if name in self.names else self.names[int(value)] if is_id else None
 
 
 def read_class_mapping(path: Path | None, legend: tuple[str, ...], ignore: Iterable[int] = ()) -> ClassMapping:
@@ -125,7 +130,8 @@ def read_class_mapping(path: Path | None, legend: tuple[str, ...], ignore: Itera
                 f"{path}: {target!r} is no compared class. The prediction has {_listed(names)}; write one of them, or "
                 f"{IGNORE}."
             )
-    return ClassMapping(names, tuple(targets), {**labels, **dict.fromkeys(ignore, IGNORE)}, outside)
+    by_text = {str(value): target for value, target in labels.items()}
+    return ClassMapping(names, tuple(targets), by_text, outside, frozenset(map(str, ignore)))
 
 
 def _read(path: Path) -> dict[str, Any]:

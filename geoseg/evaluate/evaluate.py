@@ -3,24 +3,25 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
-from operator import add
 from pathlib import Path
 
 from geoseg.errors import SettingsError
 from geoseg.evaluate.class_mapping import ClassMapping, read_class_mapping
 from geoseg.evaluate.counts import Counts, count_window
-from geoseg.evaluate.labels import RASTERS, ReadLabels, open_labels, read_label_polygons
+from geoseg.evaluate.label_polygons import LabelPolygons, read_label_polygons
+from geoseg.evaluate.label_rasters import has_crs
+from geoseg.evaluate.labels import ReadLabels, open_labels
 from geoseg.evaluate.metrics import Metrics, compute_metrics
 from geoseg.evaluate.polygon_match import PolygonMetrics, match_scene, sum_matches
 from geoseg.evaluate.predictions import Prediction, find_predictions
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.class_map import open_band
-from geoseg.raster.source.env import open_raster
 
-CELL_PX = 2048
+RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png", ".jpg", ".jpeg", ".bmp", ".jp2")
+"""Suffixes of label rasters; all other files are read as polygons."""
+CELL_PX = 1024
 """Side of the windows that are compared at a time."""
 
 
@@ -50,6 +51,8 @@ class Evaluation:
     """Metrics of that sum, not means over scenes."""
     polygons: tuple[PolygonMetrics, ...]
     """Sum over the scenes with polygons on both sides."""
+    not_compared: tuple[str, ...]
+    """Scenes of which no pixel has both a label and a predicted class."""
 
 
 def evaluate(
@@ -65,7 +68,7 @@ def evaluate(
 
     Labels with a CRS count wherever they lie on a class map: rasters by their nearest pixel, polygons by the middles of
     pixels. Labels without a CRS belong to the class maps in the given order and have their size. Memory depends on
-    neither the size of the rasters nor their number; polygons of a scene are held in memory.
+    neither the size of the rasters nor their number; label polygons, and the polygons of a scene, are held in memory.
 
     Args:
         predictions: Results folders, or class maps that geoseg has published.
@@ -84,22 +87,24 @@ def evaluate(
     for path in labels:
         if not path.exists():
             raise SettingsError(f"{path} does not exist. Give label rasters or label polygons.")
-    polygons = [read_label_polygons(path, class_column) for path in labels if path.suffix.lower() not in RASTERS]
-    rasters = [path for path in labels if path.suffix.lower() in RASTERS]
-    scenes = []
-    for prediction, own in zip(found, _rasters_of(found, rasters), strict=True):
-        with open_labels([*own, *polygons], prediction.grid, mapping) as read:
+    sources = [path if path.suffix.lower() in RASTERS else read_label_polygons(path, class_column) for path in labels]
+    polygons = [source for source in sources if isinstance(source, LabelPolygons)]
+    scenes, total, without_labels = [], Counts.zero(len(mapping.names)), []
+    for prediction, own in zip(found, _labels_of(found, sources), strict=True):
+        with open_labels(own, prediction.grid, mapping) as read:
             counts = _count(prediction, read, mapping, boundary_px)
+        total += counts
         if counts.confusion.any():
             metrics = compute_metrics(counts, mapping.names)
             matches = match_scene(prediction, polygons, mapping)
             scenes.append(SceneEvaluation(prediction.scene, str(prediction.classes), metrics, counts, matches))
+        else:
+            without_labels.append(prediction.scene)
     if not scenes:
         raise SettingsError(
             f"No pixel of {found[0].classes}{' and others' * (len(found) > 1)} has a label in "
             f"{', '.join(map(str, labels))}. Check that they show the same place, their CRS, and what is ignored."
         )
-    total = reduce(add, (scene.counts for scene in scenes))
     return Evaluation(
         mapping,
         boundary_px,
@@ -107,25 +112,26 @@ def evaluate(
         total,
         compute_metrics(total, mapping.names),
         sum_matches([scene.polygons for scene in scenes]),
+        tuple(without_labels),
     )
 
 
-def _rasters_of(predictions: Sequence[Prediction], rasters: Sequence[Path]) -> list[list[Path]]:
-    """Label rasters of each class map.
+def _labels_of(
+    predictions: Sequence[Prediction], sources: Sequence[Path | LabelPolygons]
+) -> list[list[Path | LabelPolygons]]:
+    """Labels of each class map, in the given order.
 
     Raises:
         SettingsError: If the number of rasters without CRS is not that of the class maps.
     """
-    placed, unplaced = list[Path](), list[Path]()
-    for path in rasters:
-        with open_raster(str(path)) as dataset:
-            (placed if dataset.crs else unplaced).append(path)
+    unplaced = [source for source in sources if isinstance(source, Path) and not has_crs(source)]
     if unplaced and len(unplaced) != len(predictions):
         raise SettingsError(
             f"{len(unplaced)} label rasters have no CRS, such as {unplaced[0]}, and there are {len(predictions)} class "
             "maps. Labels without a CRS are taken in the order of the class maps: give one for each."
         )
-    return [[*placed, *unplaced[number : number + 1]] for number in range(len(predictions))]
+    others = [[one for one in unplaced if one != own] for own in unplaced] or [[]] * len(predictions)
+    return [[source for source in sources if source not in other] for other in others]
 
 
 def _count(prediction: Prediction, read_labels: ReadLabels, mapping: ClassMapping, boundary_px: int) -> Counts:

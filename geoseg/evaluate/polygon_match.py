@@ -7,13 +7,14 @@ import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from geoseg.evaluate.class_mapping import ClassMapping
-from geoseg.evaluate.labels import LabelPolygons
+from geoseg.errors import SceneError
+from geoseg.evaluate.class_mapping import IGNORE, ClassMapping
+from geoseg.evaluate.label_polygons import LabelPolygons
 from geoseg.evaluate.predictions import Prediction
-from geoseg.grid.window import Grid
 
 MATCH_IOU = 0.5
 """Two polygons match if their intersection is at least this part of their union."""
@@ -53,29 +54,33 @@ class PolygonMetrics:
 def match_scene(
     prediction: Prediction, sources: Sequence[LabelPolygons], mapping: ClassMapping
 ) -> tuple[PolygonMetrics, ...]:
-    """Match the polygons of a scene with the label polygons that meet its extent.
+    """Match the polygons of a scene with label polygons, which are cut at the scene's outline.
 
-    Areas are compared in the CRS of the predicted polygons. Predicted classes that are compared as one are dissolved
-    first.
+    Each part of a multipolygon counts as a polygon. Areas are compared in the CRS of the predicted polygons. Predicted
+    classes that are compared as one are dissolved first. Where land outside the label polygons is not compared,
+    predicted polygons that meet no label do not count.
 
     Returns:
         One entry for each compared class; none without predicted polygons or label polygons.
+
+    Raises:
+        SceneError: If the predicted polygons cannot be read.
     """
     if prediction.polygons is None or not sources:
         return ()
-    predicted = geopandas.read_parquet(prediction.polygons, columns=["class_id", "geometry"])
+    try:
+        predicted = geopandas.read_parquet(prediction.polygons, columns=["class_id", "geometry"])
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{prediction.polygons} cannot be read ({error}). Publish the scene again.") from error
     predicted["id"] = mapping.predicted_ids()[predicted["class_id"].to_numpy()]
     if mapping.merges:
         predicted = predicted.dissolve("id", method="coverage").explode().reset_index()
-    extent = geopandas.GeoSeries([_outline(prediction.grid)], crs=prediction.grid.crs).to_crs(predicted.crs).iloc[0]
-    geometries, ids = [], []
-    for source in sources:
-        geometry = np.asarray(source.frame.geometry.to_crs(predicted.crs).values)
-        meets = shapely.intersects(geometry, extent)
-        geometries.append(geometry[meets])
-        ids.append(source.ids(mapping)[meets])
-    labels, label_ids = np.concatenate(geometries), np.concatenate(ids)
+    placed = [source.place(prediction.grid, mapping, CRS.from_user_input(predicted.crs)) for source in sources]
+    labels, label_ids = (np.concatenate(column) for column in zip(*placed, strict=True))
     ours, our_ids = np.asarray(predicted.geometry.values), predicted["id"].to_numpy()
+    if mapping.outside == IGNORE:
+        meets = np.unique(shapely.STRtree(ours).query(labels, predicate="intersects")[1])
+        ours, our_ids = ours[meets], our_ids[meets]
     return tuple(
         match_polygons(name, ours[our_ids == id_], labels[label_ids == id_]) for id_, name in enumerate(mapping.names)
     )
@@ -119,9 +124,3 @@ def sum_matches(scenes: Sequence[tuple[PolygonMetrics, ...]]) -> tuple[PolygonMe
         )
         for parts in zip(*(scene for scene in scenes if scene), strict=True)
     )
-
-
-def _outline(grid: Grid) -> shapely.Polygon:
-    """Outline of a grid, with points between its corners, since straight edges become curves in another CRS."""
-    corners = np.array([(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height)], np.float64)
-    return shapely.segmentize(shapely.Polygon(grid.to_crs(corners)), np.ptp(grid.to_crs(corners), axis=0).max() / 32)

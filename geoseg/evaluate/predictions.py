@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.raster.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import polygons_prefix
@@ -36,6 +36,10 @@ def find_predictions(paths: Sequence[Path]) -> list[Prediction]:
         SceneError: If a class map cannot be read.
     """
     predictions = [prediction for path in paths for prediction in _in_folder(path)]
+    if twice := {
+        path for path in (one.classes for one in predictions) if [one.classes for one in predictions].count(path) > 1
+    }:
+        raise SettingsError(f"{min(twice)} is given twice, so its pixels would count twice. Give it once.")
     legends = {prediction.legend: prediction.classes for prediction in predictions}
     if len(legends) > 1:
         (one, first), (other, second) = list(legends.items())[:2]
@@ -58,7 +62,12 @@ def _in_folder(path: Path) -> list[Prediction]:
 
 
 def _prediction(classes: Path, scene: str) -> Prediction:
-    output, grid, legend = classes.absolute().parents[2:3], class_map_grid(classes), class_map_names(classes)
+    try:
+        output, grid, legend = classes.absolute().parents[2:3], class_map_grid(classes), class_map_names(classes)
+    except ValueError as error:
+        raise SceneError(f"{classes} has no usable georeference ({error}). Publish the scene again.") from error
+    if not grid.crs:
+        raise SceneError(f"{classes} has no CRS, so labels have no place on it. Publish the scene again.")
     if classes.name != "classes.tif" or not output:
         return Prediction(scene, classes, None, None, grid, legend)
     beside = classes.with_name("confidence.tif"), output[0] / polygons_prefix(scene)

@@ -17,6 +17,8 @@ from geoseg.evaluate.polygon_match import PolygonMetrics
 
 _METADATA = {"Software": None}
 """No version of matplotlib in the pictures: same evaluation, same bytes."""
+MAX_NUMBERED, MAX_SIDE_IN = 40, 30.0
+"""Most classes whose cells have numbers, and the largest side of a picture in inches."""
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -30,6 +32,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     report.write_text(json.dumps(_finite(as_json(evaluation)), indent=2) + "\n")
     text.write_text(as_markdown(evaluation))
     pictures = [folder / "confusion.png"]
+    (folder / "calibration.png").unlink(missing_ok=True)  # of an earlier evaluation, which may have had a confidence
     draw_confusion(evaluation.counts.confusion, evaluation.mapping.names).savefig(pictures[0], metadata=_METADATA)
     if evaluation.metrics.calibration:
         pictures.append(folder / "calibration.png")
@@ -40,7 +43,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as values of JSON; rows of the confusion matrix are labels, columns predictions."""
     return {
-        "classes": list(evaluation.mapping.names),
         "boundary_px": evaluation.boundary_px,
         **asdict(evaluation.metrics),
         "confusion": evaluation.counts.confusion.tolist(),
@@ -48,13 +50,14 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "scenes": [
             {
                 "scene": scene.scene,
-                "classes": scene.classes,
+                "class_map": scene.classes,
                 **asdict(scene.metrics),
                 "confusion": scene.counts.confusion.tolist(),
                 "polygons": [_polygons(entry) for entry in scene.polygons],
             }
             for scene in evaluation.scenes
         ],
+        "scenes_not_compared": list(evaluation.not_compared),
     }
 
 
@@ -68,14 +71,14 @@ def summary(metrics: Metrics) -> list[tuple[str, str]]:
     rows = [
         ("pixels compared", f"{metrics.compared_pixels:,}"),
         ("pixels with a label and no prediction", f"{metrics.unpredicted_pixels:,}"),
-        ("mean IoU", _number(metrics.mean_iou)),
-        ("pixel accuracy", _number(metrics.pixel_accuracy)),
-        ("frequency-weighted IoU", _number(metrics.frequency_weighted_iou)),
-        ("Cohen's kappa", _number(metrics.kappa)),
-        ("mean boundary IoU", _number(metrics.mean_boundary_iou)),
+        ("mean IoU", number(metrics.mean_iou)),
+        ("pixel accuracy", number(metrics.pixel_accuracy)),
+        ("frequency-weighted IoU", number(metrics.frequency_weighted_iou)),
+        ("Cohen's kappa", number(metrics.kappa)),
+        ("mean boundary IoU", number(metrics.mean_boundary_iou)),
     ]
     if metrics.calibration:
-        rows.append(("expected calibration error", _number(metrics.expected_calibration_error)))
+        rows.append(("expected calibration error", number(metrics.expected_calibration_error)))
     return rows
 
 
@@ -90,7 +93,7 @@ def _markdown(evaluation: Evaluation) -> Iterator[str]:
         [
             (
                 one.name,
-                *map(_number, (one.iou, one.f1, one.precision, one.recall, one.boundary_iou)),
+                *map(number, (one.iou, one.f1, one.precision, one.recall, one.boundary_iou)),
                 f"{one.label_pixels:,}",
                 f"{one.predicted_pixels:,}",
             )
@@ -106,31 +109,34 @@ def _markdown(evaluation: Evaluation) -> Iterator[str]:
         yield "\n## Polygons\n\nTwo polygons match at an IoU of 0.5 or more.\n"
         heading = ("class", "precision", "recall", "F1", "labels", "predicted", "matched")
         yield from _table(heading, map(_polygon_row, evaluation.polygons))
+    if evaluation.not_compared:
+        yield f"\nNo pixel could be compared of: {', '.join(evaluation.not_compared)}."
     yield "\n## Scenes\n"
     yield from _table(("scene", "pixels compared", "mean IoU", "pixel accuracy"), map(_scene_row, evaluation.scenes))
 
 
 def _polygon_row(one: PolygonMetrics) -> tuple[str, ...]:
     numbers = (one.labels, one.predicted, one.matched)
-    return (one.name, *map(_number, (one.precision, one.recall, one.f1)), *map("{:,}".format, numbers))
+    return (one.name, *map(number, (one.precision, one.recall, one.f1)), *map("{:,}".format, numbers))
 
 
 def _scene_row(one: SceneEvaluation) -> tuple[str, ...]:
     metrics = one.metrics
-    return (one.scene, f"{metrics.compared_pixels:,}", _number(metrics.mean_iou), _number(metrics.pixel_accuracy))
+    return (one.scene, f"{metrics.compared_pixels:,}", number(metrics.mean_iou), number(metrics.pixel_accuracy))
 
 
 def draw_confusion(confusion: NDArray[np.int64], names: tuple[str, ...]) -> Figure:
     """Draw a confusion matrix: the share of each label (row) that was predicted as each class."""
     share = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = 3 + 0.6 * len(names)
+    side = min(3 + 0.6 * len(names), MAX_SIDE_IN)
     figure = Figure(figsize=(side + 1, side), layout="constrained", dpi=120)
     axes = figure.subplots()
     picture = axes.imshow(share, vmin=0, vmax=100, cmap="Blues")
-    for (row, col), value in np.ndenumerate(share):
+    labels = [name.replace("$", r"\$") for name in names]  # else matplotlib reads it as a formula
+    for (row, col), value in np.ndenumerate(share) if len(names) <= MAX_NUMBERED else ():
         axes.text(col, row, f"{value:.0f}", ha="center", va="center", color="white" if value > 50 else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), labels)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("label")
     figure.colorbar(picture, label="share of the label's pixels, %")
@@ -147,7 +153,8 @@ def draw_calibration(metrics: Metrics) -> Figure:
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     upper.set_title(f"Expected calibration error {metrics.expected_calibration_error:.3f}")
     upper.legend()
-    lower.bar(confidence, [one.pixels / metrics.compared_pixels for one in metrics.calibration], width=0.03)
+    pixels = np.array([one.pixels for one in metrics.calibration])
+    lower.bar(confidence, pixels / pixels.sum(), width=0.03)
     lower.set(xlabel="confidence", ylabel="share of pixels")
     return figure
 
@@ -163,7 +170,8 @@ def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterato
         yield f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A metric with three digits; a dash where it is not defined."""
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 

@@ -7,10 +7,12 @@ import geopandas
 import numpy as np
 import pytest
 from PIL import Image
+from rasterio.transform import from_origin
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, jaccard_score
 
 from geoseg.evaluate import evaluate as module
 from geoseg.evaluate.evaluate import evaluate
+from geoseg.evaluate.report import draw_confusion
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid
 from geoseg.publish.rasters import write_classes
@@ -113,9 +115,18 @@ def test_a_model_is_evaluated_on_scenes(inputs: tuple[Path, Path], tmp_path: Pat
     classes = read_band(tmp_path / "out/results/rasters/scene/classes.tif")
     report = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert report["pixel_accuracy"] == pytest.approx((classes == 0).sum() / (classes != 255).sum())
-    missing = tmp_path / "missing.tif"
-    done = geoseg("evaluate", scene, missing, *words)
+    other = write_scene(
+        tmp_path / "other.tif", textured(90, 110, seed=3), nodata=0, transform=from_origin(4e5, 5e6, 10, 10)
+    )
+    done = geoseg("evaluate", other, *words)
+    assert done.code == 2
+    assert "has a label in" in done.err, "results of earlier evaluations do not count"
+    done = geoseg("evaluate", tmp_path / "missing.tif", *words)
     assert done.code != 0
+    assert "missing.tif does not exist" in done.err
+    done = geoseg("evaluate", scene, "--labels", labels, "--output", tmp_path / "out", "--address", "inline")
+    assert done.code == 2
+    assert "give a --model, too" in done.err
 
 
 def test_several_scenes_are_summed(inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -148,12 +159,15 @@ def test_merged_classes_have_no_calibration_and_dissolved_polygons(results: Path
 
 
 def test_what_cannot_be_compared_is_named(results: Path, tmp_path: Path, geoseg: CommandLine) -> None:
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes((results / "rasters/scene/classes.tif").read_bytes()[:400])
     far = write_scene(tmp_path / "far.tif", np.zeros((1, 9, 9), np.uint8), crs="EPSG:32633")
     legend = Legend((LegendClass(0, "lake", (0, 0, 255)), LegendClass(1, "shore", (255, 255, 0))))
     grid = Grid(8, 9, (10.0, 0.0, 480_000.0, 0.0, -10.0, 5_480_000.0), "EPSG:32632")
     write_classes(tmp_path / "lakes.tif", grid, legend, [(grid.window, np.zeros((8, 9), np.uint8))])
     for words, message in (
         ((results, "--labels", far), "has a label in"),
+        ((results, "--labels", damaged), "damaged.tif cannot be read"),
         ((results, "--labels", tmp_path / "none.tif"), "none.tif does not exist. Give label rasters"),
         ((tmp_path / "none", "--labels", far), "none does not exist. Give a results folder"),
         ((tmp_path, "--labels", far), "holds no rasters/*/classes.tif"),
@@ -164,7 +178,7 @@ def test_what_cannot_be_compared_is_named(results: Path, tmp_path: Path, geoseg:
         assert done.code in {2, 3}
         assert message in " ".join(done.err.split())
         assert "Traceback" not in done.err
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_an_output_that_is_a_file_is_named(results: Path, tmp_path: Path, geoseg: CommandLine) -> None:
@@ -172,3 +186,21 @@ def test_an_output_that_is_a_file_is_named(results: Path, tmp_path: Path, geoseg
     done = geoseg("evaluate", results, "--labels", results / "rasters/scene/classes.tif", "--output", tmp_path / "file")
     assert done.code == 2
     assert "file cannot be written" in " ".join(done.err.split())
+
+
+def test_many_classes_and_strange_names_can_be_drawn(tmp_path: Path) -> None:
+    names = (r"a$\x$", "b|c", *(f"class {number}" for number in range(60)))
+    picture = draw_confusion(np.eye(len(names), dtype=np.int64), names)
+    picture.savefig(tmp_path / "confusion.png")
+    with Image.open(tmp_path / "confusion.png") as drawn:
+        assert max(drawn.size) < 5000
+
+
+def test_polygons_in_land_that_is_not_labelled_do_not_count(results: Path, tmp_path: Path) -> None:
+    polygons = geopandas.read_parquet(results / "polygons/scene=scene")
+    first = polygons[polygons.index == polygons.geometry.area.idxmax()]
+    first.to_parquet(tmp_path / "one.parquet")
+    found = evaluate([results], [tmp_path / "one.parquet"])
+    touching = polygons[polygons.intersects(first.geometry.iloc[0])]
+    assert sum(one.matched for one in found.polygons) == 1
+    assert sum(one.predicted for one in found.polygons) == len(touching) < len(polygons)

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import rasterio.features
 import shapely
+import shapely.affinity
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.evaluate.class_mapping import ClassMapping, read_class_mapping
-from geoseg.evaluate.labels import open_labels, read_label_polygons
+from geoseg.evaluate.label_polygons import read_label_polygons
+from geoseg.evaluate.labels import open_labels
 from geoseg.grid.window import Grid, Window
 from tests.support.scenes import TRANSFORM, write_scene
 
@@ -68,10 +70,52 @@ def test_a_raster_elsewhere_gives_its_nearest_pixels(
     expected = np.full((120, 150), 255, np.uint8)
     reproject(
         ids, expected, src_transform=transform, src_crs=crs, src_nodata=255, dst_transform=TRANSFORM,
-        dst_crs="EPSG:32632", dst_nodata=255, resampling=Resampling.nearest,
+        dst_crs="EPSG:32632", dst_nodata=255, resampling=Resampling.nearest, tolerance=1e-6,
     )  # fmt: skip
-    np.testing.assert_array_equal(read([path]), expected)
+    found = read([path])
+    assert (found == expected).mean() > 0.999, "but for middles on the edge of two labels"
     assert 0 < (expected == 255).sum() < expected.size
+    for window in (Window(0, 0, 7, 150), Window(31, 47, 60, 9), Window(119, 149, 1, 1)):
+        np.testing.assert_array_equal(read([path], window=window), found[window.slices(GRID.window)])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+)
+def test_beside_a_raster_without_nodata_there_is_no_label(tmp_path: Path, dtype: str) -> None:
+    transform = from_origin(480_300, 5_479_800, 10, 10)
+    path = write_scene(tmp_path / "labels.tif", np.ones((1, 60, 70), dtype), transform=transform)
+    expected = np.full((120, 150), 255, np.uint8)
+    expected[20:80, 30:100] = 1
+    np.testing.assert_array_equal(read([path]), expected)
+
+
+def test_a_small_difference_of_pixel_size_adds_up(tmp_path: Path) -> None:
+    labels = np.zeros((1, 120, 150), np.uint8)
+    labels[..., 100:] = 1
+    path = write_scene(tmp_path / "labels.tif", labels, transform=from_origin(480_000, 5_480_000, 10.009, 10))
+    # The middle of column 100 lies 1004.5 m from the west, in column 100.36 of the labels: 1000.9 m is their edge.
+    np.testing.assert_array_equal(read([path])[0, 95:105], [0] * 5 + [1] * 5)
+    far = write_scene(tmp_path / "far.tif", labels, transform=from_origin(480_000, 5_480_000, 10.06, 10))
+    np.testing.assert_array_equal(read([far])[0, 95:105], [0] * 6 + [1] * 4)
+
+
+def test_labels_much_finer_than_the_class_map_are_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = random_ids((1200, 1500), seed=2)
+    path = write_scene(tmp_path / "labels.tif", fine[None], transform=from_origin(480_000, 5_480_000, 1, 1), nodata=255)
+    whole = read([path])
+    np.testing.assert_array_equal(whole, fine[5::10, 5::10])
+    monkeypatch.setattr("geoseg.evaluate.label_rasters.MAX_PIXELS", 3000)
+    np.testing.assert_array_equal(read([path]), whole)
+
+
+def test_ignored_values_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    values = np.array([[1, 255], [2, 9]], np.uint8).repeat(60, 0).repeat(75, 1)
+    path = write_scene(tmp_path / "labels.tif", values[None])
+    mapping = read_class_mapping(None, LEGEND, ignore=[255, 9])
+    np.testing.assert_array_equal(read([path], mapping), np.where(values > 2, 255, values))
 
 
 def test_values_of_a_raster_are_mapped_or_named(tmp_path: Path) -> None:
@@ -109,7 +153,8 @@ def test_the_first_label_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((2, 120, 150), np.uint8), "has 2 bands; labels have one"),
+        (np.zeros((2, 120, 150), np.uint8), "has 2 bands of uint8; labels have one band"),
+        (np.zeros((1, 120, 150), np.complex64), "has 1 bands of complex64; labels have one band"),
         (np.full((1, 120, 150), 0.5, np.float32), "holds 0.5; labels are whole numbers"),
     ],
 )
@@ -210,3 +255,68 @@ def test_classes_of_the_prediction_are_merged_left_out_and_renamed(tmp_path: Pat
     mapping = read_class_mapping(path, LEGEND)
     assert mapping.names == ("water",)
     assert mapping.predicted_ids()[:4].tolist() == [0, 255, 255, 255]
+
+
+def test_land_outside_is_outside_of_all_polygon_files(tmp_path: Path) -> None:
+    paths = []
+    for number, (col, kind) in enumerate(((10, "water"), (60, "forest"), (100, "other"))):
+        box = shapely.box(480_000 + 10 * col, 5_479_000, 480_000 + 10 * (col + 20), 5_479_900)
+        frame = geopandas.GeoDataFrame({"kind": [kind]}, geometry=[box], crs="EPSG:32632")
+        frame.to_parquet(tmp_path / f"{number}.parquet")
+        paths.append(tmp_path / f"{number}.parquet")
+    rules = tmp_path / "classes.yaml"
+    rules.write_text("labels: {water: water, forest: forest, other: ignore}\noutside: field")
+    mapping = read_class_mapping(rules, LEGEND)
+    row = read([read_label_polygons(path, "kind") for path in paths], mapping)[50]
+    expected = np.full(150, 2, np.uint8)
+    expected[10:30], expected[60:80], expected[100:120] = 0, 1, 255
+    np.testing.assert_array_equal(row, expected)
+
+
+def test_polygons_beyond_a_projection_are_cut_first(tmp_path: Path) -> None:
+    world = geopandas.GeoDataFrame({"kind": ["water"]}, geometry=[shapely.box(-180, -90, 180, 90)], crs="EPSG:4326")
+    world.to_file(tmp_path / "world.gpkg", engine="pyogrio")
+    assert (read([read_label_polygons(tmp_path / "world.gpkg", "kind")]) == 0).all()
+
+
+def test_only_the_polygons_of_a_file_are_labels(tmp_path: Path) -> None:
+    west, north = 480_000, 5_480_000
+    spike = shapely.Polygon([(0, 0), (200, 0), (200, -200), (100, -200), (100, -900), (100, -200), (0, -200)])
+    spike = shapely.affinity.translate(spike, west, north)
+    line = shapely.LineString([(west, north - 1000), (west + 1500, north - 1000)])
+    frame = geopandas.GeoDataFrame({"kind": ["water", "forest"]}, geometry=[spike, line], crs="EPSG:32632")
+    frame.to_parquet(tmp_path / "labels.parquet")
+    ids = read([read_label_polygons(tmp_path / "labels.parquet", "kind")])
+    assert (ids == 0).sum() == 400
+    assert (ids == 255).sum() == ids.size - 400
+    frame.iloc[1:].to_parquet(tmp_path / "lines.parquet")
+    with pytest.raises(SettingsError, match=r"lines\.parquet holds no polygons but LineString"):
+        read_label_polygons(tmp_path / "lines.parquet", "kind")
+
+
+def test_polygons_without_a_class_are_named(tmp_path: Path) -> None:
+    boxes = [shapely.box(480_000, 5_479_900, 480_100, 5_480_000), shapely.box(480_200, 5_479_900, 480_300, 5_480_000)]
+    frame = geopandas.GeoDataFrame({"kind": [1, None]}, geometry=boxes, crs="EPSG:32632")
+    frame.to_parquet(tmp_path / "labels.parquet")
+    source = read_label_polygons(tmp_path / "labels.parquet", "kind")
+    with pytest.raises(SettingsError, match="holds missing, which is no class"):
+        read([source])
+    rules = tmp_path / "classes.yaml"
+    rules.write_text("labels: {1: forest, missing: ignore}")
+    assert (read([source], read_class_mapping(rules, LEGEND)) == 1).sum() == 100
+
+
+def test_numbers_as_text_are_numbers_in_a_mapping(tmp_path: Path) -> None:
+    box = shapely.box(480_000, 5_479_900, 480_100, 5_480_000)
+    frame = geopandas.GeoDataFrame({"kind": ["3"]}, geometry=[box], crs="EPSG:32632")
+    frame.to_parquet(tmp_path / "labels.parquet")
+    rules = tmp_path / "classes.yaml"
+    rules.write_text("labels: {3: forest}")
+    source = read_label_polygons(tmp_path / "labels.parquet", "kind")
+    assert (read([source], read_class_mapping(rules, LEGEND)) == 1).sum() == 100
+
+
+def test_a_table_without_geometry_is_no_label(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SettingsError, match=r"labels\.csv (has no geometry|cannot be read as polygons)"):
+        read_label_polygons(tmp_path / "labels.csv", None)

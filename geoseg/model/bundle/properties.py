@@ -30,16 +30,28 @@ _STATISTICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "z-score": {"mean": ("mean",), "stddev": ("stddev", "std")},
 }
 """Types of ``norm_type`` that ``value_scaling`` has, too: their numbers, and the names of these in ``statistics``."""
+_ITEM = {
+    *("type", "stac_version", "stac_extensions", "id", "collection", "geometry", "bbox"),
+    *("properties", "links", "assets"),
+}
+"""Fields of a STAC Item that do not describe a model."""
 _CHANGED_STEPS = {"scale": ("multiplied", "divides", "scale"), "offset": ("added", "subtracts", "offset")}
 """Former steps of geoseg:scaling that mean the opposite in MLM: what they did, what MLM does, the key of ``affine``."""
 
 
 def of_item(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a STAC Item, with geoseg's own from its top level; other documents as they are."""
+    """Return the properties of a STAC Item with what else stands at its top; other documents as they are.
+
+    Raises:
+        ValueError: If a key stands at both places with different values.
+    """
     properties = document.get("properties")
-    if not isinstance(properties, dict) or "mlm:name" not in properties or "mlm:name" in document:
+    if not isinstance(properties, dict) or "mlm:name" not in properties:
         return dict(document)
-    return {**properties, **{key: value for key, value in document.items() if _is_own(key)}}
+    top = {key: value for key, value in document.items() if key not in _ITEM}
+    if twice := sorted(key for key in top.keys() & properties.keys() if top[key] != properties[key]):
+        raise ValueError(f"{twice[0]} stands at the top and in the properties of the Item, and differs. Remove one.")
+    return {**top, **properties}
 
 
 def check_properties(document: Mapping[str, Any]) -> None:
@@ -85,7 +97,7 @@ def _changed_steps(steps: Any) -> Iterator[str]:
     """Steps that geoseg:scaling no longer has."""
     for index, step in enumerate(steps if isinstance(steps, list) else ()):
         kind = step.get("type") if isinstance(step, dict) else None
-        if kind in _CHANGED_STEPS:
+        if isinstance(kind, str) and kind in _CHANGED_STEPS:
             did, does, name = _CHANGED_STEPS[kind]
             same = json.dumps({"type": "affine", name: step.get("value")})
             yield (

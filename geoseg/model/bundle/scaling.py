@@ -85,7 +85,7 @@ class MinMax(_Step):
     @model_validator(mode="after")
     def _spans(self) -> "MinMax":
         if any(a == b for a, b in zip(_list(self.minimum), _list(self.maximum), strict=False)):
-            raise ValueError(f"min-max needs minimum < maximum, got {self.minimum} and {self.maximum}.")
+            raise ValueError(f"min-max needs a minimum other than its maximum, got {self.minimum} and {self.maximum}.")
         return self
 
 

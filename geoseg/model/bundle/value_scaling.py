@@ -5,14 +5,14 @@ object applies to all bands, or each band has its own; null leaves a band as it 
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from geoseg.model.bundle.scaling import MAX_NUMBER, Step
 
-TYPES: Mapping[str, tuple[str, ...]] = {
+NUMBERS: Mapping[str, tuple[str, ...]] = {
     "min-max": ("minimum", "maximum"),
     "z-score": ("mean", "stddev"),
     "clip": ("minimum", "maximum"),
@@ -21,32 +21,20 @@ TYPES: Mapping[str, tuple[str, ...]] = {
     "offset": ("value",),
     "scale": ("value",),
 }
-"""The types that are read, and their numbers."""
-_SAME: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "min-max": lambda minimum, maximum: {"type": "min-max", "minimum": minimum, "maximum": maximum},
-    "z-score": lambda mean, stddev: {"type": "z-score", "mean": mean, "stddev": stddev},
-    "clip": lambda minimum, maximum: {"type": "clip", "minimum": minimum, "maximum": maximum},
-    "clip-min": lambda minimum: {"type": "clip", "minimum": minimum, "maximum": MAX_NUMBER},
-    "clip-max": lambda maximum: {"type": "clip", "minimum": -MAX_NUMBER, "maximum": maximum},
-    "offset": lambda value: {"type": "subtract", "value": value},
-    "scale": lambda value: {"type": "divide", "value": value},
-}
-"""The step for bands that all have one type, from its numbers or from lists of one number for each band."""
-_LINEAR: Mapping[str, Callable[..., tuple[float, float]]] = {
-    "min-max": lambda minimum, maximum: (minimum, maximum - minimum),
-    "z-score": lambda mean, stddev: (mean, stddev),
-    "offset": lambda value: (value, 1.0),
-    "scale": lambda value: (0.0, value),
-}
-"""Types that are ``(x - a) / b``: a and b of one band."""
-_CLIPS: Mapping[str, Callable[..., tuple[float, float]]] = {
-    "clip": lambda minimum, maximum: (minimum, maximum),
-    "clip-min": lambda minimum: (minimum, MAX_NUMBER),
-    "clip-max": lambda maximum: (-MAX_NUMBER, maximum),
-}
-"""Types that limit values: the limits of one band."""
+"""The types, and the names of their numbers."""
+_STATISTICS = ("min-max", "z-score")
+"""Types that geoseg:scaling has, too, and whose numbers tell what values a scene should have."""
 NOTHING = ""
-"""Type of null: the band stays as it is."""
+"""Type of a band that stays as it is."""
+
+
+class _Effect(NamedTuple):
+    """What an object does with a band: ``(clip(x, minimum, maximum) - subtract) / divide``."""
+
+    minimum: float = -MAX_NUMBER
+    maximum: float = MAX_NUMBER
+    subtract: float = 0.0
+    divide: float = 1.0
 
 
 def take_value_scaling(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,34 +88,43 @@ def translate(objects: Any, bands: int) -> list[dict[str, Any]]:
     kinds = {kind for kind, _ in checked}
     if kinds == {NOTHING}:
         return []
-    if len(checked) == 1:
-        kind, numbers = checked[0]
-        return [_SAME[kind](**numbers)]
-    if len(kinds) == 1:
+    if len(kinds) == 1 and kinds <= set(_STATISTICS):
         kind = kinds.pop()
-        return [_SAME[kind](**{name: [numbers[name] for _, numbers in checked] for name in TYPES[kind]})]
-    steps = []
-    if kinds & _CLIPS.keys():
-        limits = [_CLIPS.get(kind, _no_limits)(**numbers) for kind, numbers in checked]
-        steps.append(_SAME["clip"](*map(list, zip(*limits, strict=True))))
-    if kinds & _LINEAR.keys():
-        # A z-score is (x - a) / b, whatever a and b mean.
-        places = [_LINEAR.get(kind, _unchanged)(**numbers) for kind, numbers in checked]
-        steps.append(_SAME["z-score"](*map(list, zip(*places, strict=True))))
-    return steps
+        columns = {name: [numbers[name] for _, numbers in checked] for name in NUMBERS[kind]}
+        return [{"type": kind, **{name: _one_or_each(column) for name, column in columns.items()}}]
+    effects = [_effect(kind, numbers) for kind, numbers in checked]
+    minimum, maximum, subtract, divide = (list(column) for column in zip(*effects, strict=True))
+    neutral, steps = _Effect(), list[dict[str, Any]]()
+    if any(effect[:2] != neutral[:2] for effect in effects):
+        steps.append({"type": "clip", "minimum": _one_or_each(minimum), "maximum": _one_or_each(maximum)})
+    if any(subtract):
+        steps.append({"type": "subtract", "value": _one_or_each(subtract)})
+    if any(number != neutral.divide for number in divide):
+        steps.append({"type": "divide", "value": _one_or_each(divide)})
+    return steps or [{"type": "affine"}]  # it says that nothing is to be done
 
 
-def _no_limits(**_: float) -> tuple[float, float]:
-    return -MAX_NUMBER, MAX_NUMBER
+def _effect(kind: str, numbers: Mapping[str, float]) -> _Effect:
+    match kind:
+        case "min-max":
+            return _Effect(subtract=numbers["minimum"], divide=numbers["maximum"] - numbers["minimum"])
+        case "z-score":
+            return _Effect(subtract=numbers["mean"], divide=numbers["stddev"])
+        case "offset":
+            return _Effect(subtract=numbers["value"])
+        case "scale":
+            return _Effect(divide=numbers["value"])
+        case _:
+            return _Effect(**numbers)
 
 
-def _unchanged(**_: float) -> tuple[float, float]:
-    return 0.0, 1.0
+def _one_or_each(numbers: list[float]) -> float | list[float]:
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _check(entry: Any, index: int) -> tuple[str, dict[str, float]]:
     """Type and numbers of an object; an empty type for null."""
-    if entry is None:
+    if entry is None or entry == {"type": None}:
         return NOTHING, {}
     kind = str(entry.get("type")) if isinstance(entry, dict) else type(entry).__name__
     where = f"value_scaling.{index}"
@@ -136,10 +133,13 @@ def _check(entry: Any, index: int) -> tuple[str, dict[str, float]]:
             f"{where} is an expression, which geoseg does not run. Write it as steps of geoseg:scaling and remove "
             "value_scaling, or compute it inside the network before the export."
         )
-    if kind not in TYPES:
-        raise ValueError(f"{where} has the type {kind!r}; the types are {', '.join(TYPES)}.")
+    if kind not in NUMBERS:
+        raise ValueError(f"{where} has the type {kind!r}; the types are {', '.join(NUMBERS)}.")
     numbers = {name: value for name, value in entry.items() if name != "type"}
-    strange = sorted(numbers.keys() ^ set(TYPES[kind]))
-    if strange or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers.values()):
-        raise ValueError(f"{where} of the type {kind} has {numbers}; it has the numbers {', '.join(TYPES[kind])}.")
+    if numbers.keys() != set(NUMBERS[kind]) or not all(type(value) in (int, float) for value in numbers.values()):
+        raise ValueError(f"{where} of the type {kind} has {numbers}; it has the numbers {', '.join(NUMBERS[kind])}.")
+    if not all(abs(value) <= MAX_NUMBER for value in numbers.values()):
+        raise ValueError(f"{where} of the type {kind} has a number beyond {MAX_NUMBER:g}.")
+    if _effect(kind, numbers).divide == 0:
+        raise ValueError(f"{where} of the type {kind} divides by zero.")
     return kind, numbers

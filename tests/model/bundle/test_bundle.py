@@ -241,6 +241,7 @@ def test_unsupported_scaling_is_refused_with_a_replacement(
             {"geoseg:scaling": [{"type": "offset", "value": -1}]},
             r'added .* Write {"type": "affine", "offset": -1}',
         ),
+        ("top", {"geoseg:scaling": [{"type": []}]}, r"geoseg:scaling\.0"),
         ("input", {"geoseg:scaling": []}, r"mlm:input\.0\.geoseg:scaling is not read there\. Move it to the top"),
         ("input", {"normalise": "imagenet"}, r"mlm:input\.0\.normalise is unknown.*whether it changes pixels"),
         ("tensor", {"value_range": [0, 1]}, r"mlm:input\.0\.input\.value_range is unknown"),
@@ -278,3 +279,19 @@ def test_a_stac_item_is_read(tmp_path: Path, place: str) -> None:
     (tmp_path / "model.json").write_text(json.dumps(item))
     (tmp_path / "weights.safetensors").touch()
     assert read_bundle(tmp_path).bands == ("band1", "band2", "band3", "band4")
+
+
+@pytest.mark.parametrize(
+    ("top", "message"),
+    [
+        ({"norm_type": "z-score"}, "norm_type is not read"),
+        ({"mlm:input": []}, "mlm:input stands at the top and in the properties of the Item, and differs. Remove one"),
+        ({"geoseg:activation": "sigmoid"}, "geoseg:activation stands at the top and in the properties"),
+    ],
+)
+def test_nothing_at_the_top_of_an_item_is_ignored(tmp_path: Path, top: dict[str, Any], message: str) -> None:
+    item = {"type": "Feature", "id": "landuse", "properties": describe_model(4, 5), **top}
+    (tmp_path / "model.json").write_text(json.dumps(item))
+    (tmp_path / "weights.safetensors").touch()
+    with pytest.raises(SettingsError, match=message):
+        read_bundle(tmp_path)

@@ -14,7 +14,7 @@ from geoseg.model.architectures import ARCHITECTURES
 from geoseg.model.bundle.bundle import ModelFile
 from geoseg.model.bundle.properties import OF_INPUT, OF_TENSOR, OTHER_STEPS, SCALING
 from geoseg.model.bundle.scaling import Step
-from geoseg.model.bundle.value_scaling import TYPES, translate
+from geoseg.model.bundle.value_scaling import NUMBERS, translate
 from tests.support.cli import CommandLine
 
 PAGE = (Path(__file__).parents[3] / "configs" / "BUNDLE.md").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def listed_under(heading: str) -> list[dict[str, Any]]:
 
 def test_every_type_of_value_scaling_is_on_the_page_and_valid() -> None:
     objects = listed_under("### value_scaling of MLM")
-    assert {one["type"] for one in objects} | {"clip-min", "clip-max"} == set(TYPES)
+    assert {one["type"] for one in objects} | {"clip-min", "clip-max"} == set(NUMBERS)
     for one in objects:
         TypeAdapter(list[Step]).validate_python(translate([one], 3))
 

@@ -81,7 +81,7 @@ def test_the_chain_states_dynamic_worlds_normalisation() -> None:
     ("step", "message"),
     [
         ({"type": "z-score", "mean": 0, "stddev": 0}, "stddev > 0"),
-        ({"type": "min-max", "minimum": 1, "maximum": 1}, "minimum < maximum"),
+        ({"type": "min-max", "minimum": 1, "maximum": 1}, "a minimum other than its maximum"),
         ({"type": "affine", "scale": 1, "extra": 2}, "extra"),
         ({"type": "gamma", "value": 1}, "gamma"),
         ({"type": "divide", "value": [1, 0]}, "divide needs a value other than 0"),

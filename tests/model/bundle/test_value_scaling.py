@@ -60,6 +60,10 @@ OFFSET, SCALE = {"type": "offset", "value": 1000}, {"type": "scale", "value": 10
         [MIN_MAX, Z_SCORE, OFFSET, SCALE],
         [None, CLIP_MAX, SCALE, CLIP],
         [None, OFFSET, None, None],
+        [{"type": None}, SCALE, CLIP_MIN, {"type": None}],
+        [{"type": "scale", "value": -2}, OFFSET, None, {"type": "min-max", "minimum": 9, "maximum": 3}],
+        [{"type": "scale", "value": 1}],
+        [{"type": None}],
         Z_SCORE,
         [None],
     ],
@@ -92,10 +96,14 @@ def test_pixels_are_those_of_the_formulas(tmp_path: Path, value_scaling: Any) ->
         ),
         ([{"type": "scale", "value": "10"}], "value_scaling.0 of the type scale has {'value': '10'}"),
         ([{"type": "scale", "value": 2, "unit": "m"}], "value_scaling.0 of the type scale has"),
-        ([{"type": "scale", "value": 0}], "divide needs a value other than 0"),
-        ([{"type": "z-score", "mean": 0, "stddev": 0}], "stddev > 0"),
-        ([{"type": "min-max", "minimum": 3, "maximum": 3}, CLIP, CLIP, CLIP], "stddev > 0"),
-        ([{"type": "scale", "value": 1e300}], "is not a finite number between"),
+        ([{"type": "scale", "value": 0}], "value_scaling.0 of the type scale divides by zero"),
+        ([{"type": "z-score", "mean": 0, "stddev": 0}], "value_scaling.0 of the type z-score divides by zero"),
+        (
+            [CLIP, CLIP, {"type": "min-max", "minimum": 3, "maximum": 3}, CLIP],
+            "value_scaling.2 .*divides by zero",
+        ),
+        ([{"type": "scale", "value": 1e300}], "value_scaling.0 of the type scale has a number beyond 1e\\+12"),
+        ([{"type": "min-max", "minimum": 0.5, "maximum": 10**400}, OFFSET, SCALE, None], "a number beyond 1e\\+12"),
     ],
 )
 def test_what_has_no_meaning_is_refused(tmp_path: Path, value_scaling: Any, message: str) -> None:
@@ -112,3 +120,8 @@ def test_both_scalings_must_agree(tmp_path: Path) -> None:
         SettingsError, match=r"value_scaling means .*10000.*, and geoseg:scaling says .*255.*Remove one"
     ):
         read_bundle(bundle(tmp_path, [SCALE], **{"geoseg:scaling": own}))
+
+
+def test_a_statement_that_nothing_is_scaled_is_not_a_missing_scaling(tmp_path: Path) -> None:
+    assert read_bundle(bundle(tmp_path, [{"type": "scale", "value": 1}])).file.scaling
+    assert not read_bundle(bundle(tmp_path, [None])).file.scaling

@@ -45,9 +45,7 @@ def test_the_median_ratio_of_a_run_to_the_network_is_used() -> None:
 
 
 def test_processes_of_a_run_and_of_ray() -> None:
-    assert [
-        kind for kind in ("driver", "ray::Process.run", "ray::Process", "ray::IDLE", "raylet") if is_own(kind)
-    ] == [
+    assert [kind for kind in ("driver", "ray::Process.run", "ray::Process", "ray::IDLE", "raylet") if is_own(kind)] == [
         "driver",
         "ray::Process.run",
         "ray::Process",

@@ -39,6 +39,8 @@ MAKERS: dict[str, tuple[int, Maker]] = {
 LIMIT_S = 30.0
 LIMIT_BYTES = 4 << 30
 """What a case may take beyond an idle worker."""
+STACK_BYTES = 256 * 8 << 20
+"""Address space of the stacks of 256 threads, which a case may ask for; little of it becomes memory."""
 C_LIBRARIES = re.compile(r"libpng (error|warning): .*|_tiff\w+Proc: .*|(Error|Warning): Key \w+ of .*")
 """What libpng inside MRF, libtiff and libgeotiff print themselves, past GDAL's and anyone's error handler."""
 
@@ -98,7 +100,7 @@ def serve(folder: Path) -> None:
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
     run_sound(bases, folder / f"sound{os.getpid()}")
-    soft = _status("VmSize") + LIMIT_BYTES
+    soft = _status("VmSize") + LIMIT_BYTES + STACK_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (soft, soft))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies.write("ready\n")

@@ -17,7 +17,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.evaluate.class_mapping import NO_LABEL, ClassMapping
 from geoseg.grid.window import Grid, Window
 from geoseg.publish.geodesy.crs import transformer
-from geoseg.raster.class_map import NAME_TAG
+from geoseg.raster.class_map import value_names
 from geoseg.raster.source.env import open_raster
 
 MAX_PIXELS = 1 << 24
@@ -113,11 +113,7 @@ def open_label_raster(path: Path, grid: Grid, mapping: ClassMapping) -> Iterator
                     f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; labels have one band of class numbers. "
                     "Take it out first: gdal_translate -b 1 IN OUT."
                 )
-            tags = {
-                key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)
-            }
-            names = {int(key): name for key, name in tags.items() if key.removeprefix("-").isdecimal()}
-            yield LabelRaster(path, dataset, names, _placed(dataset, path, grid), mapping)
+            yield LabelRaster(path, dataset, value_names(dataset.tags()), _placed(dataset, path, grid), mapping)
     except RasterioIOError as error:
         raise _unreadable(path, error) from error
 

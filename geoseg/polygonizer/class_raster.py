@@ -17,6 +17,7 @@ from geoseg.grid.tiling import Block, Tiling
 from geoseg.grid.window import Grid, Window
 from geoseg.polygonizer.values import Values
 from geoseg.raster.bands import BandSelection, usable_nodata
+from geoseg.raster.class_map import value_names
 from geoseg.raster.read import read_window
 from geoseg.raster.source.env import open_raster
 from geoseg.raster.source.georeference import IDENTITY
@@ -24,9 +25,6 @@ from geoseg.raster.source.scene import Scene, describe
 
 STRIP_ROWS = 512
 """Rows that are read at a time in the search for values."""
-
-NAME_TAG = "CLASS_"
-"""Prefix of the tags with names of values: ``CLASS_3`` is the name of the value 3."""
 
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 """Suffixes of rasters that a message lists for a folder."""
@@ -184,5 +182,4 @@ def _valid_pixels(scene: Scene) -> Iterator[NDArray[np.integer[Any]]]:
 
 def _names(scene: Scene) -> dict[int, str]:
     with open_raster(scene.path, driver=scene.driver, remote=scene.remote) as dataset:
-        tags = {key.removeprefix(NAME_TAG): name for key, name in dataset.tags().items() if key.startswith(NAME_TAG)}
-    return {int(key): name for key, name in tags.items() if key.removeprefix("-").isdecimal()}
+        return value_names(dataset.tags())

@@ -1,6 +1,6 @@
 """Read a published class map in bounded memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def class_map_names(path: Path) -> tuple[str, ...]:
     if not names or sorted(names) != list(range(len(tags))):
         raise SceneError(f"{path} has the tags {sorted(tags)} for names of classes, not {NAME_TAG}0, {NAME_TAG}1, ...")
     return tuple(names[number] for number in range(len(names)))
+
+
+def value_names(tags: Mapping[str, str]) -> dict[int, str]:
+    """Names of values by value, from the tags ``CLASS_<value>`` of a raster of any integers."""
+    named = {key.removeprefix(NAME_TAG): name for key, name in tags.items() if key.startswith(NAME_TAG)}
+    return {int(key): name for key, name in named.items() if key.removeprefix("-").isdecimal()}
 
 
 @contextmanager

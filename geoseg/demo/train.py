@@ -22,7 +22,7 @@ from geoseg.evaluate.counts import Counts, count_pairs
 from geoseg.evaluate.metrics import Metrics, compute_metrics
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
-from geoseg.model.architectures import UNet
+from geoseg.model.zoo.unet import UNet
 
 TRAINING_SEEDS = range(1000, 1024)
 VALIDATION_SEED = 2000

@@ -14,15 +14,16 @@ from torch.export.passes import move_to_device_pass
 
 from geoseg.errors import SettingsError
 from geoseg.model import onnx_network
-from geoseg.model.architectures import UNet, build, fold_normalisation
 from geoseg.model.bundle.axis_order import AxisOrder
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.finite import require_finite
-from geoseg.model.fused_relu import FusedRelu
+from geoseg.model.fusion.fold_normalisation import fold_normalisation
+from geoseg.model.fusion.fused_relu import FusedRelu
 from geoseg.model.inference import Precision
 from geoseg.model.predictor import Network
+from geoseg.model.zoo.architectures import ARCHITECTURES, build
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -78,8 +79,8 @@ class _TorchNetwork:
         module = fold_normalisation(network.eval()).to(device, self.dtype)
         require_finite(module.state_dict().items(), "after its normalisation was worked in")
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu":
-            module = FusedRelu(module, network.size_multiple)
+        if device.type == "cpu" and ARCHITECTURES[bundle.file.architecture].fuses_relu:
+            module = FusedRelu(module, int(network.size_multiple))  # type: ignore[arg-type]  # `build` sets it
         self._module = module
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class _TorchNetwork:
             return self._module(batch.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
-def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> UNet:
+def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> torch.nn.Module:
     """Build the network that ``model.json`` names and load its weights; allocates memory only if they match.
 
     Raises:

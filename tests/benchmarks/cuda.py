@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from geoseg.grid.blend import band_windows, finish
 from geoseg.grid.tiling import Block, Lattice, Tiling
-from geoseg.model.architectures import UNet, fold_normalisation
+from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
+from geoseg.model.zoo.unet import UNet
 from geoseg.plan.sizing import BLOCKS_ON_GPU, BlockMemory, project_batch_bytes
 from geoseg.vector.labels.components import NO_COMPONENT, find_components
 from geoseg.vector.lines.arcs import find_corners, trace_arcs

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.demo.command import BUNDLE
-from geoseg.model.architectures import build
+from geoseg.model.zoo.architectures import build
 from tests.benchmarks.wide_network import write_wide_bundle
 
 RESNET18_UNET_GMAC = 5.50

@@ -18,7 +18,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from rasterio.features import shapes
 
-from geoseg.model.architectures import build
+from geoseg.model.zoo.architectures import build
 
 WINDOWS = 4
 """Patches of a forward pass; of 1, 4, 8 and 16 the fastest."""

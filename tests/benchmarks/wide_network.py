@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from geoseg.demo.command import BUNDLE
-from geoseg.model.architectures import UNet
+from geoseg.model.zoo.unet import UNet
 
 WIDTH, DEPTH = 24, 4
 """5.24 GMAC for a patch of 256 px. segmentation-models-pytorch's Unet on resnet18 has 5.50 and takes a little longer on

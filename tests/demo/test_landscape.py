@@ -13,7 +13,7 @@ from geoseg.demo.landscape import BANDS, DEMO_SEED, LEGEND, landscape, write_lan
 from geoseg.demo.train import TRAINING_SEEDS, VALIDATION_SEED, Scaling, evaluate
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
-from geoseg.model.architectures import UNet
+from geoseg.model.zoo.unet import UNet
 
 SHAPE = (90, 70)
 BUNDLE = Path(geoseg.demo.__file__).parent / "bundle"

@@ -10,8 +10,8 @@ from torch import nn
 from geoseg.demo.command import BUNDLE
 from geoseg.demo.landscape import write_landscape
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.model.architectures import fold_normalisation
 from geoseg.model.bundle.bundle import read_bundle
+from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from geoseg.model.inference import Inference, Precision
 from geoseg.model.load import start_predictor
 from tests.support.bundles import random_unet, unet_bundle

@@ -11,8 +11,9 @@ import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from geoseg.model.architectures import UNet, build
 from geoseg.model.bundle.bundle import read_bundle
+from geoseg.model.zoo.architectures import build
+from geoseg.model.zoo.unet import UNet
 
 PALETTE = ["3A7BD5", "1E6B2E", "E8C34A", "8BC34A", "C0392B", "B59F84", "FFFFFF", "9B59B6", "00BCD4", "FF9800"]
 

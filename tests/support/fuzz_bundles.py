@@ -20,9 +20,9 @@ import torch
 from google.protobuf.message import Message
 from onnx.external_data_helper import load_external_data_for_model
 
-from geoseg.model.architectures import build
 from geoseg.model.bundle.bundle import ModelFile
 from geoseg.model.bundle.value_checks import scale_values
+from geoseg.model.zoo.architectures import build
 from tests.support.bundles import write_bundle
 from tests.support.fuzz_case import Case
 from tests.support.fuzz_files import Base

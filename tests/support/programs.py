@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from geoseg.model.architectures import fold_normalisation
 from geoseg.model.bundle.bundle import read_bundle
+from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from tests.support.bundles import trained_network
 
 

@@ -2,7 +2,7 @@
 
 ``model.json`` states the input and output with the property names of the STAC Machine Learning Model extension
 (https://github.com/stac-extensions/mlm) and, under ``geoseg:``, what the extension does not define. The directory
-holds one artifact: ``weights.safetensors`` for an architecture of `geoseg.model.architectures`, or ``model.onnx``
+holds one artifact: ``weights.safetensors`` for an architecture of `geoseg.model.zoo.architectures`, or ``model.onnx``
 (with or without data files for its weights), which cannot run code when loaded; or ``model.pt2`` or
 ``model.torchscript.pt``, which can.
 """

@@ -10,11 +10,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter
 
-from geoseg.model.architectures import ARCHITECTURES
 from geoseg.model.bundle.bundle import ModelFile
 from geoseg.model.bundle.properties import OF_INPUT, OF_TENSOR, OTHER_STEPS, SCALING
 from geoseg.model.bundle.scaling import Step
 from geoseg.model.bundle.value_scaling import NUMBERS, translate
+from geoseg.model.zoo.architectures import ARCHITECTURES
 from tests.support.cli import CommandLine
 
 PAGE = (Path(__file__).parents[3] / "configs" / "BUNDLE.md").read_text(encoding="utf-8")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.model.architectures import UNet, fold_normalisation
-from geoseg.model.fused_relu import BOUND, FusedRelu, can_fuse, find_monitored
+from geoseg.model.fusion.fold_normalisation import fold_normalisation
+from geoseg.model.fusion.fused_relu import BOUND, FusedRelu, can_fuse, find_monitored
+from geoseg.model.zoo.unet import UNet
 from tests.support.bundles import random_unet
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")

@@ -1,12 +1,9 @@
-"""Networks that geoseg builds by name, in plain torch."""
+"""A compact U-Net in plain torch."""
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class UNet(nn.Module):
@@ -43,50 +40,6 @@ class UNet(nn.Module):
         for narrow, up, skip in zip(reversed(self.narrow), reversed(self.up), reversed(skips), strict=True):
             x = up(skip + nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest"))
         return self.head(x)  # type: ignore[no-any-return]
-
-
-ARCHITECTURES: Mapping[str, type[UNet]] = {"unet": UNet}
-"""Names that a bundle may give in ``mlm:architecture``."""
-
-MAX_ARGUMENTS: Mapping[str, int] = {"in_channels": 8192, "classes": 255, "width": 1024, "depth": 8}
-"""Maximum of each argument, so that a bundle cannot request unlimited memory."""
-
-
-def build(architecture: str, arguments: Mapping[str, Any]) -> UNet:
-    """Build a network with fresh weights.
-
-    Raises:
-        ValueError: If the name is unknown or the arguments do not fit it.
-    """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"mlm:architecture {architecture!r} is none of geoseg's own ({', '.join(ARCHITECTURES)}), and a file of "
-            "weights holds no network. Export the network itself, torch.onnx.export(network, pixels, 'model.onnx'), "
-            'and write "geoseg:artifact": "model.onnx".'
-        )
-    for name, value in arguments.items():
-        most = MAX_ARGUMENTS.get(name)
-        if most is not None and not (type(value) is int and 1 <= value <= most):
-            raise ValueError(f"geoseg:arguments {name}={value!r} is not a whole number from 1 to {most}. Correct it.")
-    try:
-        return ARCHITECTURES[architecture](**arguments)
-    except TypeError as error:
-        raise ValueError(
-            f"geoseg:arguments {dict(arguments)} do not fit mlm:architecture {architecture!r}: {error}. Correct them."
-        ) from error
-
-
-def fold_normalisation(module: nn.Module) -> nn.Module:
-    """Fold every batch normalisation that follows a convolution into its weights, in place; for inference only.
-
-    The result differs by rounding only, and saves one pass over memory per layer.
-    """
-    for chain in list(module.modules()):
-        if isinstance(chain, nn.Sequential):
-            for place, (layer, after) in enumerate(pairwise(list(chain))):
-                if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
-                    chain[place], chain[place + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()
-    return module
 
 
 def _halve(x: Tensor) -> Tensor:

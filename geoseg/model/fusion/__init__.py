@@ -1,0 +1,1 @@
+"""Fuse layers of a network for inference."""

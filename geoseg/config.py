@@ -24,6 +24,7 @@ from geoseg.setting_types import (
     Name,
     Nodata,
     Output,
+    Scales,
     Seconds,
     Sha256,
     Text,
@@ -120,6 +121,31 @@ class RunSettings(_Section):
     """Price of all machines of the run together, in any currency; the report then has the cost of 1000 km2."""
 
 
+class InferenceSettings(_Section):
+    """From the network to the classes."""
+
+    augment: Literal["none", "flips", "flips-and-turns"] = "none"
+    """Average the probabilities of 4 mirrored views of each patch, or of these and their quarter turns, 8."""
+    temperature: Annotated[Finite, Field(gt=0, le=1000), NO_BOOL] = 1.0
+    """Divides the logits: above 1 lowers the confidence, below 1 raises it."""
+    scales: Scales = (1.0,)
+    """Sizes at which each patch is seen, relative to its own; the probabilities are averaged."""
+    crf: Literal["none", "convolutional"] = "none"
+    """Conditional random field on the probabilities of each patch: ConvCRF, arXiv:1805.04777."""
+    crf_radius_px: Annotated[Count, Field(le=15)] = 3
+    """Pixels exchange messages within this distance on both axes."""
+    crf_iterations: Annotated[Count, Field(le=100)] = 5
+    """Iterations of the mean field."""
+    crf_appearance: Annotated[Finite, Field(ge=0, le=1000), NO_BOOL] = 10.0
+    """Weight of neighbours with similar bands."""
+    crf_appearance_sd: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] = 0.25
+    """Difference of scaled bands that counts as similar; 0.25 suits bands with a standard deviation of 1."""
+    crf_smoothness: Annotated[Finite, Field(ge=0, le=1000), NO_BOOL] = 3.0
+    """Weight of near neighbours of any colour."""
+    crf_smoothness_px: Annotated[Finite, Field(gt=0, le=1000), NO_BOOL] = 3.0
+    """Distance of neighbours that counts as near."""
+
+
 class PolygonSettings(_Section):
     """Selection and form of the polygons."""
 
@@ -159,6 +185,7 @@ class Settings(_Section):
     tiling: TilingSettings = TilingSettings()
     scene: SceneSettings = SceneSettings()
     run: RunSettings = RunSettings()
+    inference: InferenceSettings = InferenceSettings()
     polygons: PolygonSettings = PolygonSettings()
 
     @model_validator(mode="wrap")

@@ -24,6 +24,13 @@ def _split_commas(value: Any) -> Any:
     return [int(part) if re.fullmatch(r" *[0-9]{1,9} *", part) else part for part in value.split(",")]
 
 
+def _split_numbers(value: Any) -> Any:
+    """Read ``1,0.5`` as ``[1, 0.5]``. A single number is a list of one."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [value]
+    return value.split(",") if isinstance(value, str) else value
+
+
 def _refuse_bool(value: Any) -> Any:
     """Refuse true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
@@ -103,5 +110,9 @@ Time = Annotated[datetime | None, BeforeValidator(_refuse_timestamp), AfterValid
 Band = Annotated[Count, Field(le=MAX_BANDS)]
 Bands = Annotated[
     Annotated[tuple[Band, ...], Field(min_length=1, max_length=MAX_BANDS)] | Auto, BeforeValidator(_split_commas)
+]
+Scales = Annotated[
+    Annotated[tuple[Annotated[Finite, Field(gt=0, le=8), NO_BOOL], ...], Field(min_length=1, max_length=16)],
+    BeforeValidator(_split_numbers),
 ]
 Nodata = Number | Annotated[tuple[Number | None, ...], Field(min_length=1, max_length=MAX_BANDS)]

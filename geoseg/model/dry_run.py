@@ -7,7 +7,7 @@ from geoseg.errors import SettingsError
 from geoseg.model.bundle.bundle import ANY_SIZE, Bundle
 from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.network import one_line
-from geoseg.model.predictor import Network
+from geoseg.model.patchwork.protocol import Network
 
 TOLERANCE = 0.01
 """Tolerance for probabilities and their sums, which bfloat16 rounds."""

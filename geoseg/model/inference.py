@@ -6,6 +6,7 @@ from typing import Literal
 from geoseg.errors import SettingsError
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
+from geoseg.model.patchwork.options import PLAIN, PatchOptions
 
 Precision = Literal["fp32", "bf16"]
 """Data type of convolutions. Weights stay float32, scores int32."""
@@ -27,6 +28,8 @@ class Inference:
     """Whether scaled pixels or logits that are NaN or infinite fail the scene or make their pixels nodata."""
     precision: Precision = "fp32"
     """Data type of convolutions."""
+    options: PatchOptions = PLAIN
+    """From the network to the probabilities of a patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,17 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], bundle: Bundle, ha
             "or export it in bfloat16."
         )
     return "fp32"
+
+
+def check_options(options: PatchOptions, bundle: Bundle, patch_px: int) -> None:
+    """Check that a bundle can be used with the options.
+
+    Raises:
+        SettingsError: If a scale gives no side that the network takes, or the output has no logits to divide.
+    """
+    options.sides_px(patch_px, bundle.file.size_multiple)
+    if options.temperature != 1 and bundle.file.activation == "none":
+        raise SettingsError(
+            f"inference.temperature={options.temperature:g} divides logits, and {bundle.name} gives probabilities "
+            "(geoseg:activation is none). Leave it at 1, or export the model without its last activation."
+        )

@@ -22,7 +22,7 @@ from geoseg.model.finite import require_finite
 from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from geoseg.model.fusion.fused_relu import FusedRelu
 from geoseg.model.inference import Precision
-from geoseg.model.predictor import Network
+from geoseg.model.patchwork.protocol import Network
 from geoseg.model.zoo.architectures import ARCHITECTURES, build
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

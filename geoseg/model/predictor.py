@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,37 +16,12 @@ from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows,
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.device_copier import DeviceCopier, Stopwatch
-from geoseg.model.patches import RawBlock, Scale, cut_batch, fill_not_finite, work_groups
-from geoseg.model.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
+from geoseg.model.patchwork.patches import RawBlock, Scale, cut_batch, fill_not_finite, work_groups
+from geoseg.model.patchwork.protocol import Network
+from geoseg.model.patchwork.scores import Activation, Weights, activate, add_patch, are_finite, decide, enlarge
 
 Explain = Callable[[Tensor], str]
 """Describes which of the valid raw pixels, float32 of shape (C, N), scale to values that are not finite."""
-
-
-class Network(Protocol):
-    """A loaded model."""
-
-    @property
-    def fixed_batch(self) -> int | None:
-        """The only accepted batch size, or None for any."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of batches: float32 or bfloat16."""
-
-    @property
-    def free_bytes(self) -> int | None:
-        """Free GPU memory before loading, if the network does not use torch's allocator; else None."""
-
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Run the forward pass.
-
-        Args:
-            batch: On the network's device, shape (N, C, H, W); fastest in torch's memory format `channels_last`.
-
-        Returns:
-            The output without the activation: any float dtype, on the same device, shape (N, K, h, w).
-        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,16 @@ def take_fingerprint(
         "polygons.min_area_px": max(1, polygons.min_area_px),
         "polygons.classes": None if polygons.classes is None else list(polygons.classes),
         "polygons.not_dissolved": list(polygons.not_dissolved),
+        **_chosen(settings),
     }
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    """Options that are not at their default; those that are leave a fingerprint as it was before they existed."""
+    inference = settings.inference
+    chosen = inference.model_dump(mode="json", exclude_defaults=True)
+    idle = [key for key in chosen if key.startswith("crf_") and inference.crf == "none"]
+    return {f"inference.{key}": value for key, value in chosen.items() if key not in idle}
 
 
 def versions_of(facts: Fingerprint) -> list[Version]:

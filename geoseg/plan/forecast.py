@@ -64,7 +64,8 @@ def forecast(settings: Settings) -> Forecast:
     if settings.run.address == "inline":  # the nodes of a cluster are unknown
         pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
         check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
-    scenes = tuple(_forecast_scene(scene, device, workers) for scene in plan.scenes)
+    passes = plan.inference.options.passes
+    scenes = tuple(_forecast_scene(scene, device, workers, passes) for scene in plan.scenes)
     return Forecast(device, workers, scenes, plan.failed, plan.warnings)
 
 
@@ -75,12 +76,12 @@ def _guess_hardware(device: str) -> Hardware:
     return COMMON_GPU
 
 
-def _forecast_scene(scene: ScenePlan, device: str, workers: int) -> SceneForecast:
+def _forecast_scene(scene: ScenePlan, device: str, workers: int, passes: float) -> SceneForecast:
     lattice, tiling = scene.tiling.lattice, scene.tiling
     strips_bytes = tiling.count * strip_bytes(tiling.block_px, lattice, len(scene.legend))
     patch_pixels = lattice.count * lattice.rows.patch_px**2
     return SceneForecast(
         scene,
         disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL) + strips_bytes,
-        seconds=patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, tiling.count),
+        seconds=passes * patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, tiling.count),
     )

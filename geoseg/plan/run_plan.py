@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geoseg.config import Settings
+from geoseg.config import InferenceSettings, Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
-from geoseg.model.inference import Inference, Started, choose_precision
+from geoseg.model.inference import Inference, Started, check_options, choose_precision
+from geoseg.model.patchwork.options import Crf, PatchOptions
 from geoseg.plan.fingerprint import layout_block_px, layout_name, take_fingerprint
 from geoseg.plan.inputs import settle_versions
 from geoseg.plan.polygon_settings import plan_polygons
@@ -91,7 +92,8 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         if earlier.published is not None:
             up_to_date.append((scene.path, scene.scene_id, earlier.published))
             continue
-        tiling = _tile(survey, scene, selection, hardware, workers, storage.folders(f"{WORK}/{scene.scene_id}/{key}"))
+        layouts = storage.folders(f"{WORK}/{scene.scene_id}/{key}")
+        tiling = _tile(survey, scene, selection, hardware, workers, layouts, inference.options.passes)
         scenes.append(
             ScenePlan(
                 scene=scene,
@@ -130,15 +132,31 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
 
 
 def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> Inference:
-    """Raises SettingsError if the bundle cannot compute in the precision of the settings."""
-    run = settings.run
+    """Raises SettingsError if the bundle cannot compute in the precision or with the options of the settings."""
+    run, chosen, patch_px = settings.run, settings.inference, _patch_px(settings, bundle)
+    options = PatchOptions(chosen.augment, chosen.temperature, chosen.scales, _plan_crf(chosen))
+    check_options(options, bundle, patch_px)
     return Inference(
         device=hardware.device,
-        patch_px=_patch_px(settings, bundle),
+        patch_px=patch_px,
         batch_size=None if run.batch_size == "auto" else run.batch_size,
         threads=run.threads,
         on_nonfinite=run.on_nonfinite,
         precision=choose_precision(run.precision, bundle, hardware),
+        options=options,
+    )
+
+
+def _plan_crf(chosen: InferenceSettings) -> Crf | None:
+    if chosen.crf == "none":
+        return None
+    return Crf(
+        radius_px=chosen.crf_radius_px,
+        iterations=chosen.crf_iterations,
+        appearance=chosen.crf_appearance,
+        appearance_sd=chosen.crf_appearance_sd,
+        smoothness=chosen.crf_smoothness,
+        smoothness_px=chosen.crf_smoothness_px,
     )
 
 
@@ -193,9 +211,18 @@ def _overlap_px(settings: Settings, bundle: Bundle) -> int:
 
 
 def _tile(
-    survey: Survey, scene: Scene, selection: BandSelection, hardware: Hardware, workers: int, layouts: Sequence[str]
+    survey: Survey,
+    scene: Scene,
+    selection: BandSelection,
+    hardware: Hardware,
+    workers: int,
+    layouts: Sequence[str],
+    passes: float,
 ) -> Tiling:
-    """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory."""
+    """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory.
+
+    ``passes`` is the work of a patch, in forward passes: with more of them a block of a minute's work is smaller.
+    """
     settings, bundle = survey.settings, survey.bundle
     limit_gib = settings.run.memory_gib
     memory_bytes = default_block_bytes(hardware) if limit_gib == "auto" else int(limit_gib * 2**30)
@@ -206,9 +233,8 @@ def _tile(
         memory = _memory(lattice, bundle, scene, selection)
         block = settings.tiling.block_px
         if block == "auto":
-            block = memory.choose_block_px(
-                memory_bytes=memory_bytes, block_pixels=BLOCK_PIXELS[hardware.device], workers=workers
-            )
+            block_pixels = int(BLOCK_PIXELS[hardware.device] / max(1.0, passes))
+            block = memory.choose_block_px(memory_bytes=memory_bytes, block_pixels=block_pixels, workers=workers)
             earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
             block = max((px for px in earlier if memory.project(px) <= memory_bytes), default=block)
         tiling = Tiling(lattice, int(block))

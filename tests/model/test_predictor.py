@@ -19,8 +19,8 @@ from geoseg.grid.window import Window
 from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.inference import Inference
 from geoseg.model.load import start_predictor
+from geoseg.model.patchwork.scores import decide as decide_on_device
 from geoseg.model.predictor import Prediction
-from geoseg.model.scores import decide as decide_on_device
 from tests.support.bundles import identity_bundle, save_onnx, trained_network, unet_bundle
 from tests.support.onnx_models import linear_onnx
 from tests.support.programs import with_code

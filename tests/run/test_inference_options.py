@@ -1,0 +1,78 @@
+"""Options of `inference`: the same bytes for any block size and executor, and the answer of the whole raster."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.store.manifest import read_json
+from geoseg.store.storages.opening import open_storage
+from tests.support.bundles import unet_bundle
+from tests.support.scenes import digests, run, textured, write_scene
+
+STRIDE = 24
+OPTIONS: dict[str, dict[str, Any]] = {
+    "views": {"augment": "flips-and-turns", "temperature": 2, "scales": [1, 0.5]},
+    "crf": {"crf": "convolutional"},
+}
+"""Sections `inference`."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("inputs")
+    return write_scene(folder / "scene.tif", textured(91, 107), nodata=0), unet_bundle(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def plain(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    output = tmp_path_factory.mktemp("plain")
+    run(*inputs, output)
+    return digests(output)
+
+
+@pytest.mark.parametrize("inference", OPTIONS.values(), ids=OPTIONS)
+def test_same_bytes_for_any_blocks_and_threads(
+    inputs: tuple[Path, Path], plain: dict[str, str], tmp_path: Path, inference: dict[str, Any]
+) -> None:
+    found = []
+    for strides, workers in ((1, 2), (2, 1), (5, 1)):
+        output, how = tmp_path / str(strides), {"address": "inline", "workers": workers}
+        report = run(*inputs, output, tiling={"block_px": strides * STRIDE}, inference=inference, run=how)
+        assert report.exit_code == 0, report.failed
+        found.append(digests(output))
+    assert found[0] == found[1] == found[2]
+    assert found[0]["rasters/scene/classes.tif"] != plain["rasters/scene/classes.tif"]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("inference", OPTIONS.values(), ids=OPTIONS)
+def test_same_bytes_on_ray(inputs: tuple[Path, Path], tmp_path: Path, inference: dict[str, Any]) -> None:
+    run(*inputs, tmp_path / "inline", inference=inference)
+    tiling, how = {"block_px": 2 * STRIDE}, {"address": "auto", "workers": 2}
+    run(*inputs, tmp_path / "ray", inference=inference, tiling=tiling, run=how)
+    assert digests(tmp_path / "ray") == digests(tmp_path / "inline")
+
+
+def test_the_fingerprint_names_only_what_is_not_at_its_default(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    def chosen(output: Path, **inference: Any) -> dict[str, Any]:
+        run(*inputs, output, inference=inference)
+        manifest = read_json(open_storage(str(output)), "scenes/scene.json")
+        assert manifest is not None
+        return {key: value for key, value in manifest.fingerprint.items() if key.startswith("inference.")}
+
+    assert chosen(tmp_path / "default", augment="none", temperature=1, scales=[1], crf_radius_px=2) == {}
+    assert chosen(tmp_path / "other", temperature=2.0, scales=[1, 2], crf="convolutional", crf_radius_px=2) == {
+        "inference.temperature": 2.0,
+        "inference.scales": [1.0, 2.0],
+        "inference.crf": "convolutional",
+        "inference.crf_radius_px": 2,
+    }
+
+
+def test_results_of_other_options_are_not_replaced(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    run(*inputs, tmp_path)
+    report = run(*inputs, tmp_path, inference={"augment": "flips"})
+    assert "inference.augment was null, now" in report.failed[0]["error"]

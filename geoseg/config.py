@@ -24,6 +24,7 @@ from geoseg.setting_types import (
     Name,
     Nodata,
     Output,
+    Rasters,
     Scales,
     Seconds,
     Sha256,
@@ -146,6 +147,13 @@ class InferenceSettings(_Section):
     """Distance of neighbours that counts as near."""
 
 
+class RasterSettings(_Section):
+    """Selection of the rasters beside the class map."""
+
+    publish: Rasters = ("confidence",)
+    """Of confidence, probabilities (a band for each class), margin (of the two best) and entropy."""
+
+
 class PolygonSettings(_Section):
     """Selection and form of the polygons."""
 
@@ -186,6 +194,7 @@ class Settings(_Section):
     scene: SceneSettings = SceneSettings()
     run: RunSettings = RunSettings()
     inference: InferenceSettings = InferenceSettings()
+    rasters: RasterSettings = RasterSettings()
     polygons: PolygonSettings = PolygonSettings()
 
     @model_validator(mode="wrap")

@@ -31,6 +31,21 @@ def _split_numbers(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _split_words(value: Any) -> Any:
+    """Read ``a,b`` as ``[a, b]``."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _rasters(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Each once, in one order: the order of a list must not change a fingerprint."""
+    if not {"confidence", "probabilities"} & {*value}:
+        raise ValueError(
+            "a list with confidence, from which geoseg validate computes that of the polygons, or with probabilities, "
+            "whose maximum it is"
+        )
+    return tuple(sorted({*value}))
+
+
 def _refuse_bool(value: Any) -> Any:
     """Refuse true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
@@ -114,5 +129,10 @@ Bands = Annotated[
 Scales = Annotated[
     Annotated[tuple[Annotated[Finite, Field(gt=0, le=8), NO_BOOL], ...], Field(min_length=1, max_length=16)],
     BeforeValidator(_split_numbers),
+]
+Rasters = Annotated[
+    tuple[Literal["confidence", "probabilities", "margin", "entropy"], ...],
+    AfterValidator(_rasters),
+    BeforeValidator(_split_words),
 ]
 Nodata = Number | Annotated[tuple[Number | None, ...], Field(min_length=1, max_length=MAX_BANDS)]

@@ -11,7 +11,7 @@ from geoseg.stages.stage import Stage
 LOST_TRIES, MEMORY_TRIES = 4, 3
 """Attempts at a unit that was lost, or ran out of memory. Other errors, such as bad data, are not repeated."""
 DEADLINE_PIXELS = 1 << 30
-"""Units on a scene of more pixels than this get a longer deadline, in proportion to the pixels."""
+"""Units on a scene of more pixels, times the bands of its layers, get a longer deadline in proportion to them."""
 
 
 def may_try_again(error: Exception, attempt: int) -> bool:
@@ -28,7 +28,9 @@ def is_resumable(error: Exception) -> bool:
 
 def deadline_s(plan: ScenePlan, stage: Stage) -> float:
     """Seconds that a unit may take."""
-    share = plan.tiling.lattice.scene.pixels / DEADLINE_PIXELS if stage.scope == "scene" else 0.0
+    # A raster of a band for each class takes as many times as long as one of a single band.
+    values = plan.tiling.lattice.scene.pixels * max(1, plan.decision.planes)
+    share = values / DEADLINE_PIXELS if stage.scope == "scene" else 0.0
     return plan.unit_timeout_s * max(1.0, share)
 
 

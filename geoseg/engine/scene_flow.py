@@ -22,8 +22,8 @@ from geoseg.stages.stage import (
     GRAPH,
     PREDICT,
     PUBLISH_CLASSES,
-    PUBLISH_CONFIDENCE,
     PUBLISH_POLYGONS,
+    PUBLISH_RASTER,
     READ,
     RELABEL,
     SEAL,
@@ -59,10 +59,11 @@ Flow = Generator[Work | Until, Any, Mapping[str, Any] | None]
 
 def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
     """The flows that work on the whole scene. Each begins with a barrier."""
-    yield partial(publish, scene, PUBLISH_CLASSES, scene.finished)
-    yield partial(publish, scene, PUBLISH_CONFIDENCE, scene.finished)
+    yield partial(publish, scene, Work(PUBLISH_CLASSES), scene.finished)
+    for name in scene.plan.rasters:
+        yield partial(publish, scene, Work(PUBLISH_RASTER, args=(name,)), scene.finished)
     if scene.plan.has_polygons:
-        yield partial(publish, scene, PUBLISH_POLYGONS, scene.traced)
+        yield partial(publish, scene, Work(PUBLISH_POLYGONS), scene.traced)
     if scene.plan.has_polygons and scene.plan.polygons.has_min_area:
         yield partial(absorb, scene)
     yield partial(seal_and_commit, scene)
@@ -125,10 +126,10 @@ def absorb(scene: SceneState) -> Flow:
     return None
 
 
-def publish(scene: SceneState, stage: Stage, ready: Countdown) -> Flow:
+def publish(scene: SceneState, work: Work, ready: Countdown) -> Flow:
     """Write and stage one part of the results."""
     yield Until(ready)
-    staged = yield Work(stage)
+    staged = yield work
     scene.add(staged.metrics)
     scene.staged.append(staged)
     scene.published.arrive()

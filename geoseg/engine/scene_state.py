@@ -95,7 +95,7 @@ class SceneState:
             graphed=Countdown(tiling.count),
             absorbed=Countdown(1),
             traced=Countdown(tiling.count),
-            published=Countdown(3 if plan.has_polygons else 2),
+            published=Countdown(1 + len(plan.rasters) + plan.has_polygons),
         )
 
     def is_recorded(self, kind: str, block: Block | None = None) -> bool:

@@ -5,19 +5,17 @@ weights of a pixel add up to one, so the sum is its blended probability in fixed
 so the scores do not depend on blocks, workers, order of completion or retries.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid.decision import SCORE_BITS, SCORE_ONE, Decision, compute_layer
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Axis, Block, Tiling
 from geoseg.grid.window import Window
 
-SCORE_BITS = 20
-SCORE_ONE = 1 << SCORE_BITS
-"""Score of probability 1. The sum of four patches leaves eight bits of int32 free, which `decide` needs."""
 NO_SCORE = -(1 << 21)
 """Score where a patch has no result. With three other patches added the sum is still negative, and times 256 it fits in
 int32."""
@@ -43,6 +41,8 @@ class ClassMap:
     """Class ids, shape (H, W); 255 where the scene is not valid."""
     confidence: NDArray[np.uint8]
     """Blended probability of the class times 255, 1..255, shape (H, W); 0 where the scene is not valid."""
+    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Further rasters by name, see `geoseg.grid.decision.LAYERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +147,40 @@ def unscored(block: Block, valid: NDArray[np.bool_]) -> BlockScores:
     return BlockScores(ClassMap(block.core, classes, np.zeros_like(classes)), ())
 
 
-def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip], channels: int) -> ClassMap:
+def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip], decision: Decision) -> ClassMap:
     """Decide the bands of a block from its own scores and its neighbours' spill.
 
     Args:
         own: Result of the block's own patches.
         bands: The windows that are not final in ``own``, see `band_windows`.
         incoming: Spill of the west, north and north-west blocks, in any order.
-        channels: Number of classes C.
+        decision: What is decided from scores.
 
     Raises:
         ValueError: If a strip holds pixels outside the bands.
     """
     decided = own.decided
     classes, confidence = decided.classes.copy(), decided.confidence.copy()
+    layers = {name: _layer(decided, name, decision) for name in decision.layers}
     for band in bands:
-        scores = np.zeros((channels, *band.shape), np.int32)
+        scores = np.zeros((decision.channels, *band.shape), np.int32)
         for strip in (*own.bands, *incoming):
             _add(scores, band, strip)
         at = band.slices(decided.window)
         classes[at], confidence[at] = decide(scores, decided.classes[at] != NODATA_CLASS)
+        for name, layer in layers.items():
+            layer[..., *at] = compute_layer(name, scores, classes[at] != NODATA_CLASS, np)
     covered = sum(common.pixels for s in incoming for b in bands if (common := s.window.intersect(b)))
     if covered != sum(strip.window.pixels for strip in incoming):
         raise ValueError(f"A strip of {[str(s.window) for s in incoming]} reaches outside {[str(b) for b in bands]}.")
-    return ClassMap(decided.window, classes, confidence)
+    return ClassMap(decided.window, classes, confidence, layers)
+
+
+def _layer(decided: ClassMap, name: str, decision: Decision) -> NDArray[np.uint8]:
+    """A copy of a layer; zeros for a block without scores of its own."""
+    if name in decided.layers:
+        return decided.layers[name].copy()
+    return np.zeros(decision.shape(name, decided.window.shape), np.uint8)
 
 
 def _add(scores: NDArray[np.int32], window: Window, strip: Strip) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from geoseg.errors import SettingsError
+from geoseg.grid.decision import Decision
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
 from geoseg.model.patchwork.options import PLAIN, PatchOptions
@@ -30,6 +31,8 @@ class Inference:
     """Data type of convolutions."""
     options: PatchOptions = PLAIN
     """From the network to the probabilities of a patch."""
+    decision: Decision | None = None
+    """What is decided from the scores of a pixel; None for its class and confidence alone."""
 
 
 @dataclass(frozen=True, slots=True)

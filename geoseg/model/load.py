@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from geoseg.errors import SettingsError
+from geoseg.grid.decision import Decision
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.device import open_device
@@ -56,7 +57,7 @@ def start_predictor(bundle: Bundle, inference: Inference) -> Predictor:
     task = Task(
         name=bundle.name,
         described_in=str(bundle.path / MODEL_FILE),
-        classes=len(bundle.legend),
+        decision=inference.decision or Decision(len(bundle.legend)),
         activation=bundle.file.activation if network is loaded else "none",
         scale=partial(scale_pixels, steps=bundle.file.scaling),
         explain=partial(explain_not_finite, bands=bundle.bands, steps=bundle.file.scaling),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geoseg.errors import SceneError
 from geoseg.grid.blend import BlockScores, ClassMap, Spill, Strip, band_windows, spill_windows
+from geoseg.grid.decision import Decision
 from geoseg.grid.tiling import Block, Lattice, Tiling, valid_patches
 from geoseg.grid.window import Window
 from geoseg.model.device_copier import DeviceCopier, Stopwatch
@@ -32,8 +33,8 @@ class Task:
     """Name of the model, for messages."""
     described_in: str
     """File that declares the scaling, for messages."""
-    classes: int
-    """Number of classes."""
+    decision: Decision
+    """What is decided from the scores of a pixel."""
     activation: Activation
     """Function from logits to probabilities."""
     scale: Scale
@@ -116,10 +117,11 @@ class Predictor:
                 self._copier.join(uploaded, there)
                 raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
                 scores, finite, watch = self._blend(tiling, block, raw, todo)
-                decided = decide(scores[(slice(None), *block.core.slices(block.covered))], raw.valid_in(block.core))
+                own = scores[(slice(None), *block.core.slices(block.covered))]
+                *decided, layers = decide(own, raw.valid_in(block.core), self.task.decision)
                 strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
             done = self._copier.mark()
-        finite_there, classes, confidence, *left = self._copier.download([finite, *decided, *strips], done)
+        finite_there, classes, confidence, *left = self._copier.download([finite, *decided, *layers, *strips], done)
         bad = [int(place) for place in np.flatnonzero(~finite_there.all(0))]
         not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in bad)
         reasons = tuple(
@@ -131,11 +133,12 @@ class Predictor:
                 f"{source}: {reasons[0]} in the patch at {not_finite[0]}. Check the scaling in "
                 f"{self.task.described_in} against the values of the scene, or set run.on_nonfinite=nodata."
             )
-        by_window = dict(zip(parts, map(Strip, parts, left), strict=True))
+        named = dict(zip(self.task.decision.layers, left, strict=False))
+        by_window = dict(zip(parts, map(Strip, parts, left[len(named) :]), strict=True))
         bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
         spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
-        own = BlockScores(ClassMap(block.core, classes, confidence), bands)
-        return Prediction(own, spill, len(todo), watch.seconds(), busy.seconds(), not_finite, reasons)
+        scored = BlockScores(ClassMap(block.core, classes, confidence, named), bands)
+        return Prediction(scored, spill, len(todo), watch.seconds(), busy.seconds(), not_finite, reasons)
 
     def _blend(
         self, tiling: Tiling, block: Block, raw: RawBlock, todo: list[tuple[int, int]]
@@ -148,7 +151,7 @@ class Predictor:
         """
         task, lattice, device = self.task, tiling.lattice, self._device
         shape = (task.batch_size, len(raw.pixels), task.patch_px, task.patch_px)
-        scores = self._blank((task.classes, *block.covered.shape))
+        scores = self._blank((task.decision.channels, *block.covered.shape))
         finite = torch.ones((2, len(todo)), dtype=torch.bool, device=device)
         batch = torch.empty(shape, dtype=self._network.dtype, device=device, memory_format=torch.channels_last)
         weights, watch = self._weights_of(lattice), Stopwatch(device)
@@ -168,7 +171,7 @@ class Predictor:
             for group in groups:
                 logits = enlarge(output[group], task.patch_px)
                 patch_finite[1, group] = are_finite(logits)
-                probabilities = activate(logits, task.activation, task.classes)
+                probabilities = activate(logits, task.activation, task.decision.channels)
                 maps = zip(indices[group], logits, probabilities, sound[group], strict=True)
                 for place, own, one, scaled in maps:
                     at = (slice(None), *lattice.patch(*place).slices(block.covered))

@@ -106,10 +106,14 @@ def take_fingerprint(
 
 def _chosen(settings: Settings) -> dict[str, Any]:
     """Options that are not at their default; those that are leave a fingerprint as it was before they existed."""
-    inference = settings.inference
-    chosen = inference.model_dump(mode="json", exclude_defaults=True)
-    idle = [key for key in chosen if key.startswith("crf_") and inference.crf == "none"]
-    return {f"inference.{key}": value for key, value in chosen.items() if key not in idle}
+    sections = {"inference": settings.inference, "rasters": settings.rasters}
+    chosen = {
+        f"{name}.{key}": value
+        for name, section in sections.items()
+        for key, value in section.model_dump(mode="json", exclude_defaults=True).items()
+    }
+    idle = [key for key in chosen if key.startswith("inference.crf_") and settings.inference.crf == "none"]
+    return {key: value for key, value in chosen.items() if key not in idle}
 
 
 def versions_of(facts: Fingerprint) -> list[Version]:

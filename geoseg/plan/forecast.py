@@ -16,8 +16,8 @@ from geoseg.store.scratch_space import THIS_MACHINE, check_room, find_room
 
 PATCH_PIXELS_PER_S = {"cpu": 1e6, "cuda": 5e7}
 """Patch pixels that one worker predicts per second with a common U-Net; a rough figure."""
-OUTPUT_BYTES_PER_PIXEL = 4.0
-"""Finished blocks (2), the temporary raster (1) and the COGs with their overviews before compression (1)."""
+OUTPUT_BYTES_PER_VALUE = 2.0
+"""Of a pixel in one band: finished blocks (1), a temporary raster (half) and the COG with its overviews (half)."""
 
 COMMON_GPU = Hardware("cuda", "a common GPU", bf16=True, memory_bytes=16 << 30)
 
@@ -62,8 +62,8 @@ def forecast(settings: Settings) -> Forecast:
     checked = check_output(survey(settings, bundle))
     plan = make_plan(checked, "", _guess_hardware(device), workers)
     if settings.run.address == "inline":  # the nodes of a cluster are unknown
-        pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
-        check_room(settings.output, pixels, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
+        values = [(scene.scene.path, scene.tiling.lattice.scene.pixels * scene.planes) for scene in plan.scenes]
+        check_room(settings.output, values, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
     passes = plan.inference.options.passes
     scenes = tuple(_forecast_scene(scene, device, workers, passes) for scene in plan.scenes)
     return Forecast(device, workers, scenes, plan.failed, plan.warnings)
@@ -82,6 +82,6 @@ def _forecast_scene(scene: ScenePlan, device: str, workers: int, passes: float) 
     patch_pixels = lattice.count * lattice.rows.patch_px**2
     return SceneForecast(
         scene,
-        disk_bytes=int(lattice.scene.pixels * OUTPUT_BYTES_PER_PIXEL) + strips_bytes,
+        disk_bytes=int(lattice.scene.pixels * scene.planes * OUTPUT_BYTES_PER_VALUE) + strips_bytes,
         seconds=passes * patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, tiling.count),
     )

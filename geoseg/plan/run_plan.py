@@ -7,6 +7,7 @@ from typing import Any
 
 from geoseg.config import InferenceSettings, Settings
 from geoseg.errors import SceneError, SettingsError
+from geoseg.grid.decision import LAYERS, Decision
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.hardware import Hardware
@@ -67,7 +68,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     settings = survey.settings
     storage = open_storage(settings.output, settings.run.scratch_dir)
     _check_batch(settings, survey.bundle)
-    inference = _plan_inference(settings, survey.bundle, hardware)
+    inference, decision = _plan_inference(settings, survey.bundle, hardware)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
     stale: list[str] = []
     for scene, selection in survey.scenes:
@@ -93,7 +94,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
             up_to_date.append((scene.path, scene.scene_id, earlier.published))
             continue
         layouts = storage.folders(f"{WORK}/{scene.scene_id}/{key}")
-        tiling = _tile(survey, scene, selection, hardware, workers, layouts, inference.options.passes)
+        tiling = _tile(survey, scene, selection, hardware, workers, layouts, inference, decision)
         scenes.append(
             ScenePlan(
                 scene=scene,
@@ -111,10 +112,12 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
                 polygons=polygons,
-                block_bytes=_memory(tiling.lattice, survey.bundle, scene, selection).project(tiling.block_px),
+                block_bytes=_memory(tiling.lattice, decision, scene, selection).project(tiling.block_px),
                 fingerprint=fingerprint,
                 unit_timeout_s=settings.run.unit_timeout_s,
                 allow_empty=settings.scene.allow_empty,
+                decision=decision,
+                rasters=settings.rasters.publish,
             )
         )
     return Plan(
@@ -131,12 +134,17 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     )
 
 
-def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> Inference:
-    """Raises SettingsError if the bundle cannot compute in the precision or with the options of the settings."""
+def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> tuple[Inference, Decision]:
+    """How the forward pass runs, and its part that stages need.
+
+    Raises:
+        SettingsError: If the bundle cannot compute in the precision or with the options of the settings.
+    """
     run, chosen, patch_px = settings.run, settings.inference, _patch_px(settings, bundle)
     options = PatchOptions(chosen.augment, chosen.temperature, chosen.scales, _plan_crf(chosen))
     check_options(options, bundle, patch_px)
-    return Inference(
+    decision = Decision(len(bundle.legend), tuple(name for name in LAYERS if name in settings.rasters.publish))
+    inference = Inference(
         device=hardware.device,
         patch_px=patch_px,
         batch_size=None if run.batch_size == "auto" else run.batch_size,
@@ -144,7 +152,9 @@ def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> I
         on_nonfinite=run.on_nonfinite,
         precision=choose_precision(run.precision, bundle, hardware),
         options=options,
+        decision=decision,
     )
+    return inference, decision
 
 
 def _plan_crf(chosen: InferenceSettings) -> Crf | None:
@@ -174,7 +184,7 @@ def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> Non
     patch_px = plan.inference.patch_px
     batch_bytes = project_batch_bytes(started.batch_size, patch_px, len(bundle.bands), len(bundle.legend))
     for scene in plan.scenes:
-        _memory(scene.tiling.lattice, bundle, scene.scene, scene.selection).require_device(
+        _memory(scene.tiling.lattice, scene.decision, scene.scene, scene.selection).require_device(
             scene.tiling.block_px, rest_bytes=batch_bytes + started.network_bytes, hardware=hardware
         )
 
@@ -217,12 +227,10 @@ def _tile(
     hardware: Hardware,
     workers: int,
     layouts: Sequence[str],
-    passes: float,
+    inference: Inference,
+    decision: Decision,
 ) -> Tiling:
-    """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory.
-
-    ``passes`` is the work of a patch, in forward passes: with more of them a block of a minute's work is smaller.
-    """
+    """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory."""
     settings, bundle = survey.settings, survey.bundle
     limit_gib = settings.run.memory_gib
     memory_bytes = default_block_bytes(hardware) if limit_gib == "auto" else int(limit_gib * 2**30)
@@ -230,10 +238,11 @@ def _tile(
         lattice = Lattice.of(
             (scene.grid.height, scene.grid.width), _patch_px(settings, bundle), _overlap_px(settings, bundle)
         )
-        memory = _memory(lattice, bundle, scene, selection)
+        memory = _memory(lattice, decision, scene, selection)
         block = settings.tiling.block_px
         if block == "auto":
-            block_pixels = int(BLOCK_PIXELS[hardware.device] / max(1.0, passes))
+            # With more forward passes of a patch, a block of a minute's work is smaller.
+            block_pixels = int(BLOCK_PIXELS[hardware.device] / max(1.0, inference.options.passes))
             block = memory.choose_block_px(memory_bytes=memory_bytes, block_pixels=block_pixels, workers=workers)
             earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
             block = max((px for px in earlier if memory.project(px) <= memory_bytes), default=block)
@@ -251,5 +260,6 @@ def _tile(
     return tiling
 
 
-def _memory(lattice: Lattice, bundle: Bundle, scene: Scene, selection: BandSelection) -> BlockMemory:
-    return BlockMemory(lattice, len(bundle.legend), len(selection.bands) * selection.dtype(scene).itemsize)
+def _memory(lattice: Lattice, decision: Decision, scene: Scene, selection: BandSelection) -> BlockMemory:
+    pixel_bytes = len(selection.bands) * selection.dtype(scene).itemsize
+    return BlockMemory(lattice, decision.channels, pixel_bytes, decision.planes)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from geoseg.grid.decision import CONFIDENCE, Decision
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Tiling
 from geoseg.plan.polygon_plan import PolygonPlan
@@ -34,11 +35,20 @@ class ScenePlan:
     """Seconds a unit of work on a block may take."""
     allow_empty: bool
     """Whether a scene without a valid pixel is published."""
+    decision: Decision
+    """What is decided from the scores of a pixel."""
+    rasters: tuple[str, ...] = (CONFIDENCE,)
+    """Rasters that are published beside the class map: the confidence, and layers of `decision`."""
 
     @property
     def has_polygons(self) -> bool:
         """Whether polygons are published: a scene without a CRS gets none."""
         return bool(self.scene.grid.crs)
+
+    @property
+    def planes(self) -> int:
+        """Published bytes of a pixel: class map and rasters."""
+        return 1 + self.decision.planes + (CONFIDENCE in self.rasters)
 
     @property
     def cut_px(self) -> int:

@@ -45,6 +45,8 @@ class BlockMemory:
     """Number of classes."""
     pixel_bytes: int
     """Bytes of a pixel's raw bands."""
+    layer_bytes: int = 0
+    """Bytes of a pixel's layers, see `geoseg.grid.decision`."""
 
     def project(self, block_px: int) -> int:
         """Bytes a block holds at its peak, while it is predicted: raw pixels, mask, scores, decision and strips."""
@@ -56,8 +58,9 @@ class BlockMemory:
         covered = min(block_px + overlap, padded[0]) * min(block_px + overlap, padded[1])
         strips = 2 * overlap * (height + width + overlap)
         score_bytes = SCORE_BYTES * self.classes
-        # Raw pixels, mask and the int32 scores; best score, class and confidence of the core; bands and spill.
-        return covered * (self.pixel_bytes + 1 + score_bytes) + height * width * 8 + strips * score_bytes
+        # Raw pixels, mask and the int32 scores; best score, class, confidence and layers of the core; bands and spill.
+        decided = height * width * (8 + self.layer_bytes)
+        return covered * (self.pixel_bytes + 1 + score_bytes) + decided + strips * score_bytes
 
     def largest_block_px(self, memory_bytes: int) -> int | None:
         """The largest block size that fits into memory, a multiple of the stride; None if not even one stride fits."""

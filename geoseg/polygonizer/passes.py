@@ -48,6 +48,8 @@ class BlockPasses:
     """Reads the confidence of a window; None if the polygons have none."""
     not_dissolved: tuple[int, ...] = ()
     """Classes whose polygons stay cut at the lattice."""
+    read_planes: Callable[[Window], NDArray[np.uint8] | None] = lambda _: None
+    """Reads further values of a window that the polygons have sums of, shape (L, H, W); None without any."""
 
     def label(
         self, changes: Changes | None = None, *, with_confidence: bool = False
@@ -56,10 +58,11 @@ class BlockPasses:
         for block, classes in self.read():
             read_confidence = self.read_confidence if with_confidence else None
             confidence = read_confidence(block.core) if read_confidence else np.zeros_like(classes)
-            labels = self._label(classes, confidence, block.core)
+            planes = self.read_planes(block.core) if with_confidence else None
+            labels = self._label(classes, confidence, block.core, planes)
             if changes is not None:
                 changed = without_aliases(relabel(labels, changes), self.not_dissolved)
-                labels = self._label(changed, confidence, block.core)
+                labels = self._label(changed, confidence, block.core, planes)
             yield block, labels
 
     def trace(self, borders: dict[Place, BlockBorder], folder: Path) -> list[Path]:
@@ -95,9 +98,15 @@ class BlockPasses:
             save_table(files[-1], self.build(spanning))
         return files
 
-    def _label(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core: Window) -> BlockLabels:
+    def _label(
+        self,
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        core: Window,
+        planes: NDArray[np.uint8] | None,
+    ) -> BlockLabels:
         split = split_at_grid(classes, core, self.cut_px, self.not_dissolved)
-        return label_block(split, confidence, core, self.grid.width)
+        return label_block(split, confidence, core, self.grid.width, planes)
 
 
 def find_borders(labelled: Iterable[tuple[Block, BlockLabels]]) -> dict[Place, BlockBorder]:

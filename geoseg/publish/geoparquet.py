@@ -35,7 +35,7 @@ def write_part(folder: Path, number: int, table: pa.Table, *, crs_wkt: str) -> P
     Args:
         folder: An existing folder. After a failure the file may exist and be incomplete.
         number: Number of the part, from 0.
-        table: At most `PART_ROWS` rows of `geoseg.publish.polygon_table.POLYGON_SCHEMA` in the order of publication; a
+        table: At most `PART_ROWS` rows of `geoseg.publish.polygon_table.polygon_schema` in the order of publication; a
             scene without polygons has one part without rows.
         crs_wkt: CRS of the geometries, see `geoseg.publish.polygon_table.published_crs`.
 
@@ -78,7 +78,7 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         compression="zstd",
         # Level 9 would save 5 % of the size in twice the time, when no other work of the scene is left.
         compression_level=6,
-        use_dictionary=["class_id", "value", "class_name", "observed_at", "model"],
+        use_dictionary=["class_id", "value", "class_name", "second_class", "observed_at", "model"],
         # Statistics of WKB take kilobytes and are useless: readers filter by the bbox column.
         write_statistics=[name for name in _leaves(schema) if name != GEOMETRY],
     )

@@ -1,14 +1,18 @@
 """The table of a scene's polygons: ids, classes, geometry, areas and lengths."""
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import SceneError
+from geoseg.grid.decision import MARGIN, PROBABILITIES
 from geoseg.grid.hilbert import hilbert_index
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Grid
@@ -45,6 +49,16 @@ POLYGON_SCHEMA = pa.schema(
 is the length of its rings in the scene's own CRS.
 """
 
+LAYER_FIELDS = {
+    MARGIN: pa.field("margin_mean", pa.float32(), nullable=False),
+    PROBABILITIES: pa.field("second_class", pa.string()),
+}
+"""Columns that stand after ``confidence`` if their layer is published, in this order.
+
+``margin_mean`` is the mean of the raster over the polygon's pixels, 0..1. ``second_class`` is the class, other than the
+polygon's own, whose raster has the largest mean there; on ties the first one, null if the model has no other class.
+"""
+
 MAX_VERTICES = 1 << 26
 """Most vertices of a polygon: its WKB, 16 bytes for each, must stay far below Arrow's limit of 2 GiB."""
 
@@ -58,6 +72,7 @@ def build_table(
     crs: str = NATIVE,
     observed_at: datetime | None = None,
     model: str,
+    layers: Collection[str] = (),
 ) -> pa.Table:
     """Build the table of polygons with their attributes.
 
@@ -72,9 +87,10 @@ def build_table(
         crs: CRS of the result: ``native``, or ``EPSG:nnnn``, which adds vertices, see `reproject`.
         observed_at: Acquisition time of the scene, with a time zone.
         model: Name of the model, the same in every row.
+        layers: Layers of the scene; the polygons have the sums of those in `geoseg.grid.decision.SUMMED`.
 
     Returns:
-        A table of `POLYGON_SCHEMA`. Its metadata contain how areas were measured.
+        A table of `polygon_schema`. Its metadata contain how areas were measured.
 
     Raises:
         SceneError: If the scene has no CRS, a class is not in the legend, a polygon has more than `MAX_VERTICES`
@@ -116,6 +132,7 @@ def build_table(
         lengths(polygons.geometry, CRS.from_wkt(grid.crs)),
         polygons.pixels,
         (polygons.confidence_sum / polygons.pixels / 255).astype(np.float32),
+        *(_layer_column(name, polygons, layers, legend) for name in LAYER_FIELDS if name in layers),
         pa.repeat(pa.scalar(observed_at, POLYGON_SCHEMA.field("observed_at").type), rows),
         pa.repeat(pa.scalar(model, pa.string()), rows),
         to_wkb(geometry),
@@ -123,7 +140,37 @@ def build_table(
             list(shapely.bounds(geometry).reshape(rows, 4).T), fields=list(POLYGON_SCHEMA.field("bbox").type)
         ),
     ]
-    return pa.table(columns, POLYGON_SCHEMA.with_metadata({AREA_METHOD_KEY: area.method}))
+    return pa.table(columns, polygon_schema(layers).with_metadata({AREA_METHOD_KEY: area.method}))
+
+
+def polygon_schema(layers: Collection[str] = ()) -> pa.Schema:
+    """`POLYGON_SCHEMA`, with the columns of published layers."""
+    schema, place = POLYGON_SCHEMA, POLYGON_SCHEMA.get_field_index("confidence")
+    for number, field in enumerate((field for name, field in LAYER_FIELDS.items() if name in layers), 1):
+        schema = schema.insert(place + number, field)
+    return schema
+
+
+def layers_of(columns: Collection[str]) -> tuple[str, ...]:
+    """The layers whose columns are among those of a table."""
+    return tuple(name for name, field in LAYER_FIELDS.items() if field.name in columns)
+
+
+def _layer_column(name: str, polygons: PixelPolygons, layers: Collection[str], legend: Legend) -> Any:
+    """Values of a column of `LAYER_FIELDS`; sums are those of the probabilities, then that of the margin."""
+    sums = polygons.layer_sums
+    if sums is None:
+        if len(polygons):
+            raise ValueError(f"Polygons with {name} need `layer_sums`.")
+        sums = np.zeros((0, 1 + (MARGIN in layers)), np.int64)
+    if name == MARGIN:
+        return (sums[:, -1] / polygons.pixels / 255).astype(np.float32)
+    others = (sums[:, :-1] if MARGIN in layers else sums).copy()
+    own = np.flatnonzero(polygons.class_id < others.shape[1])
+    others[own, polygons.class_id[own]] = -1
+    second = others.argmax(1)
+    names = pa.array(legend.names, pa.string()).take(pa.array(second))
+    return pc.if_else(pa.array(others[np.arange(len(second)), second] >= 0), names, pa.scalar(None, pa.string()))
 
 
 def published_crs(grid: Grid, crs: str = NATIVE) -> str:

@@ -1,11 +1,12 @@
-"""Write the class map and its confidence as COGs."""
+"""Write the class map, its confidence and layers as COGs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.grid.decision import CONFIDENCE, ENTROPY, MARGIN, PROBABILITIES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.class_map import NAME_TAG
@@ -14,7 +15,7 @@ from geoseg.raster.cog import CogBand, write_cog
 AREA_OR_POINT = "AREA_OR_POINT"
 
 Piece = tuple[Window, NDArray[np.uint8]]
-"""Pixels of a window."""
+"""Pixels of a window, shape (H, W), or (C, H, W) of several bands."""
 Pieces = Iterable[Piece]
 """Pieces that together cover a raster."""
 
@@ -27,10 +28,29 @@ def write_classes(path: Path, grid: Grid, legend: Legend, pieces: Pieces, area_o
     """
     colors = {entry.id: entry.color for entry in legend.classes}
     tags = {AREA_OR_POINT: area_or_point, **{f"{NAME_TAG}{entry.id}": entry.name for entry in legend.classes}}
-    write_cog(path, grid, pieces, CogBand("class", NODATA_CLASS, "mode", colors, tags))
+    write_cog(path, grid, pieces, CogBand(("class",), NODATA_CLASS, "mode", colors, tags))
 
 
-def write_confidence(path: Path, grid: Grid, pieces: Pieces, area_or_point: str = "Area") -> None:
-    """Write the confidence as a COG: probability times 255, at least 1; 0 is nodata."""
-    tags = {AREA_OR_POINT: area_or_point, "UNIT": "probability of the class times 255"}
-    write_cog(path, grid, pieces, CogBand("confidence", NODATA_CONFIDENCE, "average", tags=tags))
+UNITS = {
+    CONFIDENCE: "probability of the class times 255",
+    PROBABILITIES: "probability times 255, at least 1",
+    MARGIN: "difference of the two largest probabilities times 255, at least 1",
+    ENTROPY: "entropy of the probabilities, 255 where all are equal, at least 1",
+}
+
+
+def write_layer(
+    path: Path, grid: Grid, name: str, bands: Sequence[str], pieces: Pieces, area_or_point: str = "Area"
+) -> None:
+    """Write the confidence or a layer as a COG: a valid pixel has at least 1; 0 is nodata.
+
+    Args:
+        path: The file.
+        grid: Size and georeference.
+        name: Confidence, or one of `geoseg.grid.decision.LAYERS`.
+        bands: Description of each band.
+        pieces: Windows and their values, shape (H, W), or (bands, H, W) if there are several bands.
+        area_or_point: As of `write_classes`.
+    """
+    tags = {AREA_OR_POINT: area_or_point, "UNIT": UNITS[name]}
+    write_cog(path, grid, pieces, CogBand(tuple(bands), NODATA_CONFIDENCE, "average", tags=tags))

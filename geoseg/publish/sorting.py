@@ -24,7 +24,7 @@ def sorted_parts(files: Sequence[Path], grid: Grid, cut_px: int) -> Iterator[pa.
     """Read all rows of the files in the order of publication, in parts of a fixed number of rows.
 
     Args:
-        files: Arrow files of `geoseg.publish.polygon_table.POLYGON_SCHEMA`, at least one, in any order.
+        files: Arrow files of `geoseg.publish.polygon_table.polygon_schema`, at least one, in any order.
         grid: The scene's grid.
         cut_px: Period of the cut lattice.
 

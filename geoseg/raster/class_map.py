@@ -32,8 +32,13 @@ def class_map_grid(path: Path) -> Grid:
         SceneError: If the file cannot be read or does not hold a single uint8 band.
     """
     with _open(path) as dataset:
-        crs = dataset.crs.to_wkt() if dataset.crs else ""
-        return Grid(dataset.height, dataset.width, tuple(dataset.transform)[:6], crs)
+        return _grid(dataset)
+
+
+def raster_grid(path: Path) -> Grid:
+    """Size and georeference of a raster of any number of uint8 bands; errors as of `class_map_grid`."""
+    with _open(path, single=False) as dataset:
+        return _grid(dataset)
 
 
 def class_map_names(path: Path) -> tuple[str, ...]:
@@ -67,6 +72,17 @@ def open_band(path: Path) -> Iterator[ReadBand]:
         yield read
 
 
+@contextmanager
+def open_bands(path: Path) -> Iterator[ReadBand]:
+    """Open a raster of any number of uint8 bands to read windows, shape (C, H, W); errors as of `open_band`."""
+    with _open(path, single=False) as dataset:
+
+        def read(window: Window) -> NDArray[np.uint8]:
+            return np.asarray(dataset.read(window=window.ranges))
+
+        yield read
+
+
 def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield a class map from north to south: first row of a strip, and its class ids of shape (rows, W).
 
@@ -83,14 +99,18 @@ def class_map_strips(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[DatasetReader]:
-    """Open a raster of a single uint8 band at full resolution."""
+def _open(path: Path, *, single: bool = True) -> Iterator[DatasetReader]:
+    """Open a raster of a ``single`` uint8 band, or of several, at full resolution."""
     try:
         with open_raster(str(path), OVERVIEW_LEVEL="NONE") as dataset:
-            if dataset.dtypes != ("uint8",):
-                raise SceneError(
-                    f"{path} has the bands {dataset.dtypes}; a class map has one of uint8. Publish it again."
-                )
+            if {*dataset.dtypes} != {"uint8"} or (single and dataset.count > 1):
+                wanted = "a class map has one of uint8" if single else "they must be uint8"
+                raise SceneError(f"{path} has the bands {dataset.dtypes}; {wanted}. Publish it again.")
             yield dataset
     except RasterioIOError as error:
         raise SceneError(f"{path} cannot be read ({error}). Publish the scene again.") from error
+
+
+def _grid(dataset: DatasetReader) -> Grid:
+    crs = dataset.crs.to_wkt() if dataset.crs else ""
+    return Grid(dataset.height, dataset.width, tuple(dataset.transform)[:6], crs)

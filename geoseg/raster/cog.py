@@ -1,4 +1,4 @@
-"""Write a class map or confidence as a cloud-optimised GeoTIFF from pieces in any order."""
+"""Write a class map, confidence or layer as a cloud-optimised GeoTIFF from pieces in any order."""
 
 import errno
 import os
@@ -31,10 +31,10 @@ FULL_BELOW_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class CogBand:
-    """Metadata of the band of a COG, and how its overviews are computed."""
+    """Metadata of the bands of a COG, and how their overviews are computed."""
 
-    name: str
-    """Description of the band."""
+    names: tuple[str, ...]
+    """Description of each band."""
     nodata: int
     """Nodata value; excluded from overviews, transparent in the colour map."""
     resampling: Literal["mode", "average"]
@@ -46,7 +46,7 @@ class CogBand:
 
 
 def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.uint8]]], band: CogBand) -> None:
-    """Write a uint8 band as a COG, atomically.
+    """Write uint8 bands as a COG, atomically.
 
     The bytes of the file depend only on the pixels and the metadata: not on the windows or the order of the pieces, or
     on whether pieces of nodata are given. The file is read back and verified before it gets its name. Memory is bounded
@@ -56,8 +56,8 @@ def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.
     Args:
         path: The file to write or replace; its folder must exist.
         grid: Size and georeference; the CRS may be empty.
-        pieces: Windows of the scene and their values, shape of the window. Pixels without a piece are nodata; internal
-            tiles that hold only nodata are not stored.
+        pieces: Windows of the scene and their values, shape of the window, or (bands, H, W) of several bands. Pixels
+            without a piece are nodata; internal tiles that hold only nodata are not stored.
         band: Metadata and the resampling of overviews.
 
     Raises:
@@ -67,7 +67,7 @@ def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.
     """
     # An intermediate file that is read once, so only speed matters. Tiles that are not written are nodata.
     profile = {
-        "driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": band.nodata,
+        "driver": "GTiff", "count": len(band.names), "dtype": "uint8", "nodata": band.nodata,
         "height": grid.height, "width": grid.width, "transform": Affine(*grid.transform), "crs": grid.crs or None,
         "tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX, "sparse_ok": True,
         "compress": "zstd", "zstd_level": 1, "bigtiff": "IF_SAFER",
@@ -84,7 +84,8 @@ def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
         with rasterio.open(plain, "w", **profile) as dataset:
             dataset.update_tags(**band.tags)
-            dataset.set_band_description(1, band.name)
+            for number, name in enumerate(band.names, 1):
+                dataset.set_band_description(number, name)
             if band.colormap is not None:
                 colors = {value: (*rgb, 255) for value, rgb in band.colormap.items()}
                 dataset.write_colormap(1, {**colors, band.nodata: (0, 0, 0, 0)})
@@ -110,11 +111,10 @@ def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) 
     """Write a piece and return its checksum."""
     if not grid.window.contains(window):
         raise ValueError(f"A piece at {window} reaches outside the scene, {grid.window}.")
-    if values.shape != window.shape or values.dtype != np.uint8:
-        raise ValueError(
-            f"A piece at {window} must be uint8 of shape {window.shape}, got {values.dtype} {values.shape}."
-        )
-    dataset.write(values, 1, window=window.ranges)
+    shape = window.shape if dataset.count == 1 else (dataset.count, *window.shape)
+    if values.shape != shape or values.dtype != np.uint8:
+        raise ValueError(f"A piece at {window} must be uint8 of shape {shape}, got {values.dtype} {values.shape}.")
+    dataset.write(values, 1 if dataset.count == 1 else None, window=window.ranges)
     return zlib.crc32(np.ascontiguousarray(values).data)
 
 
@@ -122,7 +122,7 @@ def _verify(cog: Path, written: list[tuple[Window, int]], path: Path) -> None:
     """Read every piece back: GDAL can lose a tile without an error on closing; it would read as nodata."""
     with rasterio.open(cog, OVERVIEW_LEVEL="NONE") as dataset:
         for index, (window, checksum) in enumerate(written):
-            if zlib.crc32(dataset.read(1, window=window.ranges)) == checksum:
+            if zlib.crc32(dataset.read(window=window.ranges)) == checksum:
                 continue
             if any(other.intersect(window) for other, _ in (*written[:index], *written[index + 1 :])):
                 raise SceneError(f"{path} does not hold at {window} what was written there: two pieces overlap.")

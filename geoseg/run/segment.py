@@ -91,8 +91,8 @@ def _run(
             storage.delete_all(folder)
         predictors = Started(0)
         if plan.scenes:
-            pixels = [(scene.scene.path, scene.tiling.lattice.scene.pixels) for scene in plan.scenes]
-            check_room(storage.url, pixels, executor.rooms)
+            values = [(scene.scene.path, scene.tiling.lattice.scene.pixels * scene.planes) for scene in plan.scenes]
+            check_room(storage.url, values, executor.rooms)
             predictors = executor.start(plan.bundle, plan.inference, plan.block_bytes)
             check_device_memory(plan, executor.hardware, predictors)
             _warn(console, predictors.warnings)

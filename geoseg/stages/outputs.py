@@ -1,7 +1,7 @@
 """The last stages of a scene: from finished blocks to staged rasters and polygons, and their commit.
 
-Class map, confidence and polygons are separate units that run in parallel. Each stages its files and returns their
-sizes and digests; `seal_scene` writes the journal once all three are staged.
+Class map, each other raster and polygons are separate units that run in parallel. Each stages its files and returns
+their sizes and digests; `seal_scene` writes the journal once all are staged.
 """
 
 from collections import Counter, deque
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import faults
+from geoseg.grid.decision import PROBABILITIES
 from geoseg.grid.tiling import Block
 from geoseg.grid.window import Window
 from geoseg.plan.inputs import check_unchanged
@@ -23,7 +24,7 @@ from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geoparquet import write_part
 from geoseg.publish.polygon_table import published_crs
 from geoseg.publish.provenance import Provenance
-from geoseg.publish.rasters import Piece, Pieces, write_classes, write_confidence
+from geoseg.publish.rasters import Piece, Pieces, write_classes, write_layer
 from geoseg.publish.sorting import sorted_parts
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.tracing import polygon_table
@@ -61,13 +62,14 @@ def publish_classes(plan: ScenePlan) -> Staged:
     return _publish_raster(plan, "classes", plan.store.classes, write)
 
 
-def publish_confidence(plan: ScenePlan) -> Staged:
-    """Assemble the confidence from the finished blocks and stage it; errors as of `publish_classes`."""
+def publish_raster(plan: ScenePlan, name: str) -> Staged:
+    """Assemble the confidence or a layer from the finished blocks and stage it; errors as of `publish_classes`."""
+    bands = plan.legend.names[: plan.decision.channels] if name == PROBABILITIES else (name,)
 
     def write(path: Path, pieces: Pieces) -> None:
-        write_confidence(path, plan.scene.grid, pieces, plan.scene.area_or_point)
+        write_layer(path, plan.scene.grid, name, bands, pieces, plan.scene.area_or_point)
 
-    return _publish_raster(plan, "confidence", plan.store.confidence, write)
+    return _publish_raster(plan, name, lambda block: plan.store.layer(block, name, plan.decision), write)
 
 
 def publish_polygons(plan: ScenePlan) -> Staged:

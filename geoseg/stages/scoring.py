@@ -10,6 +10,7 @@ import numpy as np
 
 from geoseg import faults
 from geoseg.grid.blend import ClassMap, band_windows, finish
+from geoseg.grid.decision import summed_planes
 from geoseg.grid.neighbours import SPILL_STEPS, blocks_at
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
@@ -51,9 +52,8 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
     faults.hit("finish", "start", block.name)
     timer = UnitTimer("finish")
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
-    class_map = finish(
-        scored.scores, bands, plan.store.take_spill(blocks_at(plan.tiling, block, SPILL_STEPS)), len(plan.legend)
-    )
+    spill = plan.store.take_spill(blocks_at(plan.tiling, block, SPILL_STEPS))
+    class_map = finish(scored.scores, bands, spill, plan.decision)
     labels = find_labels(plan, class_map) if plan.has_polygons else None
     if labels is not None:
         plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
@@ -71,5 +71,6 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
 def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
     """Find the components of a block, from the model's class map or from the one after the minimum area."""
     classes = split_at_grid(class_map.classes, class_map.window, plan.cut_px, plan.polygons.not_dissolved)
-    labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width)
+    planes = summed_planes(class_map.layers)
+    labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width, planes)
     return add_areas(labels, pixel_area(plan.scene.grid))

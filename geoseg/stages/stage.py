@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
+from geoseg.stages.outputs import commit_scene, publish_classes, publish_polygons, publish_raster, seal_scene
 from geoseg.stages.reading import read_block
 from geoseg.stages.scoring import finish_block, predict_block
 from geoseg.stages.tracing import absorb_small, find_graph, relabel_block, trace_polygons
@@ -35,7 +35,7 @@ ABSORB = Stage("absorb", absorb_small, "scene")
 RELABEL = Stage("relabel", relabel_block, "block")
 TRACE = Stage("trace", trace_polygons, "block")
 PUBLISH_CLASSES = Stage("publish_classes", publish_classes, "scene")
-PUBLISH_CONFIDENCE = Stage("publish_confidence", publish_confidence, "scene")
+PUBLISH_RASTER = Stage("publish_raster", publish_raster, "scene")
 PUBLISH_POLYGONS = Stage("publish_polygons", publish_polygons, "scene")
 SEAL = Stage("seal", seal_scene, "scene")
 COMMIT = Stage("commit", commit_scene, "scene")
@@ -44,7 +44,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         *(READ, PREDICT, FINISH, GRAPH, ABSORB, RELABEL, TRACE),
-        *(PUBLISH_CLASSES, PUBLISH_CONFIDENCE, PUBLISH_POLYGONS, SEAL, COMMIT),
+        *(PUBLISH_CLASSES, PUBLISH_RASTER, PUBLISH_POLYGONS, SEAL, COMMIT),
     )
 }
 """All stages by name; units are sent to other processes with the name of their stage."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg import faults
 from geoseg.grid.blend import ClassMap
+from geoseg.grid.decision import SUMMED
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place, blocks_at
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
@@ -72,7 +73,8 @@ def relabel_block(plan: ScenePlan, block: Block) -> UnitMetrics:
         return timer.metrics(bytes=plan.store.put_empty(MERGED, block))
     changed = relabel(plan.store.labels(block), plan.store.changes())
     classes = without_aliases(changed, plan.polygons.not_dissolved)
-    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block)))
+    layers = {name: plan.store.layer(block, name, plan.decision) for name in plan.decision.layers if name in SUMMED}
+    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block), layers))
     stored_bytes = plan.store.put_merged(block, merged)
     faults.hit("relabel", "end", block.name)
     return timer.metrics(bytes=stored_bytes)
@@ -114,6 +116,7 @@ def polygon_table(plan: ScenePlan, polygons: PixelPolygons) -> pa.Table:
         crs=plan.polygons.crs,
         observed_at=plan.observed_at,
         model=plan.model,
+        layers=plan.decision.layers,
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap, Spill, Strip
+from geoseg.grid.decision import Decision
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.neighbours import Place
 from geoseg.grid.tiling import Block
@@ -103,6 +104,7 @@ class SceneStore:
     ) -> int:
         """Store a finished block, its components, and the strips for its neighbours; returns the bytes written."""
         parts: dict[str, Buffer] = {"classes": _bytes(class_map.classes), "confidence": _bytes(class_map.confidence)}
+        parts |= {name: _bytes(layer) for name, layer in class_map.layers.items()}
         if labels is not None:
             parts |= _labels(labels)
         strips = {name: getattr(spill, name) for name in STRIPS.values()}
@@ -125,11 +127,15 @@ class SceneStore:
 
     def classes(self, block: Block) -> NDArray[np.uint8]:
         """Class ids of a finished block, shape of its core."""
-        return self._plane(block, "classes", NODATA_CLASS)
+        return self._plane(block, "classes", NODATA_CLASS, block.core.shape)
 
     def confidence(self, block: Block) -> NDArray[np.uint8]:
         """Confidence of a finished block, shape of its core."""
-        return self._plane(block, "confidence", NODATA_CONFIDENCE)
+        return self._plane(block, "confidence", NODATA_CONFIDENCE, block.core.shape)
+
+    def layer(self, block: Block, name: str, decision: Decision) -> NDArray[np.uint8]:
+        """A layer of a finished block, see `geoseg.grid.decision.LAYERS`; the confidence too."""
+        return self._plane(block, name, NODATA_CONFIDENCE, decision.shape(name, block.core.shape))
 
     def labels(self, block: Block, *, merged: bool = False) -> BlockLabels:
         """The components of a finished block; with ``merged`` after the minimum area."""
@@ -207,10 +213,10 @@ class SceneStore:
         files = read_all(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
         return [file for file in files if file is not None]
 
-    def _plane(self, block: Block, part: str, blank: int) -> NDArray[np.uint8]:
-        """Pixels of a block, uint8 of its core's shape, read-only; ``blank`` everywhere if the record has none."""
+    def _plane(self, block: Block, part: str, blank: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Pixels of a block, uint8, read-only; ``blank`` everywhere if the record has none."""
         data = self.records.get(BLOCKS, block.name, part)
-        pixels = np.broadcast_to(np.uint8(blank), block.core.shape)
+        pixels = np.broadcast_to(np.uint8(blank), shape)
         return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
 
 

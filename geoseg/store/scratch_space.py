@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from geoseg.errors import SettingsError
 
-BYTES_PER_PIXEL = 3
-"""Class map and confidence are built side by side, each without compression (1) and as a COG (at most a half)."""
+BYTES_PER_VALUE = 1.5
+"""Class map and other rasters are built side by side, each without compression (1) and as a COG (at most a half)."""
 THIS_MACHINE = "this machine"
 """Name of the node of a run without a cluster."""
 
@@ -43,7 +43,7 @@ def check_room(output: str, scenes: Iterable[tuple[str, int]], rooms: Mapping[st
 
     Args:
         output: The run's output.
-        scenes: Path and number of pixels of each scene.
+        scenes: Path of each scene, and number of pixels in all bands of its rasters.
         rooms: The folder of each node, by the node's name.
 
     Raises:
@@ -51,8 +51,8 @@ def check_room(output: str, scenes: Iterable[tuple[str, int]], rooms: Mapping[st
     """
     if not output.startswith("s3://"):
         return
-    path, pixels = max(scenes, key=lambda scene: scene[1], default=("", 0))
-    needed_bytes = pixels * BYTES_PER_PIXEL
+    path, values = max(scenes, key=lambda scene: scene[1], default=("", 0))
+    needed_bytes = int(values * BYTES_PER_VALUE)
     remedy = "set run.scratch_dir to a folder with more, on every node (or TMPDIR, where the node starts)"
     for name, room in rooms.items():
         if room.free_bytes is None:

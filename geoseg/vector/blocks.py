@@ -19,9 +19,10 @@ from geoseg.vector.labels.components import (
     NO_COMPONENT,
     Components,
     Runs,
-    concatenate_areas,
     concatenate_components,
+    concatenate_sums,
     find_components,
+    sum_planes,
 )
 from geoseg.vector.lines.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
 from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons
@@ -55,7 +56,13 @@ class OpenPolygons:
     """The block's arcs that bound these parts or parts of its neighbours."""
 
 
-def label_block(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core: Window, width: int) -> BlockLabels:
+def label_block(
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    core: Window,
+    width: int,
+    planes: NDArray[np.uint8] | None = None,
+) -> BlockLabels:
     """Find the components of a block.
 
     Args:
@@ -63,9 +70,12 @@ def label_block(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], core:
         confidence: Confidence 0..255 of each pixel, shape (H, W).
         core: The block's window in the scene.
         width: Columns of the scene.
+        planes: Further values of each pixel that are summed, shape (L, H, W).
     """
     classes, confidence = np.ascontiguousarray(classes), np.ascontiguousarray(confidence)
     labels, components = find_components(classes, confidence, core, width)
+    if planes is not None:
+        components = replace(components, layer_sums=sum_planes(labels, planes, len(components)))
     return BlockLabels(core, labels, components, find_border(labels, components, core.width))
 
 
@@ -157,7 +167,8 @@ def trace_block(
 
 def as_polygons(geometry: NDArray[Any], sums: Components) -> PixelPolygons:
     """Put geometries, shape (N,), beside what is known of their components."""
-    return PixelPolygons(geometry, sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum, sums.area_units)
+    columns = (sums.class_id, sums.first_pixel, sums.pixels, sums.confidence_sum, sums.area_units, sums.layer_sums)
+    return PixelPolygons(geometry, *columns)
 
 
 def concatenate_polygons(parts: Iterable[PixelPolygons]) -> PixelPolygons:
@@ -167,8 +178,9 @@ def concatenate_polygons(parts: Iterable[PixelPolygons]) -> PixelPolygons:
         np.concatenate(column)
         for column in zip(*([getattr(part, name) for name in names] for part in parts), strict=True)
     )
-    areas = concatenate_areas(part.area_units for part in parts if len(part))
-    return PixelPolygons(geometry, class_id, first_pixel, pixels, total, areas).take(np.argsort(first_pixel))
+    areas = concatenate_sums(part.area_units for part in parts if len(part))
+    layers = concatenate_sums(part.layer_sums for part in parts if len(part))
+    return PixelPolygons(geometry, class_id, first_pixel, pixels, total, areas, layers).take(np.argsort(first_pixel))
 
 
 def _trace(

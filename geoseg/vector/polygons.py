@@ -25,11 +25,13 @@ class PixelPolygons:
     area_units: NDArray[np.int64] | None = None
     """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene
     have the same area."""
+    layer_sums: NDArray[np.int64] | None = None
+    """Sums over its pixels of further planes of uint8, shape (N, L); None without planes."""
 
     def __post_init__(self) -> None:
         columns = (self.geometry, self.class_id, self.first_pixel, self.pixels, self.confidence_sum, self.area_units)
         shapes = [column.shape for column in columns if column is not None]
-        if shapes != [(len(self),)] * len(shapes):
+        if shapes != [(len(self),)] * len(shapes) or not (self.layer_sums is None or len(self.layer_sums) == len(self)):
             raise ValueError(f"All columns of polygons must have the shape ({len(self)},), got {shapes}.")
 
     def __len__(self) -> int:
@@ -44,4 +46,5 @@ class PixelPolygons:
             self.pixels[rows],
             self.confidence_sum[rows],
             None if self.area_units is None else self.area_units[rows],
+            None if self.layer_sums is None else self.layer_sums[rows],
         )

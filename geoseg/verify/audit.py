@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
-from geoseg.grid.window import Grid, Window
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.window import Window
 from geoseg.publish.geodesy.pixel_area import PixelArea
-from geoseg.raster.class_map import STRIP_ROWS, class_map_strips, open_band
+from geoseg.raster.class_map import class_map_strips
 from geoseg.verify.coverage import Outline
 from geoseg.verify.summary import Summary
 
@@ -87,32 +87,6 @@ def audit(
     area_m2 = area_units * area.unit_m2
     area_m2[NODATA_CLASS] = 0
     return Audit(histogram, area_m2, faults, first_fault, ids[~right])
-
-
-def count_mismatches(classes: Path, confidence: Path, grid: Grid) -> tuple[int, tuple[int, int]]:
-    """Count pixels that have a class and no confidence, or a confidence and no class.
-
-    Args:
-        classes: A class map.
-        confidence: Its confidence.
-        grid: The grid of both.
-
-    Returns:
-        Their number; row and column of the first, (-1, -1) if there is none.
-
-    Raises:
-        SceneError: If a raster cannot be read.
-    """
-    count, first = 0, (-1, -1)
-    with open_band(classes) as read_classes, open_band(confidence) as read_confidence:
-        for row in range(0, grid.height, STRIP_ROWS):
-            strip = Window(row, 0, min(STRIP_ROWS, grid.height - row), grid.width)
-            differs = (read_classes(strip) == NODATA_CLASS) != (read_confidence(strip) == NODATA_CONFIDENCE)
-            if not count and differs.any():
-                down, across = np.unravel_index(differs.argmax(), differs.shape)
-                first = row + int(down), int(across)
-            count += int(np.count_nonzero(differs))
-    return count, first
 
 
 def _closed(path: Path, width: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:

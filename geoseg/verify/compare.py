@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.publish.polygon_table import POLYGON_SCHEMA
-
 SIZE_TOLERANCE = 1e-9
 """Relative tolerance of areas and lengths: the last bits of a sine depend on the machine."""
 COORDINATE_TOLERANCE = 1e-12
 """Tolerance of coordinates in another CRS than the scene's, relative to the largest one; 5 micrometres in UTM. The
 reason is the same."""
 
-COLUMNS = tuple(name for name in POLYGON_SCHEMA.names if name not in {"polygon_id", "bbox"})
-"""Columns to compare. Boxes are checked against the published geometry instead."""
+
+def compared_columns(schema: pa.Schema) -> list[str]:
+    """Columns to compare. Boxes are checked against the published geometry instead."""
+    return [name for name in schema.names if name not in {"polygon_id", "bbox"}]
 
 
 @dataclass(slots=True)
@@ -50,28 +50,29 @@ class Comparison:
     """Differences by column; columns without a difference are left out."""
 
 
-def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], *, exact: bool) -> Comparison:
+def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], schema: pa.Schema, *, exact: bool) -> Comparison:
     """Compare the rows of a scene, a row group at a time.
 
     Args:
         parts: The GeoParquet files.
         expected: The recomputed rows in the order of publication.
+        schema: Columns of both.
         exact: The geometries' bytes must be equal; else their coordinates up to `COORDINATE_TOLERANCE`.
     """
     ids = [np.empty(0, np.int64)]
     differences: dict[str, Difference] = {}
-    stream = _RowStream(expected)
+    stream, columns = _RowStream(expected, schema), compared_columns(schema)
     for part in parts:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
-                found = file.read_row_group(group, columns=["polygon_id", *COLUMNS])
+                found = file.read_row_group(group, columns=["polygon_id", *columns])
                 wanted = stream.take(len(found))
                 ids.append(wanted["polygon_id"].to_numpy())
                 _, here, there = np.intersect1d(
                     found["polygon_id"].to_numpy(), ids[-1], assume_unique=False, return_indices=True
                 )
                 found, wanted = found.take(np.sort(here)), wanted.take(there[np.argsort(here)])
-                for name in COLUMNS:
+                for name in columns:
                     _note(differences.setdefault(name, Difference()), part, found, wanted, name, exact=exact)
     ids += [table["polygon_id"].to_numpy() for table in stream.rest()]
     return Comparison(np.concatenate(ids), {name: what for name, what in differences.items() if what.rows})
@@ -80,8 +81,8 @@ def compare_rows(parts: Sequence[Path], expected: Iterable[pa.Table], *, exact: 
 class _RowStream:
     """Rows of consecutive tables."""
 
-    def __init__(self, tables: Iterable[pa.Table]) -> None:
-        self._tables = iter(tables)
+    def __init__(self, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+        self._tables, self._schema = iter(tables), schema
         self._left: pa.Table | None = next(self._tables, None)
 
     def take(self, rows: int) -> pa.Table:
@@ -92,7 +93,7 @@ class _RowStream:
             rows -= len(pieces[-1])
             left = self._left.slice(len(pieces[-1]))
             self._left = left if len(left) else next(self._tables, None)
-        return pa.concat_tables(pieces) if pieces else POLYGON_SCHEMA.empty_table()
+        return pa.concat_tables(pieces) if pieces else self._schema.empty_table()
 
     def rest(self) -> Iterator[pa.Table]:
         """All remaining rows."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix, read_manifest
 from geoseg.store.storages.base import Storage
 from geoseg.verify.check import Finding
+from geoseg.verify.layers import published_layers
 
 PUBLISHED = {"done", "up to date"}
 """Status in a report of scenes whose results were published."""
@@ -71,7 +72,7 @@ def valid_manifest(storage: Storage, scene: str) -> Manifest | None:
 
 def check_digests(output: Path, scene: str, manifest: Manifest) -> Iterator[Finding]:
     """Compare the files of a scene with its manifest: size and sha256 of each file, and no additional files."""
-    wanted = {f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", "confidence")}
+    wanted = {f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", *published_layers(manifest))}
     if "crs" in manifest.results:
         wanted.add(f"{polygons_prefix(scene)}/part-00000.parquet")
     missing = sorted(wanted - manifest.files.keys())

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from geoseg.grid.decision import SUMMED, summed_planes
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Lattice, Tiling
-from geoseg.grid.window import Grid
+from geoseg.grid.window import Grid, Window
 from geoseg.polygonizer.passes import BlockPasses, find_borders
 from geoseg.publish.polygon_table import build_table
 from geoseg.publish.provenance import Provenance
@@ -24,6 +26,7 @@ from geoseg.publish.sorting import sorted_parts
 from geoseg.raster.class_map import open_band
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygons import PixelPolygons
+from geoseg.verify.layers import open_confidence, open_layers
 
 BLOCK_PX = 2048
 """Largest side of a block, unless the cut lattice is wider."""
@@ -42,14 +45,15 @@ class Recipe:
     observed_at: datetime | None
     model: str
     """Name of the model."""
+    layers: tuple[str, ...] = ()
+    """Layers of whose rasters the rows have columns."""
 
 
-def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> Iterator[pa.Table]:
+def recompute(classes: Path, recipe: Recipe, folder: Path) -> Iterator[pa.Table]:
     """Polygonize a class map as a run does.
 
     Args:
-        classes: The class map.
-        confidence: Its confidence, on the same grid.
+        classes: The class map; confidence and layers lie beside it, on the same grid.
         recipe: Settings and attributes.
         folder: An empty folder for temporary files, about as large as the polygons without compression.
 
@@ -62,7 +66,16 @@ def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> 
     grid, provenance = recipe.grid, recipe.provenance
     cut_px = provenance.cut_px
     tiling = Tiling(Lattice.of(grid.window.shape, cut_px, 0), max(1, BLOCK_PX // cut_px) * cut_px)
-    with open_band(classes) as read_classes, open_band(confidence) as read_confidence:
+    names, rasters = [name for name in SUMMED if name in recipe.layers], classes.parent
+    with (
+        open_band(classes) as read_classes,
+        open_confidence(rasters) as read_confidence,
+        open_layers(rasters, names) as read_layers,
+    ):
+
+        def read_planes(window: Window) -> NDArray[np.uint8] | None:
+            return summed_planes({name: read(window) for name, read in read_layers.items()})
+
         passes = BlockPasses(
             grid,
             lambda: ((block, read_classes(block.core)) for block in tiling.blocks()),
@@ -72,6 +85,7 @@ def recompute(classes: Path, confidence: Path, recipe: Recipe, folder: Path) -> 
             provenance.min_area_px,
             read_confidence,
             provenance.not_dissolved,
+            read_planes,
         )
         files = passes.trace(find_borders(passes.label()), folder)
     yield from sorted_parts(files, grid, cut_px)
@@ -91,4 +105,5 @@ def _build(recipe: Recipe, polygons: PixelPolygons) -> pa.Table:
         crs=recipe.crs,
         observed_at=recipe.observed_at,
         model=recipe.model,
+        layers=recipe.layers,
     )

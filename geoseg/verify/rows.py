@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.plan.fingerprint import ALGORITHM
 from geoseg.publish.geodesy.crs import NATIVE
+from geoseg.publish.polygon_table import layers_of, polygon_schema
 from geoseg.store.manifest import Manifest
 from geoseg.verify.check import Finding
-from geoseg.verify.compare import COLUMNS, Comparison, compare_rows
+from geoseg.verify.compare import Comparison, compare_rows, compared_columns
 from geoseg.verify.independent import Polygons
 from geoseg.verify.published import ReportedScene
 from geoseg.verify.recompute import Recipe, recompute
@@ -27,19 +28,17 @@ MODEL = "model"
 """Key in the results of a manifest: name of the model."""
 
 
-def check_rows(
-    polygons: Polygons, parts: Sequence[Path], confidence: Path, recipe: Recipe, output: Path
-) -> Iterator[Finding]:
+def check_rows(polygons: Polygons, parts: Sequence[Path], recipe: Recipe, output: Path) -> Iterator[Finding]:
     """Compare all rows of a scene with recomputed rows.
 
     Raises:
         SceneError: If the rasters cannot be read or polygonized.
     """
     with tempfile.TemporaryDirectory(prefix="geoseg-validate-") as folder:
-        tables = recompute(polygons.raster, confidence, recipe, Path(folder))
-        found = compare_rows(parts, tables, exact=recipe.crs == NATIVE)
+        schema, tables = polygon_schema(recipe.layers), recompute(polygons.raster, recipe, Path(folder))
+        found = compare_rows(parts, tables, schema, exact=recipe.crs == NATIVE)
     yield _order(polygons, found)
-    sound = ", ".join(name for name in COLUMNS if name not in found.columns)
+    sound = ", ".join(name for name in compared_columns(schema) if name not in found.columns)
     yield Finding("recomputed", "columns", polygons.key, f"as recomputed: {sound}", "", ok=True)
     for name, difference in found.columns.items():
         key = difference.file.relative_to(output).as_posix()
@@ -73,7 +72,8 @@ def find_recipe(
             observed_at = observed_at if observed_at.tzinfo else observed_at.replace(tzinfo=UTC)
         models = (entry.model for entry in reported if entry.model_sha256 == facts.get("model.sha256"))
         model = manifest.results.get(MODEL) or next(models, None) or _first_value(parts, "model")
-    return Recipe(polygons.grid, _legend(names), polygons.provenance, str(crs), observed_at, str(model or ""))
+    layers = layers_of(pq.read_schema(parts[0]).names)
+    return Recipe(polygons.grid, _legend(names), polygons.provenance, str(crs), observed_at, str(model or ""), layers)
 
 
 def why_not_comparable(manifest: Manifest | None) -> str:

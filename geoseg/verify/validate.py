@@ -20,15 +20,15 @@ from pyproj import CRS
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
-from geoseg.publish.polygon_table import POLYGON_SCHEMA
+from geoseg.publish.polygon_table import LAYER_FIELDS, layers_of, polygon_schema
 from geoseg.publish.provenance import Provenance, read_provenance
 from geoseg.raster.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix
 from geoseg.store.scene_store import WORK
 from geoseg.store.storages.local import LocalStorage
-from geoseg.verify.audit import count_mismatches
 from geoseg.verify.check import Check, Finding, not_compared
 from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons, to_pixel_of
+from geoseg.verify.layers import check_layers, has_confidence, published_layers
 from geoseg.verify.published import (
     ReportedScene,
     check_digests,
@@ -105,9 +105,7 @@ class _Scene:
     def __init__(self, output: Path, scene: str, reported: list[ReportedScene]) -> None:
         self.output, self.scene, self.reported = output, scene, reported
         self.manifest = valid_manifest(LocalStorage(output), scene)
-        self.raster_key, self.confidence_key = (
-            f"{rasters_prefix(scene)}/{name}.tif" for name in ("classes", "confidence")
-        )
+        self.raster_key = f"{rasters_prefix(scene)}/classes.tif"
         self.key = polygons_prefix(scene)
 
     def check(self, crs: list[CRS]) -> Iterator[Finding]:
@@ -128,34 +126,20 @@ class _Scene:
             yield Finding("files", "manifest", key, found, "a manifest", ok=False)
         else:
             yield from check_digests(self.output, self.scene, self.manifest)
-        raster, confidence = self.output / self.raster_key, self.output / self.confidence_key
+        raster = self.output / self.raster_key
         if not raster.exists():
             yield Finding("files", "files", self.raster_key, "no file", "a class map", ok=False)
             return
         grid = class_map_grid(raster)
-        has_confidence, polygons = confidence.exists(), (self.output / self.key).is_dir()
-        if not has_confidence:
-            yield Finding("files", "files", self.confidence_key, "no file", "the confidence of the class map", ok=False)
+        polygons = (self.output / self.key).is_dir()
         if not polygons:
             found = "rasters only, with a CRS" if grid.crs else "rasters only, without a CRS"
             yield Finding("files", "files", self.raster_key, found, "polygons, if there is a CRS", ok=not grid.crs)
-        if has_confidence:
-            yield self._confidence(raster, confidence, grid)
+        yield from check_layers(self.output, self.scene, grid, self.manifest)
         if polygons:
-            yield from self._polygons(grid, raster, confidence if has_confidence else None, crs)
+            yield from self._polygons(grid, raster, crs)
 
-    def _confidence(self, raster: Path, confidence: Path, grid: Grid) -> Finding:
-        """Compare the confidence with the class map: same grid, and the same pixels are valid."""
-        name, other = "confidence map", class_map_grid(confidence)
-        if other != grid:
-            found, wanted = (f"{g.height} x {g.width} px, transform {g.transform}" for g in (other, grid))
-            return Finding("independent", name, self.confidence_key, found, f"{wanted}, as the class map", ok=False)
-        count, (row, col) = count_mismatches(raster, confidence, grid)
-        where = f", the first at row {row}, column {col}" if count else ""
-        found = f"{count} pixels with a class or a confidence alone{where}"
-        return Finding("independent", name, self.confidence_key, found, "0 pixels", ok=not count)
-
-    def _polygons(self, grid: Grid, raster: Path, confidence: Path | None, crs: list[CRS]) -> Iterator[Finding]:
+    def _polygons(self, grid: Grid, raster: Path, crs: list[CRS]) -> Iterator[Finding]:
         folder = self.output / self.key
         parts = sorted(folder.glob("*.parquet"))
         provenance, published = _check_parts(folder, parts)
@@ -172,23 +156,23 @@ class _Scene:
         polygons = Polygons(self.key, self.raster_key, raster, grid, published, provenance, summary)
         names = class_map_names(raster)
         if self.manifest is not None:
-            yield self._settings(polygons, self.manifest)
+            yield self._settings(polygons, self.manifest, layers_of(pq.read_schema(parts[0]).names))
             yield self._results(polygons, names, self.manifest)
         yield from check_polygons(polygons)
-        reason = "there is no confidence" if confidence is None else why_not_comparable(self.manifest)
-        if confidence is None or reason:
+        reason = why_not_comparable(self.manifest) if has_confidence(raster.parent) else "there is no confidence"
+        if reason:
             yield not_compared("recomputed", "rows", self.key, reason)
             return
         try:
             recipe = find_recipe(polygons, names, parts, self.manifest, self.reported)
-            yield from check_rows(polygons, parts, confidence, recipe, self.output)
+            yield from check_rows(polygons, parts, recipe, self.output)
         except (SceneError, SettingsError, ValueError) as error:
             yield Finding("recomputed", "rows", self.key, f"cannot be recomputed: {error}", "rows", ok=False)
 
-    def _settings(self, polygons: Polygons, manifest: Manifest) -> Finding:
-        """Compare the settings in the metadata of the parts with those of the manifest."""
+    def _settings(self, polygons: Polygons, manifest: Manifest, layers: Sequence[str]) -> Finding:
+        """Compare the settings in the metadata of the parts, and their columns, with those of the manifest."""
         facts, provenance = manifest.fingerprint, polygons.provenance
-        found = {
+        found: dict[str, Any] = {
             "simplify_px": provenance.simplify_px,
             "min_area_px": provenance.min_area_px,
             "classes": None if provenance.classes is None else list(provenance.classes),
@@ -198,6 +182,9 @@ class _Scene:
         wanted: dict[str, Any] = {key: facts.get(f"polygons.{key}") for key in list(found)[:-1]}
         patch, overlap = facts.get("tiling.patch_px"), facts.get("tiling.overlap_px")
         wanted["cut_px"] = patch - overlap if isinstance(patch, int) and isinstance(overlap, int) else None
+        published = [name for name in LAYER_FIELDS if name in published_layers(manifest)]
+        if layers or published:
+            found["layers"], wanted["layers"] = list(layers), published
         differs = [key for key in found if found[key] != wanted[key]] or list(found)
         one, other = (" ".join(f"{key}={json.dumps(values[key])}" for key in differs) for values in (found, wanted))
         return Finding("files", "settings", self.key, one, other, ok=found == wanted)
@@ -265,7 +252,7 @@ def _read_metadata(part: Path) -> tuple[Provenance, dict[str, Any]]:
 
 def _wrong_metadata(schema: pa.Schema) -> str:
     """How a file differs from GeoParquet 1.1 with the declared columns; empty if it does not."""
-    if not schema.equals(POLYGON_SCHEMA):
+    if not schema.equals(polygon_schema(layers_of(schema.names))):
         return f"it has the columns {', '.join(f'{field.name} {field.type}' for field in schema)}"
     geo, column = json.loads(schema.metadata[GEO_KEY]), _column(schema)
     found = (geo["version"], geo["primary_column"], column["encoding"], column["orientation"])

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.grid.blend import band_windows, finish
+from geoseg.grid.decision import Decision
 from geoseg.grid.tiling import Block, Lattice, Tiling
 from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from geoseg.model.predictor import Predictor, Task, fix_arithmetic
@@ -217,7 +218,7 @@ def _landscape(seed: int, shape: tuple[int, int]) -> np.ndarray:
 def _finish(tiling: Tiling, block: Block, found: object) -> int:
     """All that a run does with a block after its prediction, but for polygons and files; the number of lines."""
     bands = band_windows(block, tiling.lattice.rows.overlap_px)
-    done = finish(found.scores, bands, [], CLASSES)
+    done = finish(found.scores, bands, [], Decision(CLASSES))
     scene, stride = tiling.lattice.scene, tiling.lattice.rows.stride_px
     labels, components = find_components(done.classes, done.confidence, block.core, scene.width)
     # All pixels are valid here, so no run has the label -1.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -18,7 +19,7 @@ from geoseg.plan.resume import begin_scene
 from geoseg.plan.run_plan import make_plan
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.survey import survey
-from geoseg.stages.outputs import commit_scene, publish_classes, publish_confidence, publish_polygons, seal_scene
+from geoseg.stages.outputs import commit_scene, publish_classes, publish_polygons, publish_raster, seal_scene
 from geoseg.stages.reading import Scored, read_block
 from geoseg.stages.scoring import finish_block, predict_block
 from geoseg.stages.tracing import trace_polygons
@@ -27,7 +28,7 @@ from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
 TILING = {"block_px": 48}
-PUBLISH = (publish_classes, publish_confidence, publish_polygons)
+PUBLISH = (publish_classes, partial(publish_raster, name="confidence"), publish_polygons)
 
 
 class Scene:

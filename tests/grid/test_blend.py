@@ -13,6 +13,7 @@ from geoseg.grid.blend import (
     reflect_indices,
     unscored,
 )
+from geoseg.grid.decision import Decision
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.grid.window import Window
 
@@ -56,7 +57,7 @@ def test_spill_changes_only_the_pixels_it_covers() -> None:
     own, bands = block_scores(open_value=10)
     spill = np.zeros((2, 2, 2), np.int32)
     spill[1] = SCORE_ONE // 2
-    done = finish(own, bands, [Strip(Window(6, 6, 2, 2), spill)], channels=2)
+    done = finish(own, bands, [Strip(Window(6, 6, 2, 2), spill)], Decision(2))
     expected = np.zeros((6, 6), np.uint8)
     expected[:2, :2] = 1
     np.testing.assert_array_equal(done.classes, expected)
@@ -69,8 +70,8 @@ def test_the_result_does_not_depend_on_the_order_of_spill() -> None:
     rng = np.random.default_rng(1)
     windows = [Window(6, 6, 2, 6), Window(6, 6, 6, 2), Window(6, 6, 2, 2)]
     strips = [Strip(w, rng.integers(0, SCORE_ONE // 4, (2, *w.shape)).astype(np.int32)) for w in windows]
-    first = finish(own, bands, strips, channels=2)
-    second = finish(own, bands, strips[::-1], channels=2)
+    first = finish(own, bands, strips, Decision(2))
+    second = finish(own, bands, strips[::-1], Decision(2))
     np.testing.assert_array_equal(first.classes, second.classes)
     np.testing.assert_array_equal(first.confidence, second.confidence)
 
@@ -78,7 +79,7 @@ def test_the_result_does_not_depend_on_the_order_of_spill() -> None:
 def test_spill_beyond_the_bands_is_refused() -> None:
     own, bands = block_scores(open_value=0)
     with pytest.raises(ValueError, match="reaches outside"):
-        finish(own, bands, [Strip(Window(6, 6, 3, 3), np.zeros((2, 3, 3), np.int32))], channels=2)
+        finish(own, bands, [Strip(Window(6, 6, 3, 3), np.zeros((2, 3, 3), np.int32))], Decision(2))
 
 
 def test_an_unscored_block_takes_its_classes_from_spill_alone() -> None:
@@ -87,7 +88,7 @@ def test_an_unscored_block_takes_its_classes_from_spill_alone() -> None:
     assert block.patch_count == 0
     own = unscored(block, np.ones((1, 1), bool))
     spill = Strip(Window(6, 6, 1, 1), np.array([0, SCORE_ONE], np.int32).reshape(2, 1, 1))
-    done = finish(own, (Window(6, 6, 1, 1),), [spill], channels=2)
+    done = finish(own, (Window(6, 6, 1, 1),), [spill], Decision(2))
     assert done.classes.item() == 1
     assert done.confidence.item() == 255
-    assert finish(unscored(block, np.zeros((1, 1), bool)), (), [], channels=2).classes.item() == 255
+    assert finish(unscored(block, np.zeros((1, 1), bool)), (), [], Decision(2)).classes.item() == 255

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.blend import band_windows, decide, finish
+from geoseg.grid.decision import Decision
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.model.bundle.bundle import read_bundle
@@ -146,7 +147,7 @@ def test_decide_on_the_device_equals_numpy() -> None:
     rng = np.random.default_rng(2)
     scores = (rng.integers(0, 5, (6, 40, 50)) * 2**17).astype(np.int32)
     classes, confidence = decide(scores, np.ones((40, 50), bool))
-    on_device = decide_on_device(torch.from_numpy(scores), torch.ones(40, 50, dtype=torch.bool))
+    on_device = decide_on_device(torch.from_numpy(scores), torch.ones(40, 50, dtype=torch.bool), Decision(6))
     np.testing.assert_array_equal(on_device[0].numpy(), classes)
     np.testing.assert_array_equal(on_device[1].numpy(), confidence)
 
@@ -484,7 +485,7 @@ def predict_in_blocks(
             for key, side in (((r, c - 1), "east"), ((r - 1, c), "south"), ((r - 1, c - 1), "south_east"))
             if key in done and (strip := getattr(done[key].spill, side)) is not None
         ]
-        result = finish(done[r, c].scores, band_windows(block, 8), incoming, channels=predictor.task.classes)
+        result = finish(done[r, c].scores, band_windows(block, 8), incoming, predictor.task.decision)
         at = block.core.slices(lattice.scene)
         classes[at], confidence[at] = result.classes, result.confidence
     return classes, confidence, [patch for p in done.values() for patch in p.not_finite]

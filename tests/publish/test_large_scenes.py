@@ -12,7 +12,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid, Window
 from geoseg.publish.polygon_table import build_table, publication_order
-from geoseg.publish.rasters import write_confidence
+from geoseg.publish.rasters import write_layer
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.verify.coverage import Outline, cancel, polygon_edges
 from tests.support.placing import place
@@ -90,7 +90,7 @@ def test_confidence_of_more_than_two_gigapixels(tmp_path: Path) -> None:
     grid = Grid(SIDE, 11_000, GRID.transform, GRID.crs)
     values = np.arange(1, 201, dtype=np.uint8).reshape(10, 20)
     path = tmp_path / "confidence.tif"
-    write_confidence(path, grid, [(Window(SIDE - 10, 11_000 - 20, 10, 20), values)])
+    write_layer(path, grid, "confidence", ["confidence"], [(Window(SIDE - 10, 11_000 - 20, 10, 20), values)])
     assert path.stat().st_size < 400_000
     with rasterio.open(path) as dataset:
         assert dataset.shape == (SIDE, 11_000)

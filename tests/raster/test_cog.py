@@ -44,7 +44,9 @@ def cut(pixels: NDArray[np.uint8], side: int, *, shuffled: int | None = None) ->
 
 
 def classes_cog(path: Path, pieces: Pieces, grid: Grid = GRID, **options: Any) -> Path:
-    write_cog(path, grid, pieces, replace(CogBand("class", 255, "mode", COLORS, {"legend": "water, wood"}), **options))
+    write_cog(
+        path, grid, pieces, replace(CogBand(("class",), 255, "mode", COLORS, {"legend": "water, wood"}), **options)
+    )
     return path
 
 
@@ -82,7 +84,7 @@ def test_pieces_of_nodata_change_nothing_and_are_not_stored(
     pixels = np.full((GRID.height, GRID.width), nodata, np.uint8)
     pixels[600:700, 800:810] = np.arange(10)
     pixels[1299, 1499], pixels[1024:, :100] = 3, 255 - nodata
-    band = CogBand("class", nodata, resampling)
+    band = CogBand(("class",), nodata, resampling)
     written = set()
     for number, side in enumerate((64, 512, 700)):
         pieces = list(cut(pixels, side, shuffled=number))
@@ -121,7 +123,7 @@ def test_confidence_overviews_average_without_nodata(tmp_path: Path) -> None:
     pixels[::2] = 200
     pixels[:, ::2] = 0
     path = tmp_path / "confidence.tif"
-    write_cog(path, GRID, cut(pixels, 512), CogBand("confidence", 0, "average"))
+    write_cog(path, GRID, cut(pixels, 512), CogBand(("confidence",), 0, "average"))
     with rasterio.open(path, OVERVIEW_LEVEL=0) as dataset:
         assert np.unique(dataset.read(1)).tolist() == [150]
     assert cog_validate(path, strict=True)[0]
@@ -220,7 +222,7 @@ def pieces():
 grid = Grid(side, side, (2.0, 0.0, 5e5, 0.0, -2.0, 5e6), "")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    write_cog(path, grid, pieces(), CogBand("class", 255, "mode"))
+    write_cog(path, grid, pieces(), CogBand(("class",), 255, "mode"))
 except OSError as error:
     sys.exit(str(error))
 sys.stdout.write(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024))

@@ -7,15 +7,18 @@ import pytest
 
 from geoseg.store.manifest import read_json
 from geoseg.store.storages.opening import open_storage
+from geoseg.verify.validate import validate
 from tests.support.bundles import unet_bundle
 from tests.support.scenes import digests, run, textured, write_scene
 
 STRIDE = 24
+RASTERS = ["probabilities", "margin", "entropy", "confidence"]
 OPTIONS: dict[str, dict[str, Any]] = {
-    "views": {"augment": "flips-and-turns", "temperature": 2, "scales": [1, 0.5]},
-    "crf": {"crf": "convolutional"},
+    "views": {"inference": {"augment": "flips-and-turns", "temperature": 2, "scales": [1, 0.5]}},
+    "crf": {"inference": {"crf": "convolutional"}},
+    "rasters": {"rasters": {"publish": RASTERS}, "polygons": {"min_area_px": 5, "crs": "EPSG:4326"}},
 }
-"""Sections `inference`."""
+"""Settings that are not at their default."""
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +34,29 @@ def plain(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     return digests(output)
 
 
-@pytest.mark.parametrize("inference", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_same_bytes_for_any_blocks_and_threads(
-    inputs: tuple[Path, Path], plain: dict[str, str], tmp_path: Path, inference: dict[str, Any]
+    inputs: tuple[Path, Path], plain: dict[str, str], tmp_path: Path, options: dict[str, Any]
 ) -> None:
     found = []
     for strides, workers in ((1, 2), (2, 1), (5, 1)):
         output, how = tmp_path / str(strides), {"address": "inline", "workers": workers}
-        report = run(*inputs, output, tiling={"block_px": strides * STRIDE}, inference=inference, run=how)
+        report = run(*inputs, output, tiling={"block_px": strides * STRIDE}, **options, run=how)
         assert report.exit_code == 0, report.failed
         found.append(digests(output))
     assert found[0] == found[1] == found[2]
-    assert found[0]["rasters/scene/classes.tif"] != plain["rasters/scene/classes.tif"]
+    assert found[0] != plain
+    assert [check for check in validate(tmp_path / "1") if not check.finding.ok] == []
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("inference", OPTIONS.values(), ids=OPTIONS)
-def test_same_bytes_on_ray(inputs: tuple[Path, Path], tmp_path: Path, inference: dict[str, Any]) -> None:
-    run(*inputs, tmp_path / "inline", inference=inference)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_same_bytes_on_ray(inputs: tuple[Path, Path], tmp_path: Path, options: dict[str, Any]) -> None:
+    run(*inputs, tmp_path / "inline", **options)
     tiling, how = {"block_px": 2 * STRIDE}, {"address": "auto", "workers": 2}
-    run(*inputs, tmp_path / "ray", inference=inference, tiling=tiling, run=how)
+    run(*inputs, tmp_path / "ray", **options, tiling=tiling, run=how)
     assert digests(tmp_path / "ray") == digests(tmp_path / "inline")
 
 

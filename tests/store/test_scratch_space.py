@@ -18,7 +18,7 @@ SCENE_PX = (60, 60)
 
 
 def test_every_node_needs_room_for_the_largest_scene(tmp_path: Path) -> None:
-    scenes = [("a.tif", 1000), ("b.tif", 2000), ("c.tif", 10)]
+    scenes = [("a.tif", 2000), ("b.tif", 4000), ("c.tif", 10)]
     enough, full, none = (Room("/scratch", free) for free in (6000, 5999, None))
     check_room("s3://bucket/out", scenes, {"node one": enough, "node two": enough})
     check_room(str(tmp_path), scenes, {"node one": full}), "a folder has its own room"
@@ -47,9 +47,9 @@ def test_a_run_into_a_bucket_uses_it_and_is_refused_before_the_work(
         run(*inputs, s3_url, run=where)  # type: ignore[arg-type]
     (tmp_path / "scratch").mkdir()
     with monkeypatch.context() as greedy:
-        greedy.setattr(room, "BYTES_PER_PIXEL", 10**15)
+        greedy.setattr(room, "BYTES_PER_VALUE", 10**15)
         for start in (lambda: run(*inputs, s3_url, run=where), lambda: forecast(asked(inputs, s3_url, where))):  # type: ignore[arg-type]
-            with pytest.raises(SettingsError, match=r"bytes are free; .*scene\.tif needs 3,600,000,000,000,000,000\."):
+            with pytest.raises(SettingsError, match=r"bytes are free; .*scene\.tif needs 7,200,000,000,000,000,000\."):
                 start()
     assert open_storage(s3_url).keys(".work") == [], "nothing was begun"
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))

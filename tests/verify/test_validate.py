@@ -18,7 +18,7 @@ from geoseg.grid.window import Grid
 from geoseg.publish import geoparquet
 from geoseg.publish.polygon_table import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.publish.provenance import Provenance
-from geoseg.publish.rasters import write_classes, write_confidence
+from geoseg.publish.rasters import write_classes, write_layer
 from geoseg.raster import class_map
 from geoseg.vector.polygonize import polygonize
 from geoseg.verify.coverage import Outline, cancel, polygon_edges
@@ -59,7 +59,7 @@ def publish(
     for folder in folders:
         folder.mkdir(parents=True)
     write_classes(folders[0] / "classes.tif", grid, LEGEND, [(grid.window, classes)])
-    write_confidence(folders[0] / "confidence.tif", grid, [(grid.window, sure)])
+    write_layer(folders[0] / "confidence.tif", grid, "confidence", ["confidence"], [(grid.window, sure)])
     write_parts(folders[1], table, published_crs(grid, crs))
     areas = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
     manifest = {
@@ -423,7 +423,13 @@ def test_rasters_without_polygons(tmp_path):
         folder.mkdir(parents=True)
         grid = Grid(*FIELD.shape, UTM, crs)
         write_classes(folder / "classes.tif", grid, LEGEND, [(grid.window, FIELD)])
-        write_confidence(folder / "confidence.tif", grid, [(grid.window, (FIELD != NODATA).astype(np.uint8))])
+        write_layer(
+            folder / "confidence.tif",
+            grid,
+            "confidence",
+            ["confidence"],
+            [(grid.window, (FIELD != NODATA).astype(np.uint8))],
+        )
     nowhere, placed = (check.finding for check in validate(tmp_path) if check.finding.name == "files")
     assert (nowhere.found, nowhere.ok) == ("rasters only, without a CRS", True)
     assert (placed.found, placed.ok) == ("rasters only, with a CRS", False)

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.grid.blend import NO_SCORE, SCORE_BITS, SCORE_ONE, axis_weights
+from geoseg.grid.blend import NO_SCORE, axis_weights
+from geoseg.grid.decision import HIGHEST, SCORE_BITS, SCORE_ONE, Decision, compute_layer
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Lattice
 
 Activation = Literal["softmax", "sigmoid", "none"]
 STRIP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 24}
 """Pixels per step of `decide`: what fits into a CPU's cache, and what fully uses a GPU."""
-CLASS_BITS, HIGHEST = 8, 255
-"""Bits of a class id below a score, and the largest class id and confidence."""
+CLASS_BITS = 8
+"""Bits of a class id below a score."""
 
 
 class Weights:
@@ -91,15 +92,17 @@ def add_patch(scores: Tensor, probabilities: Tensor, weights: Tensor, known: Ten
     scores.add_(quantised if known is None else torch.where(known, quantised, NO_SCORE))
 
 
-def decide(scores: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`geoseg.grid.blend.decide` on the device: classes and confidence, uint8 of shape (H, W).
+def decide(scores: Tensor, valid: Tensor | None, decision: Decision) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """`geoseg.grid.blend.decide` on the device: classes and confidence, uint8 of shape (H, W), and the layers.
 
     Args:
         scores: Fixed point, int32 of shape (C, H, W).
         valid: True where the scene is valid, shape (H, W); None if it is everywhere.
+        decision: What is decided from scores.
     """
-    shape = scores.shape[1:]
-    classes, confidence = (torch.empty(shape, dtype=torch.uint8, device=scores.device) for _ in range(2))
+    shape = scores.shape[1], scores.shape[2]
+    shapes = [shape, shape, *(decision.shape(name, shape) for name in decision.layers)]
+    classes, confidence, *layers = (torch.empty(one, dtype=torch.uint8, device=scores.device) for one in shapes)
     rows = max(1, STRIP_PIXELS[scores.device.type] // max(1, shape[1]))
     for start in range(0, shape[0], rows):
         part = slice(start, start + rows)
@@ -108,7 +111,9 @@ def decide(scores: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         classes[part] = (HIGHEST - (best & HIGHEST)).masked_fill_(unknown, NODATA_CLASS)
         best = (best >> CLASS_BITS).mul_(HIGHEST).add_(SCORE_ONE // 2).bitwise_right_shift_(SCORE_BITS)
         confidence[part] = best.clamp_(1, HIGHEST).masked_fill_(unknown, NODATA_CONFIDENCE)
-    return classes, confidence
+        for name, layer in zip(decision.layers, layers, strict=True):
+            layer[..., part, :] = compute_layer(name, scores[:, part], ~unknown, torch)
+    return classes, confidence, layers
 
 
 def _best(scores: Tensor) -> Tensor:

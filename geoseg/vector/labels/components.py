@@ -31,6 +31,8 @@ class Components:
     area_units: NDArray[np.int64] | None = None
     """Sum of the areas of its pixels, see `geoseg.publish.geodesy.pixel_area`; None where all pixels of the scene
     have the same area."""
+    layer_sums: NDArray[np.int64] | None = None
+    """Sums over its pixels of further planes of uint8, shape (N, L); None without planes."""
 
     def __len__(self) -> int:
         return len(self.first_pixel)
@@ -43,6 +45,7 @@ class Components:
             self.pixels[rows],
             self.confidence_sum[rows],
             None if self.area_units is None else self.area_units[rows],
+            None if self.layer_sums is None else self.layer_sums[rows],
         )
 
 
@@ -60,8 +63,13 @@ class Runs:
     def spread(self, values: NDArray[Any], width: int) -> NDArray[Any]:
         """Expand one value for each run, shape (R,), to one for each pixel, shape (H, W)."""
         height = len(self.offsets) - 1
-        first = np.repeat(np.arange(height) * width, np.diff(self.offsets)) + self.starts
+        first = self.first(width)
         return np.repeat(values, np.diff(first, append=height * width)).reshape(height, width)
+
+    def first(self, width: int) -> NDArray[np.int64]:
+        """Flat index of the first pixel of each run, in an array of ``width`` columns; shape (R,)."""
+        rows = np.arange(len(self.offsets) - 1) * width
+        return np.asarray(np.repeat(rows, np.diff(self.offsets)) + self.starts)
 
 
 def find_components(
@@ -94,6 +102,25 @@ def find_components(
     return Runs(offsets, starts, labels), components
 
 
+def sum_planes(labels: Runs, planes: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Sum planes over the pixels of each component.
+
+    Args:
+        labels: Row of the component of each pixel, -1 for none.
+        planes: Shape (L, H, W).
+        count: Number N of components.
+
+    Returns:
+        Shape (N, L).
+    """
+    first, inside = labels.first(planes.shape[2]), labels.values != NO_COMPONENT
+    sums = np.zeros((count, len(planes)), np.int64)
+    for column, plane in zip(sums.T, planes, strict=True):
+        runs = np.add.reduceat(plane.ravel(), first, dtype=np.int64)
+        np.add.at(column, labels.values[inside], runs[inside])
+    return sums
+
+
 def concatenate_components(parts: Sequence[Components]) -> Components:
     """Concatenate tables of components."""
     return Components(
@@ -101,12 +128,13 @@ def concatenate_components(parts: Sequence[Components]) -> Components:
         np.concatenate([np.empty(0, np.uint8), *(part.class_id for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.pixels for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.confidence_sum for part in parts)]),
-        concatenate_areas(part.area_units for part in parts if len(part)),
+        concatenate_sums(part.area_units for part in parts if len(part)),
+        concatenate_sums(part.layer_sums for part in parts if len(part)),
     )
 
 
-def concatenate_areas(parts: Iterable[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
-    """Concatenate sums of areas.
+def concatenate_sums(parts: Iterable[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """Concatenate sums that components have or have not.
 
     Raises:
         ValueError: If only some of the parts have sums.
@@ -114,7 +142,7 @@ def concatenate_areas(parts: Iterable[NDArray[np.int64] | None]) -> NDArray[np.i
     parts = list(parts)
     known = [part for part in parts if part is not None]
     if known and len(known) < len(parts):
-        raise ValueError("Some parts of one scene have sums of areas and others have none.")
+        raise ValueError("Some parts of one scene have sums of areas or layers and others have none.")
     return np.concatenate(known) if known else None
 
 
@@ -132,11 +160,17 @@ def merge_sums(components: Components, whole: NDArray[np.int64]) -> Components:
     pixels, total = np.zeros(len(first_pixel), np.int64), np.zeros(len(first_pixel), np.int64)
     np.add.at(pixels, row, components.pixels)
     np.add.at(total, row, components.confidence_sum)
-    areas = None
-    if components.area_units is not None:
-        areas = np.zeros(len(first_pixel), np.int64)
-        np.add.at(areas, row, components.area_units)
-    return Components(first_pixel, components.class_id[part], pixels, total, areas)
+    more = (_merge(sums, row, len(first_pixel)) for sums in (components.area_units, components.layer_sums))
+    return Components(first_pixel, components.class_id[part], pixels, total, *more)
+
+
+def _merge(sums: NDArray[np.int64] | None, row: NDArray[np.intp], count: int) -> NDArray[np.int64] | None:
+    """Add the sums of parts, shape (N,) or (N, L), to the row of each in ``count`` rows."""
+    if sums is None:
+        return None
+    merged = np.zeros((count, *sums.shape[1:]), np.int64)
+    np.add.at(merged, row, sums)
+    return merged
 
 
 @compiled

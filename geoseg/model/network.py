@@ -19,8 +19,7 @@ from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.finite import require_finite
-from geoseg.model.fusion.fold_normalisation import fold_normalisation
-from geoseg.model.fusion.fused_relu import FusedRelu
+from geoseg.model.fusion.fast import make_fast
 from geoseg.model.inference import Precision
 from geoseg.model.patchwork.protocol import Network
 from geoseg.model.zoo.architectures import ARCHITECTURES, build
@@ -75,13 +74,11 @@ class _TorchNetwork:
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
         network = _build(bundle, safetensors.torch.load(artifact))
         self.dtype = DTYPES[precision]
-        # Folded first, so that the folded weights are rounded to bfloat16 once.
-        module = fold_normalisation(network.eval()).to(device, self.dtype)
-        require_finite(module.state_dict().items(), "after its normalisation was worked in")
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu" and ARCHITECTURES[bundle.file.architecture].fuses_relu:
-            module = FusedRelu(module, int(network.size_multiple))  # type: ignore[arg-type]  # `build` sets it
-        self._module = module
+        multiple, patch_px = int(network.size_multiple), bundle.patch_px  # type: ignore[arg-type]  # `build` sets it
+        side_px = multiple if patch_px % multiple else patch_px
+        pixels = torch.zeros(1, len(bundle.bands), side_px, side_px)
+        self._module = make_fast(network, ARCHITECTURES[bundle.file.architecture], pixels, self.dtype, device)
+        require_finite(network.state_dict().items(), "after its normalisation was worked in")
 
     def __call__(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():

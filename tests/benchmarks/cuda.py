@@ -120,7 +120,11 @@ def measure(case: Case, device: torch.device, args: argparse.Namespace) -> Resul
     """One row."""
     result = Result(case.name, case.patch_px, case.batch_size)
     torch.manual_seed(0)
-    whole = fold_normalisation(case.build().eval()).to(device).to(memory_format=torch.channels_last)
+    whole = (
+        fold_normalisation(case.build().eval(), torch.zeros(1, BANDS, 64, 64))
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     result.alone["fp32"] = rate(_Plain(whole, torch.float32), case, device, args.seconds)
     network = _Plain(whole.to(torch.bfloat16), torch.bfloat16)
     if device.type == "cuda":

@@ -21,7 +21,7 @@ def test_folded_layers_are_the_same_function() -> None:
     pixels = torch.rand(1, 4, 32, 48, dtype=torch.float64)
     with torch.inference_mode():
         expected = random_unet().double()(pixels)
-        folded = fold_normalisation(random_unet().double())
+        folded = fold_normalisation(random_unet().double(), pixels)
         assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
         torch.testing.assert_close(folded(pixels), expected, rtol=1e-12, atol=1e-12)
 

@@ -20,8 +20,8 @@ def with_code(bundle: Path, artifact: str, batch: int | None = None) -> Path:
         batch: The only batch size it takes; None for any.
     """
     found = read_bundle(bundle)
-    module = fold_normalisation(trained_network(bundle))
     pixels = torch.zeros(batch or 2, len(found.bands), found.patch_px, found.patch_px)
+    module = fold_normalisation(trained_network(bundle), pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and people have it
         if artifact == "model.pt2":

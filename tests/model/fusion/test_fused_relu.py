@@ -17,7 +17,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def network(width: int = 8, depth: int = 3) -> UNet:
-    return fold_normalisation(random_unet(width, depth))
+    return fold_normalisation(random_unet(width, depth), torch.zeros(1, 4, 32, 32))
 
 
 def batch(*values: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -2,15 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from geoseg import __version__
+from geoseg.cli_models import TrustOption, models, out
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
 from geoseg.run.summary import count, print_report
@@ -20,19 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models = typer.Typer(help="Look at model bundles.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ModelOption = Annotated[str | None, typer.Option(help="Directory of the model bundle.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="YAML file with settings; see configs/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as tiling.patch_px=512.")]
 AddressOption = Annotated[str | None, typer.Option(help="auto, local, inline or a Ray address.")]
-TrustOption = Annotated[
-    bool, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
-]
 
 
 def _show_version(wanted: bool) -> None:
@@ -217,45 +212,6 @@ def demo_command(
     from geoseg.demo.command import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(size=size, seed=seed, output=output, address=address, console=out))
-
-
-@models.command("show")
-def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
-    """Print the inputs and outputs of a bundle."""
-    from geoseg.model.bundle.bundle import read_bundle  # noqa: PLC0415
-    from geoseg.model.bundle.show import describe_bundle  # noqa: PLC0415
-
-    content = read_bundle(bundle)
-    table = Table(show_header=False, box=None)
-    for heading, text in describe_bundle(content):
-        table.add_row(heading, escape(text))
-    for entry in content.legend.classes:
-        table.add_row(
-            f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
-        )
-    out.print(table)
-    out.print(f" sha256 {content.sha256}")
-
-
-@models.command("check")
-def check_model(
-    bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
-    trust_model_code: TrustOption = False,
-) -> None:
-    """Load a bundle and run it once, as every run does before its first block."""
-    from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
-    from geoseg.model.bundle.value_checks import warn_unscaled  # noqa: PLC0415
-    from geoseg.model.inference import Inference  # noqa: PLC0415
-    from geoseg.model.load import start_predictor  # noqa: PLC0415
-
-    content = read_trusted_bundle(bundle, trust_code=trust_model_code)
-    predictor = start_predictor(content, Inference(device, content.patch_px))
-    for warning in (*warn_unscaled(content.name, content.file.scaling), *predictor.task.warnings):
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
-    out.print(
-        f"{content.name} runs on {device} with patches of {content.patch_px} px and {len(content.legend)} classes."
-    )
 
 
 def _print_forecast(settings: Settings) -> None:

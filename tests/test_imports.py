@@ -31,6 +31,9 @@ ORDER = [
     "engine.ray_cluster",
     "run",
     "evaluate",
+    "importer.facts",
+    "importer.sources",
+    "importer",
     "verify",
     "demo",
 ]

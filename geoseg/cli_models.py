@@ -1,0 +1,109 @@
+"""The commands `geoseg models`: parse arguments, call one function, print its result."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+models = typer.Typer(help="Make and look at model bundles.", no_args_is_help=True)
+out = Console(highlight=False, soft_wrap=True)
+
+TrustOption = Annotated[
+    bool, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
+]
+
+
+@models.command("show")
+def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")]) -> None:
+    """Print the inputs and outputs of a bundle."""
+    from geoseg.model.bundle.bundle import read_bundle  # noqa: PLC0415
+    from geoseg.model.bundle.show import describe_bundle  # noqa: PLC0415
+
+    content = read_bundle(bundle)
+    table = Table(show_header=False, box=None)
+    for heading, text in describe_bundle(content):
+        table.add_row(heading, escape(text))
+    for entry in content.legend.classes:
+        table.add_row(
+            f"class {entry.id}", Text("   ", style=f"on rgb({','.join(map(str, entry.color))})") + f" {entry.name}"
+        )
+    out.print(table)
+    out.print(f" sha256 {content.sha256}")
+
+
+@models.command("check")
+def check_model(
+    bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
+    trust_model_code: TrustOption = False,
+) -> None:
+    """Load a bundle and run it once, as every run does before its first block."""
+    from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
+    from geoseg.model.bundle.value_checks import warn_unscaled  # noqa: PLC0415
+    from geoseg.model.inference import Inference  # noqa: PLC0415
+    from geoseg.model.load import start_predictor  # noqa: PLC0415
+
+    content = read_trusted_bundle(bundle, trust_code=trust_model_code)
+    predictor = start_predictor(content, Inference(device, content.patch_px))
+    for warning in (*warn_unscaled(content.name, content.file.scaling), *predictor.task.warnings):
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    out.print(
+        f"{content.name} runs on {device} with patches of {content.patch_px} px and {len(content.legend)} classes."
+    )
+
+
+@models.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="Folder or file of a trained network.")],
+    output: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    bands: Annotated[str | None, typer.Option(help="Names of the bands, such as red,green,blue,nir.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names of the classes with commas, or a file.")] = None,
+    legend: Annotated[str | None, typer.Option(help="Published legend, such as worldcover, nlcd, cosia.")] = None,
+    scaling: Annotated[str | None, typer.Option(help="/255, none, or steps of geoseg:scaling as JSON or file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Bands and scaling of a family, such as naip.")] = None,
+    arch: Annotated[str | None, typer.Option(help="For bare weights: the network, such as Unet.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="For bare weights: its encoder, such as resnet34.")] = None,
+    activation: Annotated[
+        Literal["softmax", "sigmoid", "none"] | None, typer.Option(help="What follows the network's output.")
+    ] = None,
+    patch_px: Annotated[int | None, typer.Option(help="Side of a patch.", min=1)] = None,
+    overlap_px: Annotated[int | None, typer.Option(help="Overlap of patches; default a quarter.", min=0)] = None,
+    pixel_m: Annotated[float | None, typer.Option(help="Metres of a pixel of the training data.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    license_name: Annotated[str | None, typer.Option("--license", help="Licence of the weights.")] = None,
+    citation: Annotated[str | None, typer.Option(help="What to cite.")] = None,
+    form: Annotated[
+        Literal["onnx", "safetensors", "pt2"], typer.Option("--format", help="How the network is kept.")
+    ] = "onnx",
+    scene: Annotated[Path | None, typer.Option(help="A raster on which to compare with the original.")] = None,
+    scene_bands: Annotated[
+        str, typer.Option(help="Bands of that raster in the model's order, such as 4,3,2.")
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+    trust_model_code: TrustOption = False,
+) -> None:
+    """Make a bundle of a network that another library trained; says what it finds and asks for what is missing."""
+    from geoseg.importer.command import Sample, import_model  # noqa: PLC0415
+    from geoseg.importer.facts.given import Given  # noqa: PLC0415
+    from geoseg.importer.sources.source import Request  # noqa: PLC0415
+
+    given = Given(
+        name=name,
+        bands=bands,
+        classes=classes,
+        legend=legend,
+        scaling=scaling,
+        preset=preset,
+        activation=activation,
+        patch_px=patch_px,
+        overlap_px=overlap_px,
+        pixel_m=pixel_m,
+        license=license_name,
+        citation=citation,
+    )
+    request = Request(source, arch, encoder, trust_model_code, scaling_given=scaling is not None)
+    import_model(request, given, output, form, Sample(scene, scene_bands), out, overwrite=overwrite)

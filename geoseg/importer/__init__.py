@@ -1,0 +1,1 @@
+"""`geoseg models import`: a trained network of another library becomes a bundle."""

@@ -1,0 +1,1 @@
+"""What is known of a model to import: from options, presets and legends."""

@@ -1,0 +1,1 @@
+"""Readers of the files and folders in which other libraries save networks."""

@@ -1,0 +1,94 @@
+"""Facts from the properties of the STAC MLM extension (https://github.com/stac-extensions/mlm)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geoseg.errors import SettingsError
+from geoseg.grid.legend import Legend
+from geoseg.importer.facts.facts import Fact, Facts
+from geoseg.importer.facts.legends import make_legend
+from geoseg.model.bundle.value_scaling import translate
+
+NOT_SCALED = [{"type": "affine"}]
+
+
+def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) -> Facts:
+    """Facts of an Item, of its properties, or of the metadata in an archive of torch.export.
+
+    Sizes are not taken: Items often state those of the first kernel. A forward pass tells them.
+
+    Args:
+        document: The keys, with or without the prefix ``mlm:``.
+        said_by: The file, for messages.
+        scaling_given: Whether the user gives the scaling, so that it may be in words that geoseg does not have.
+
+    Raises:
+        SettingsError: If the input is described in a way that geoseg cannot follow.
+    """
+    properties = document.get("properties") if isinstance(document.get("properties"), Mapping) else document
+    found = {str(key).removeprefix("mlm:"): value for key, value in properties.items()}  # type: ignore[union-attr]
+    taken, given = _only(found.get("input"), "mlm:input", said_by), _only(found.get("output"), "mlm:output", said_by)
+    facts: dict[str, Any] = {}
+    for name in ("name", "architecture"):
+        if isinstance(found.get(name), str) and found[name]:
+            facts[name] = Fact(found[name], said_by)
+    bands = [str(band.get("name")) if isinstance(band, Mapping) else str(band) for band in taken.get("bands") or ()]
+    if bands:
+        facts["bands"] = Fact(_dated(bands), said_by)
+    if not scaling_given:
+        steps = _scaling(taken, len(bands), said_by)
+        if steps is not None:
+            facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
+    if (legend := _legend(given.get("classification:classes"), said_by)) is not None:
+        facts["legend"] = Fact(legend, said_by)
+    if isinstance(license_ := found.get("license"), str):
+        facts["license"] = Fact(license_, said_by)
+    if isinstance(pixel_m := found.get("gsd", found.get("raster:spatial_resolution")), int | float) and pixel_m > 0:
+        facts["pixel_m"] = Fact(float(pixel_m), said_by)
+    if citations := _citations(document.get("links")):
+        facts["citation"] = Fact(citations[0], said_by)
+    return Facts(**facts)
+
+
+def _citations(links: Any) -> list[str]:
+    listed = [link for link in links if isinstance(link, Mapping)] if isinstance(links, Sequence) else []
+    return [str(link["href"]) for link in listed if link.get("rel") == "cite-as" and link.get("href")]
+
+
+def _legend(classes: Any, said_by: str) -> Legend | None:
+    if not isinstance(classes, Sequence) or not classes or not all(isinstance(one, Mapping) for one in classes):
+        return None
+    ordered = sorted(classes, key=lambda one: int(one.get("value", 0)))
+    names = [str(one.get("name") or one.get("title") or one.get("value")) for one in ordered]
+    hints = [one.get("color_hint") or one.get("color-hint") for one in ordered]
+    return make_legend(names, said_by, {name: str(hint) for name, hint in zip(names, hints, strict=True) if hint})
+
+
+def _only(entries: Any, key: str, said_by: str) -> Mapping[str, Any]:
+    if not isinstance(entries, Sequence) or len(entries) != 1 or not isinstance(entries[0], Mapping):
+        count = len(entries) if isinstance(entries, Sequence) else "no list of"
+        raise SettingsError(f"{said_by} has {count} entries in {key}, and geoseg takes one. Export a network with one.")
+    return entries[0]
+
+
+def _dated(bands: Sequence[str]) -> tuple[str, ...]:
+    """Names that stand several times get the number of their date: B4, B4@2."""
+    return tuple(
+        name if (date := list(bands[: index + 1]).count(name)) == 1 else f"{name}@{date}"
+        for index, name in enumerate(bands)
+    )
+
+
+def _scaling(taken: Mapping[str, Any], bands: int, said_by: str) -> list[dict[str, Any]] | None:
+    remedy = "Give the scaling as --scaling"
+    if function := taken.get("pre_processing_function"):
+        raise SettingsError(
+            f"{said_by} scales by a pre_processing_function, {function}, which geoseg does not run. {remedy}."
+        )
+    objects = taken.get("value_scaling")
+    if not objects:
+        return None
+    try:
+        return translate(objects, max(bands, 1)) or NOT_SCALED
+    except ValueError as error:
+        raise SettingsError(f"{said_by}: {error} {remedy}.") from error

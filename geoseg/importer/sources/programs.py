@@ -1,0 +1,88 @@
+"""Networks that carry their own code: TorchScript, and programs of torch.export."""
+
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+
+from geoseg.errors import SettingsError
+from geoseg.importer.facts.facts import Fact, Facts
+from geoseg.importer.facts.json_files import parse_yaml
+from geoseg.importer.sources.mlm_facts import mlm_facts
+from geoseg.importer.sources.source import Request, Source, run_module
+from geoseg.model.network import one_line
+
+METADATA = "extra/mlm-metadata"
+"""Member of an archive of torch.export with the properties of the MLM extension, as YAML."""
+PROGRAM_SUFFIX = ".pt2"
+
+
+def is_program(path: Path) -> bool:
+    """Return whether it is an archive of torch.export or of TorchScript."""
+    return path.is_file() and (path.suffix.lower() == PROGRAM_SUFFIX or _is_script(path))
+
+
+def read_program(request: Request) -> Source:
+    """Load the network, with permission.
+
+    Raises:
+        SettingsError: Without permission, or if it cannot be loaded.
+    """
+    path = request.path
+    if not request.trust_code:
+        raise SettingsError(
+            f"{path} was not loaded: its loader can run code that the file holds. Give --trust-model-code if you trust "
+            "whoever made it."
+        )
+    script = _is_script(path)
+    network = _load_script(path) if script else _load_program(path)
+    kind = "TorchScript" if script else "torch.export"
+    facts = Facts(name=Fact(path.stem, "name of the source"), architecture=Fact(kind, "file"))
+    if not script and (text := _metadata(path)) is not None:
+        document = parse_yaml(text, f"{path}/{METADATA}")
+        facts = facts.overruled_by(mlm_facts(document, f"{path}/{METADATA}", request.scaling_given))
+    return Source(kind, facts, run_module(network), network, program=path)
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist()) and path.suffix.lower() != PROGRAM_SUFFIX
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _load_script(path: Path) -> torch.nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return, no-untyped-call]
+    except Exception as error:  # any error of foreign code
+        raise SettingsError(f"{path} cannot be loaded as TorchScript: {one_line(error)}. Export it again.") from error
+
+
+def _load_program(path: Path) -> torch.nn.Module:
+    if not zipfile.is_zipfile(path):  # torch would log a traceback
+        raise SettingsError(f"{path} is no archive of torch.export. Copy it again.")
+    try:
+        return _Fixed(torch.export.load(path).module())
+    except Exception as error:  # any error of foreign code
+        raise SettingsError(f"{path} cannot be loaded by torch.export: {one_line(error)}. Export it again.") from error
+
+
+class _Fixed(torch.nn.Module):
+    """A program that has no mode of training, which exporters would set."""
+
+    def __init__(self, program: torch.nn.Module) -> None:
+        super().__init__()
+        self._program = [program.requires_grad_(False)]  # not a submodule
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._program[0](pixels)  # type: ignore[no-any-return]
+
+
+def _metadata(path: Path) -> bytes | None:
+    with zipfile.ZipFile(path) as archive:
+        member = next((name for name in archive.namelist() if name.endswith(METADATA)), None)
+        return None if member is None else archive.read(member)

@@ -80,7 +80,10 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if schema.get("type") in ("integer", "number"):
         return _number(schema)
     kind = schema.get("format", schema.get("type", ""))
-    return {"boolean": "true or false", "null": "null", "date-time": DATES}.get(kind, "a text")
+    texts: dict[str, str] = {"boolean": "true or false", "null": "null", "date-time": DATES}
+    if kind == "object":
+        texts["object"] = f"names with {_allowed(schema['additionalProperties'])} each"
+    return texts.get(kind, "a text")
 
 
 def _number(schema: Mapping[str, Any]) -> str:

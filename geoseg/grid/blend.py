@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.grid.decision import SCORE_BITS, SCORE_ONE, Decision, compute_layer
+from geoseg.grid.decision import SCORE_BITS, SCORE_ONE, Decision, compute_layer, unsure
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Axis, Block, Tiling
 from geoseg.grid.window import Window
@@ -115,12 +115,15 @@ def spill_windows(tiling: Tiling, block: Block) -> tuple[Window | None, Window |
     return east, south, south_east
 
 
-def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def decide(
+    scores: NDArray[np.int32], valid: NDArray[np.bool_], decision: Decision | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Choose the class with the highest score, the lowest id on ties; nodata where all are negative (`NO_SCORE`).
 
     Args:
         scores: Fixed point, shape (C, H, W).
         valid: True where the scene is valid, shape (H, W).
+        decision: Limits below which a pixel is unsure; None for none.
 
     Returns:
         Classes and confidence, each uint8 of shape (H, W), with their nodata values where not valid.
@@ -131,6 +134,8 @@ def decide(scores: NDArray[np.int32], valid: NDArray[np.bool_]) -> tuple[NDArray
         better = scores[index] > best
         classes[better] = index
         np.maximum(best, scores[index], out=best)
+    if decision is not None and decision.limits:
+        classes = unsure(classes, best, decision, np)
     valid = valid & (best >= 0)
     confidence = np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255).astype(np.uint8)
     return np.where(valid, classes, NODATA_CLASS).astype(np.uint8), np.where(valid, confidence, NODATA_CONFIDENCE)
@@ -167,7 +172,7 @@ def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip],
         for strip in (*own.bands, *incoming):
             _add(scores, band, strip)
         at = band.slices(decided.window)
-        classes[at], confidence[at] = decide(scores, decided.classes[at] != NODATA_CLASS)
+        classes[at], confidence[at] = decide(scores, decided.classes[at] != NODATA_CLASS, decision)
         for name, layer in layers.items():
             layer[..., *at] = compute_layer(name, scores, classes[at] != NODATA_CLASS, np)
     covered = sum(common.pixels for s in incoming for b in bands if (common := s.window.intersect(b)))

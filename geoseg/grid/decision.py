@@ -43,6 +43,8 @@ class Decision:
     """Number of scores C of a pixel: the classes of the model."""
     layers: tuple[str, ...] = ()
     """Those of `LAYERS` that are computed."""
+    limits: tuple[int, ...] = ()
+    """Least score of the winning class, for each class; below it a pixel is unsure, class C. Empty: none is."""
 
     @property
     def planes(self) -> int:
@@ -58,6 +60,19 @@ def summed_planes(layers: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8] 
     """The planes of `SUMMED` in that order, shape (L, H, W); None if none of them is given."""
     planes = [layers[name] for name in SUMMED if name in layers]
     return np.concatenate([plane.reshape(-1, *plane.shape[-2:]) for plane in planes]) if planes else None
+
+
+def unsure(classes: Array, best: Array, decision: Decision, xp: Any) -> Array:
+    """Replace the class by C where its score is below the limit.
+
+    Args:
+        classes: Class ids below C, shape (H, W), of any integer type.
+        best: Their scores, fixed point, shape (H, W).
+        decision: The limits, at least one.
+        xp: The module of the arrays: numpy or torch.
+    """
+    limits = xp.asarray(np.array(decision.limits, np.int32), device=best.device)
+    return xp.where(best < limits[xp.asarray(classes, dtype=xp.int64)], decision.channels, classes)
 
 
 def compute_layer(name: str, scores: Array, valid: Array, xp: Any) -> Array:

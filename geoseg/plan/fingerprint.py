@@ -113,6 +113,7 @@ def _chosen(settings: Settings) -> dict[str, Any]:
         for key, value in section.model_dump(mode="json", exclude_defaults=True).items()
     }
     idle = [key for key in chosen if key.startswith("inference.crf_") and settings.inference.crf == "none"]
+    idle += [] if settings.inference.thresholds else ["inference.unsure_class"]
     return {key: value for key, value in chosen.items() if key not in idle}
 
 

@@ -20,6 +20,7 @@ from geoseg.plan.resume import find_earlier_work, read_stored
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.plan.sizing import BLOCK_PIXELS, BlockMemory, default_block_bytes, project_batch_bytes
 from geoseg.plan.survey import Survey
+from geoseg.plan.thresholds import extend_legend, plan_limits
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.source.scene import Scene
 from geoseg.store.manifest import digest
@@ -69,10 +70,11 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
     storage = open_storage(settings.output, settings.run.scratch_dir)
     _check_batch(settings, survey.bundle)
     inference, decision = _plan_inference(settings, survey.bundle, hardware)
+    legend = extend_legend(settings.inference, survey.bundle.legend)
     scenes, up_to_date, failed, warnings = [], [], list(survey.failed), list(survey.warnings)
     stale: list[str] = []
     for scene, selection in survey.scenes:
-        polygons = plan_polygons(settings.polygons, survey.bundle.legend, scene)
+        polygons = plan_polygons(settings.polygons, legend, scene)
         overlap_px = _overlap_px(settings, survey.bundle)
         stored = read_stored(storage, scene.scene_id)
         try:
@@ -100,7 +102,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 scene=scene,
                 selection=selection,
                 tiling=tiling,
-                legend=survey.bundle.legend,
+                legend=legend,
                 store=SceneStore(
                     url=storage.url,
                     scene_id=scene.scene_id,
@@ -143,7 +145,8 @@ def _plan_inference(settings: Settings, bundle: Bundle, hardware: Hardware) -> t
     run, chosen, patch_px = settings.run, settings.inference, _patch_px(settings, bundle)
     options = PatchOptions(chosen.augment, chosen.temperature, chosen.scales, _plan_crf(chosen))
     check_options(options, bundle, patch_px)
-    decision = Decision(len(bundle.legend), tuple(name for name in LAYERS if name in settings.rasters.publish))
+    layers = tuple(name for name in LAYERS if name in settings.rasters.publish)
+    decision = Decision(len(bundle.legend), layers, plan_limits(chosen, bundle.legend))
     inference = Inference(
         device=hardware.device,
         patch_px=patch_px,

@@ -50,9 +50,14 @@ def test_torch_decides_as_numpy(classes: int) -> None:
     scores = random_scores(classes, 3)
     scores[:, 2:4] = 4 * NO_SCORE  # no patch has a result there
     valid = np.random.default_rng(1).random((9, 12)) < 0.8
-    decision = Decision(classes, LAYERS)
+    limits = tuple(int(limit) for limit in np.random.default_rng(2).integers(0, SCORE_ONE, classes))
+    decision = Decision(classes, LAYERS, limits)
     ids, confidence, layers = decide_on_device(torch.from_numpy(scores), torch.from_numpy(valid), decision)
-    expected = decide(scores, valid)
+    expected = decide(scores, valid, decision)
+    winner = scores.argmax(0)
+    sure = scores.max(0) >= np.array(limits)[winner]
+    known = valid & (scores.max(0) >= 0)
+    np.testing.assert_array_equal(ids.numpy(), np.where(known, np.where(sure, winner, classes), 255))
     np.testing.assert_array_equal(ids.numpy(), expected[0])
     np.testing.assert_array_equal(confidence.numpy(), expected[1])
     for name, layer in zip(LAYERS, layers, strict=True):

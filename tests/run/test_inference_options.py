@@ -3,19 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 
+from geoseg.errors import SettingsError
 from geoseg.store.manifest import read_json
 from geoseg.store.storages.opening import open_storage
 from geoseg.verify.validate import validate
 from tests.support.bundles import unet_bundle
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests, read_band, run, textured, write_scene
 
 STRIDE = 24
 RASTERS = ["probabilities", "margin", "entropy", "confidence"]
 OPTIONS: dict[str, dict[str, Any]] = {
     "views": {"inference": {"augment": "flips-and-turns", "temperature": 2, "scales": [1, 0.5]}},
     "crf": {"inference": {"crf": "convolutional"}},
+    "thresholds": {
+        "inference": {"thresholds": {"class0": 0.3, "class3": 0.4}, "unsure_class": "?"},
+        "rasters": {"publish": RASTERS},
+        "polygons": {"not_dissolved": ["?"]},
+    },
     "rasters": {"rasters": {"publish": RASTERS}, "polygons": {"min_area_px": 5, "crs": "EPSG:4326"}},
 }
 """Settings that are not at their default."""
@@ -80,3 +88,37 @@ def test_results_of_other_options_are_not_replaced(inputs: tuple[Path, Path], tm
     run(*inputs, tmp_path)
     report = run(*inputs, tmp_path, inference={"augment": "flips"})
     assert "inference.augment was null, now" in report.failed[0]["error"]
+
+
+def test_unsure_pixels_are_those_whose_winner_is_below_its_threshold(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    def rasters(output: Path, **inference: Any) -> tuple[np.ndarray, np.ndarray]:
+        run(*inputs, output, inference=inference, tiling={"block_px": STRIDE})
+        classes, confidence = (read_band(output / f"rasters/scene/{name}.tif") for name in ("classes", "confidence"))
+        return classes, confidence
+
+    classes, confidence = rasters(tmp_path / "plain")
+    own = classes == 1
+    middle = int(np.median(confidence[own]))
+    found, same = rasters(tmp_path / "unsure", thresholds={"class1": (middle + 0.5) / 255})
+    np.testing.assert_array_equal(same, confidence)
+    # The threshold lies between two steps of the confidence, so no pixel is ambiguous.
+    np.testing.assert_array_equal(found, np.where(own & (confidence <= middle), 5, classes))
+    assert 0 < (found == 5).sum() < own.sum()
+    with rasterio.open(tmp_path / "unsure/rasters/scene/classes.tif") as dataset:
+        assert dataset.tags()["CLASS_5"] == "unsure"
+        assert dataset.colormap(1)[5] == (128, 128, 128, 255)
+
+
+@pytest.mark.parametrize(
+    ("inference", "message"),
+    [
+        ({"thresholds": {"sea": 0.5}}, r"'sea'.* are not classes of the model\. Use its classes: class0, class1"),
+        ({"thresholds": {"class1": 0.5}, "unsure_class": "class2"}, "unsure_class=class2 is a class of the model"),
+        ({"thresholds": {"class1": 2}}, r"inference\.thresholds=.* must be names with a number above 0 to 1 each"),
+    ],
+)
+def test_wrong_thresholds_are_refused(
+    inputs: tuple[Path, Path], tmp_path: Path, inference: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run(*inputs, tmp_path, inference=inference)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geoseg.grid.blend import NO_SCORE, axis_weights
-from geoseg.grid.decision import HIGHEST, SCORE_BITS, SCORE_ONE, Decision, compute_layer
+from geoseg.grid.decision import HIGHEST, SCORE_BITS, SCORE_ONE, Decision, compute_layer, unsure
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.tiling import Lattice
 
@@ -108,7 +108,10 @@ def decide(scores: Tensor, valid: Tensor | None, decision: Decision) -> tuple[Te
         part = slice(start, start + rows)
         best = _best(scores[:, part])
         unknown = best < 0 if valid is None else (best < 0) | ~valid[part]
-        classes[part] = (HIGHEST - (best & HIGHEST)).masked_fill_(unknown, NODATA_CLASS)
+        winner = HIGHEST - (best & HIGHEST)
+        if decision.limits:
+            winner = unsure(winner, best >> CLASS_BITS, decision, torch)
+        classes[part] = winner.masked_fill_(unknown, NODATA_CLASS)
         best = (best >> CLASS_BITS).mul_(HIGHEST).add_(SCORE_ONE // 2).bitwise_right_shift_(SCORE_BITS)
         confidence[part] = best.clamp_(1, HIGHEST).masked_fill_(unknown, NODATA_CONFIDENCE)
         for name, layer in zip(decision.layers, layers, strict=True):

@@ -1,0 +1,73 @@
+"""Benefit and cost of the options at inference: ``python -m tests.benchmarks.inference_options``.
+
+The demo's model on a landscape that it was not trained on, and with ``--hard`` on the same landscape with noise;
+compared with the truth by `geoseg evaluate`. Seconds are those of the whole run.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import rasterio
+from rich.console import Console
+from rich.table import Table
+
+from geoseg.config import Settings
+from geoseg.demo.command import BUNDLE
+from geoseg.demo.landscape import write_landscape
+from geoseg.evaluate.evaluate import evaluate
+from geoseg.run.segment import segment
+
+SIZE, SEED = 768, 7
+NOISE = 0.08
+"""Standard deviation of the noise, relative to that of each band."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "flips": {"inference": {"augment": "flips"}},
+    "flips and turns": {"inference": {"augment": "flips-and-turns"}},
+    "temperature 1.5": {"inference": {"temperature": 1.5}},
+    "scales 1, 0.5": {"inference": {"scales": (1.0, 0.5)}},
+    "scales 1, 1.5": {"inference": {"scales": (1.0, 1.5)}},
+    "crf": {"inference": {"crf": "convolutional"}},
+    "all rasters": {"rasters": {"publish": ("confidence", "probabilities", "margin", "entropy")}},
+}
+
+
+def main() -> None:
+    """Run each option and print mIoU, accuracy, calibration error and seconds."""
+    table = Table("option", "mIoU", "accuracy", "ECE", "seconds", box=None)
+    with TemporaryDirectory() as folder:
+        scene, truth = Path(folder, "landscape.tif"), Path(folder, "truth.tif")
+        write_landscape(scene, truth, size=SIZE, seed=SEED)
+        if "--hard" in sys.argv:
+            _add_noise(scene)
+        for name, options in OPTIONS.items():
+            output = Path(folder, name.replace(" ", "-"))
+            settings = Settings(
+                scenes=(str(scene),), model=str(BUNDLE), output=str(output), run={"address": "inline"}, **options
+            )
+            started = perf_counter()
+            report = segment(settings, Console(quiet=True))
+            seconds = perf_counter() - started
+            if report.failed:
+                sys.exit(report.failed[0]["error"])
+            found = evaluate([output], [truth]).metrics
+            figures = found.mean_iou, found.pixel_accuracy, found.expected_calibration_error
+            table.add_row(name, *(f"{value:.4f}" for value in figures), f"{seconds:.1f}")
+    Console().print(table)
+
+
+def _add_noise(scene: Path) -> None:
+    with rasterio.open(scene, "r+") as dataset:
+        pixels = dataset.read().astype(np.float64)
+        spread = pixels.std((1, 2), keepdims=True) * NOISE
+        noisy = np.rint(pixels + np.random.default_rng(0).normal(size=pixels.shape) * spread)
+        limits = np.iinfo(dataset.dtypes[0])
+        dataset.write(np.where(pixels > 0, noisy.clip(1, limits.max), 0).astype(dataset.dtypes[0]))
+
+
+if __name__ == "__main__":
+    main()

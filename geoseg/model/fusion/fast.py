@@ -1,7 +1,5 @@
 """Prepare a network of the zoo for fast inference."""
 
-from contextlib import suppress
-
 import torch
 from torch import Tensor, nn
 
@@ -27,10 +25,20 @@ def make_fast(
         A module for inputs of ``dtype``, fastest in torch's memory format `channels_last`.
     """
     network.eval()
-    with suppress(Exception):
+    if _runs(network, pixels):
         fold_normalisation(network, pixels)
     # Folded first, so that the folded weights are rounded to bfloat16 once.
     network = network.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cpu" and architecture.fuses_relu:
         return FusedRelu(network, int(network.size_multiple))  # type: ignore[arg-type]  # `build` sets it
     return network
+
+
+def _runs(network: nn.Module, pixels: Tensor) -> bool:
+    """Return whether the network's own forward pass works."""
+    try:
+        with torch.inference_mode():
+            network(pixels)
+    except Exception:  # any error of a network; the dry run shows it  # noqa: BLE001
+        return False
+    return True

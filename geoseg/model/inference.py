@@ -73,5 +73,5 @@ def check_options(options: PatchOptions, bundle: Bundle, patch_px: int) -> None:
     if options.temperature != 1 and bundle.file.activation == "none":
         raise SettingsError(
             f"inference.temperature={options.temperature:g} divides logits, and {bundle.name} gives probabilities "
-            "(geoseg:activation is none). Leave it at 1, or export the model without its last activation."
+            "(geoseg:activation is none). Set it to 1, or export the model without its last activation."
         )

@@ -66,6 +66,8 @@ PLAIN = PatchOptions()
 
 
 def _side_px(scale: float, patch_px: int, multiple: int) -> int:
+    if scale == 1:
+        return patch_px  # whether the network takes it is checked with the tiling
     wanted = scale * patch_px
     side = multiple * max(1, round(wanted / multiple))
     if abs(side - wanted) <= SIDE_TOLERANCE_PX * patch_px:

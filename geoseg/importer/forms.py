@@ -51,7 +51,7 @@ def _write_onnx(source: Source, resolved: Resolved, folder: Path) -> dict[str, A
 def _write_safetensors(source: Source, resolved: Resolved, folder: Path) -> dict[str, Any]:  # noqa: ARG001
     if source.zoo is None or source.network is None:
         raise SettingsError(
-            f"--format safetensors is for networks of geoseg's zoo (geoseg models list); {source.kind} is none. Give "
+            f"--format safetensors is for networks of geoseg's zoo (configs/BUNDLE.md); {source.kind} is none. Give "
             "--format onnx."
         )
     name, arguments = source.zoo

@@ -163,6 +163,7 @@ def _torchgeo_fcn(bands: int, classes: int, filters: int) -> nn.Module:
     network = nn.Sequential()
     for name, part in parts.items():
         network.add_module(name, part)
+    network.size_multiple = 1  # type: ignore[assignment]
     return network
 
 

@@ -41,8 +41,8 @@ def read_source(request: Request) -> Source:
     raise SettingsError(
         f"{path} is none of the sources that geoseg recognises. {held}It reads folders of save_pretrained "
         "(segmentation-models-pytorch, transformers) and of geoai, checkpoints and weights (.ckpt, .pth, .pt, "
-        ".safetensors), .onnx, .pt2, TorchScript, and Items of the STAC MLM extension. geoseg models new writes a "
-        "model.json to complete by hand."
+        ".safetensors), .onnx, .pt2, TorchScript, and Items of the STAC MLM extension. configs/BUNDLE.md tells "
+        "how to write a bundle by hand."
     )
 
 

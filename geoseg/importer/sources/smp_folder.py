@@ -11,7 +11,7 @@ from geoseg.errors import SettingsError
 from geoseg.importer.facts.facts import Fact, Facts
 from geoseg.importer.facts.json_files import read_object
 from geoseg.importer.sources.model_card import read_card
-from geoseg.importer.sources.smp_networks import find_class, load_smp, size_multiple
+from geoseg.importer.sources.smp_networks import find_class, load_smp
 from geoseg.importer.sources.source import Request, Source, run_module
 from geoseg.importer.sources.weights import read_checkpoint, read_safetensors, take_weights
 
@@ -78,7 +78,7 @@ def describe_smp(
         band_count=Fact(int(arguments.get("in_channels", 3)), origin),
         class_count=Fact(int(arguments.get("classes", 1)), origin),
         activation=activation,
-        size_multiple=Fact(size_multiple(network), "encoder"),
+        size_multiple=Fact(int(network.size_multiple), "encoder"),
     ).with_(**more)
     folder = request.path if request.path.is_dir() else request.path.parent
     zoo_arguments = {

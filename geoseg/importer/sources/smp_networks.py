@@ -1,6 +1,5 @@
 """Build networks of segmentation-models-pytorch, with the numbers of bands and classes that the weights have."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,13 @@ from torch import Tensor
 
 from geoseg.errors import SettingsError
 from geoseg.importer.sources.weights import load_strictly, without_prefix
-from geoseg.model.network import one_line
-from geoseg.model.zoo.extra import import_extra
+from geoseg.model.zoo import smp as zoo
 
 CLASSES = (
     *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet"),
     *("Segformer", "DPT"),
 )
 """Names of the networks, as in ``smp.Unet``."""
-DEFAULT_MULTIPLE = 32
 
 
 def find_class(name: str, said_by: str) -> str:
@@ -48,16 +45,14 @@ def build_smp(name: str, arguments: Mapping[str, Any], said_by: str) -> torch.nn
     Raises:
         SettingsError: If the library is not installed or refuses the arguments.
     """
-    smp = import_extra("segmentation_models_pytorch")
     try:
-        network: torch.nn.Module = getattr(smp, name)(**{**arguments, "encoder_weights": None})
-    except Exception as error:  # any error of the library's constructors is a fault of the arguments
+        return zoo.build_smp(name, {}, **arguments).eval()
+    except ValueError as error:
         used = {key: value for key, value in arguments.items() if value is not None}
         raise SettingsError(
-            f"{said_by}: segmentation-models-pytorch {smp.__version__} cannot build {name} with "
-            f"{used}: {one_line(error)}. Correct the names and numbers there."
+            f"{said_by}: segmentation-models-pytorch cannot build {name} with {used}: {error}. Correct the names and "
+            "numbers there."
         ) from error
-    return network.eval()
 
 
 def load_smp(
@@ -91,14 +86,3 @@ def count_channels(
             )
         counts.append(weights[layer].shape[axis] if weights[layer].ndim else 0)
     return counts[0], counts[1]
-
-
-def size_multiple(network: torch.nn.Module) -> int:
-    """Sides of patches must be multiples of this."""
-    encoder = getattr(network, "encoder", None)
-    return max(int(getattr(encoder, "output_stride", DEFAULT_MULTIPLE)), 1)
-
-
-def takes(name: str, argument: str) -> bool:
-    """Return whether a class of segmentation-models-pytorch has an argument."""
-    return argument in inspect.signature(getattr(import_extra("segmentation_models_pytorch"), name).__init__).parameters

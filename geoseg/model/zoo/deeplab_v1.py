@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from geoseg.model.zoo.vgg import stage_channels, vgg_stages
+from geoseg.model.zoo.vgg import classifier, stage_channels, vgg_stages
 
 
 class DeepLabV1(nn.Module):
@@ -26,15 +26,7 @@ class DeepLabV1(nn.Module):
         super().__init__()
         hidden = 16 * width
         self.stages = vgg_stages(in_channels, width, dilations=(1, 1, 1, 1, 2))
-        self.classifier = nn.Sequential(
-            nn.Conv2d(stage_channels(width)[-1], hidden, 3, padding=12, dilation=12),
-            nn.ReLU(True),
-            nn.Dropout2d(),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.ReLU(True),
-            nn.Dropout2d(),
-            nn.Conv2d(hidden, classes, 1),
-        )
+        self.classifier = classifier(nn.Conv2d(stage_channels(width)[-1], hidden, 3, padding=12, dilation=12), classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits of every pixel."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from geoseg.model.zoo.vgg import stage_channels, vgg_stages
+from geoseg.model.zoo.vgg import classifier, stage_channels, vgg_stages
 
 
 class FCN(nn.Module):
@@ -29,15 +29,7 @@ class FCN(nn.Module):
         channels, hidden = stage_channels(width), 64 * width
         self.stride = stride
         self.stages = vgg_stages(in_channels, width)
-        self.classifier = nn.Sequential(
-            nn.Conv2d(channels[-1], hidden, 7, padding=3),
-            nn.ReLU(True),
-            nn.Dropout2d(),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.ReLU(True),
-            nn.Dropout2d(),
-            nn.Conv2d(hidden, classes, 1),
-        )
+        self.classifier = classifier(nn.Conv2d(channels[-1], hidden, 7, padding=3), classes)
         skips = {32: [], 16: [channels[3]], 8: [channels[3], channels[2]]}[stride]
         self.scores = nn.ModuleList(nn.Conv2d(count, classes, 1) for count in skips)
         self.doubling = nn.ModuleList(_doubling(classes) for _ in skips)

@@ -31,3 +31,17 @@ def vgg_stages(in_channels: int, width: int, dilations: Sequence[int] = (1, 1, 1
             source = channels
         stages.append(nn.Sequential(*layers))
     return nn.ModuleList(stages)
+
+
+def classifier(first: nn.Conv2d, classes: int) -> nn.Sequential:
+    """The classifier of VGG-16 as convolutions: the first, one of 1 x 1 pixels, and the scores of the classes."""
+    hidden = first.out_channels
+    return nn.Sequential(
+        first,
+        nn.ReLU(True),
+        nn.Dropout2d(),
+        nn.Conv2d(hidden, hidden, 1),
+        nn.ReLU(True),
+        nn.Dropout2d(),
+        nn.Conv2d(hidden, classes, 1),
+    )

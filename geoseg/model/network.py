@@ -52,9 +52,9 @@ def load_network(bundle: Bundle, device: torch.device, threads: int, precision: 
             case "model.onnx":
                 return onnx_network.OnnxNetwork(bundle, artifact, files, device, threads)
             case "model.pt2":
-                return _CodeNetwork(bundle, _load_untrusted(_load_program, artifact, device), device, precision)
+                return _CodeNetwork(bundle, _load_untrusted(load_program, artifact, device), device, precision)
             case "model.torchscript.pt":
-                return _CodeNetwork(bundle, _load_untrusted(_load_script, artifact, device), device, precision)
+                return _CodeNetwork(bundle, _load_untrusted(load_script, artifact, device), device, precision)
     except _DAMAGED as error:
         raise SettingsError(
             f"{bundle.artifact} cannot be loaded: {one_line(error)}. Copy or export the bundle again."
@@ -122,9 +122,9 @@ class _CodeNetwork:
     dtype = torch.float32
     free_bytes: int | None = None
 
-    def __init__(self, bundle: Bundle, loaded: "_Loaded", device: torch.device, precision: Precision) -> None:
+    def __init__(self, bundle: Bundle, loaded: "Loaded", device: torch.device, precision: Precision) -> None:
         self._module, self.fixed_batch = loaded
-        require_finite(_tensors_of(self._module).items(), masks=True)
+        require_finite([*self._module.named_parameters(), *self._module.named_buffers()], masks=True)
         self._axes = AxisOrder(bundle)
         self._device, self._halved = device.type, precision == "bf16"
 
@@ -135,26 +135,23 @@ class _CodeNetwork:
             return self._axes.from_model(self._module(self._axes.to_model(batch)))
 
 
-def _tensors_of(module: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Parameters and buffers of a module with its own code, if it lists them."""
-    if not isinstance(module, torch.nn.Module):
-        return {}
-    return dict([*module.named_parameters(), *module.named_buffers()])
-
-
-_Loaded = tuple[Callable[[Tensor], Tensor], int | None]
+Loaded = tuple[torch.nn.Module, int | None]
 """A module, and the only batch size that it accepts, or None for any."""
 
 
-def _load_untrusted(load: Callable[[bytes, torch.device], _Loaded], artifact: bytes, device: torch.device) -> _Loaded:
+def _load_untrusted(load: Callable[[bytes, torch.device], Loaded], artifact: bytes, device: torch.device) -> Loaded:
     try:
         return load(artifact, device)
     except Exception as error:  # any error of foreign code is a fault of the bundle
         raise ValueError(str(error).strip() or type(error).__name__) from error
 
 
-def _load_program(artifact: bytes, device: torch.device) -> _Loaded:
-    """Load a program that torch.export saved."""
+def load_program(artifact: bytes, device: torch.device) -> Loaded:
+    """Load a program that torch.export saved; it may run code.
+
+    Raises:
+        Exception: Of any type, if it cannot be loaded.
+    """
     if not zipfile.is_zipfile(io.BytesIO(artifact)):  # torch would log a traceback
         raise ValueError("it is not an archive of torch.export")
     program = move_to_device_pass(torch.export.load(io.BytesIO(artifact)), device)
@@ -163,8 +160,12 @@ def _load_program(artifact: bytes, device: torch.device) -> _Loaded:
     return program.module(), shape[0] if isinstance(shape[0], int) else None
 
 
-def _load_script(artifact: bytes, device: torch.device) -> _Loaded:
-    """Load a module that torch.jit saved; it does not declare a batch size."""
+def load_script(artifact: bytes, device: torch.device) -> Loaded:
+    """Load a module that torch.jit saved, which does not declare a batch size; it may run code.
+
+    Raises:
+        Exception: Of any type, if it cannot be loaded.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
         module = torch.jit.load(io.BytesIO(artifact), map_location=device)  # type: ignore[no-untyped-call]

@@ -1,6 +1,5 @@
 """Networks that carry their own code: TorchScript, and programs of torch.export."""
 
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from geoseg.importer.facts.facts import Fact, Facts
 from geoseg.importer.facts.json_files import parse_yaml
 from geoseg.importer.sources.mlm_facts import mlm_facts
 from geoseg.importer.sources.source import Request, Source, run_module
-from geoseg.model.network import one_line
+from geoseg.model.network import load_program, load_script, one_line
 
 METADATA = "extra/mlm-metadata"
 """Member of an archive of torch.export with the properties of the MLM extension, as YAML."""
@@ -36,8 +35,12 @@ def read_program(request: Request) -> Source:
             "whoever made it."
         )
     script = _is_script(path)
-    network = _load_script(path) if script else _load_program(path)
     kind = "TorchScript" if script else "torch.export"
+    try:
+        loaded, _ = (load_script if script else load_program)(path.read_bytes(), torch.device("cpu"))
+    except Exception as error:  # any error of foreign code
+        raise SettingsError(f"{path} cannot be loaded as {kind}: {one_line(error)}. Export it again.") from error
+    network = loaded if script else _Fixed(loaded)
     facts = Facts(name=Fact(path.stem, "name of the source"), architecture=Fact(kind, "file"))
     if not script and (text := _metadata(path)) is not None:
         document = parse_yaml(text, f"{path}/{METADATA}")
@@ -51,24 +54,6 @@ def _is_script(path: Path) -> bool:
             return any("/code/" in name for name in archive.namelist()) and path.suffix.lower() != PROGRAM_SUFFIX
     except (zipfile.BadZipFile, OSError):
         return False
-
-
-def _load_script(path: Path) -> torch.nn.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
-            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return, no-untyped-call]
-    except Exception as error:  # any error of foreign code
-        raise SettingsError(f"{path} cannot be loaded as TorchScript: {one_line(error)}. Export it again.") from error
-
-
-def _load_program(path: Path) -> torch.nn.Module:
-    if not zipfile.is_zipfile(path):  # torch would log a traceback
-        raise SettingsError(f"{path} is no archive of torch.export. Copy it again.")
-    try:
-        return _Fixed(torch.export.load(path).module())
-    except Exception as error:  # any error of foreign code
-        raise SettingsError(f"{path} cannot be loaded by torch.export: {one_line(error)}. Export it again.") from error
 
 
 class _Fixed(torch.nn.Module):

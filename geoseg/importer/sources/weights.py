@@ -1,8 +1,8 @@
 """Read weights of another library without running code."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> Any:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise SettingsError(
             f"{path} was not loaded: it holds more than weights, and loading the rest can run code "
             f"({_first_sentence(error)}). Save the weights alone, torch.save(network.state_dict(), 'weights.pth'), or "

@@ -33,11 +33,18 @@ def fold_normalisation(module: nn.Module, pixels: Tensor) -> nn.Module:
     folded = [(_fold(layer, norm), _rest_of(norm)) for layer, norm in pairs]
     replaced = {old: new for pair in zip(pairs, folded, strict=True) for old, new in zip(*pair, strict=True)}
     _replace(module, replaced)
-    trace = _trace(module, pixels, list(replaced.values()))
-    if not set(folded) <= {(a.layer, b.layer) for a, b in _joined(trace)}:
-        # Some layer is also reached by another way than its place in the network.
+    if not _are_called(module, pixels, folded):
         _replace(module, {new: old for old, new in replaced.items()})
     return module
+
+
+def _are_called(module: nn.Module, pixels: Tensor, folded: list[tuple[nn.Module, nn.Module]]) -> bool:
+    """Return whether a forward pass reaches the new layers: a network may also hold a layer by another way."""
+    try:
+        trace = _trace(module, pixels, [layer for pair in folded for layer in pair])
+    except Exception:  # any error of a network that looks into its own layers  # noqa: BLE001
+        return False
+    return set(folded) <= {(a.layer, b.layer) for a, b in _joined(trace)}
 
 
 class _Call(NamedTuple):
@@ -57,8 +64,8 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.reads: dict[int, int] = {}
         """By the id of the output; the call keeps it alive, so that no other tensor gets this id."""
 
-    def record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.calls.append(_Call(layer, inputs[0], output))
+    def record(self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        self.calls.append(_Call(layer, inputs[0] if inputs else named["input"], output))
         self.reads.setdefault(id(output), 0)
 
     def read(self, values: object) -> None:
@@ -72,7 +79,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _trace(module: nn.Module, pixels: Tensor, layers: list[nn.Module]) -> _Trace:
     trace = _Trace()
-    hooks = [layer.register_forward_hook(trace.record) for layer in layers]
+    hooks = [layer.register_forward_hook(trace.record, with_kwargs=True) for layer in layers]
     try:
         with torch.no_grad(), trace:
             trace.read(module(pixels))

@@ -9,6 +9,7 @@ from torch import nn
 
 from geoseg.model.fusion.fold_normalisation import fold_normalisation
 from geoseg.model.fusion.fused_relu import BOUND, FusedRelu, can_fuse, find_monitored
+from geoseg.model.zoo.architectures import ARCHITECTURES, build
 from geoseg.model.zoo.unet import UNet
 from tests.support.bundles import random_unet
 
@@ -89,3 +90,19 @@ def test_a_network_with_large_weights_monitors_a_few_layers() -> None:
     assert monitored is not None
     assert 1 <= len(monitored) <= 3
     assert torch.isfinite(check(plain, batch())).all(), "the actual output is finite"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("values", [(), (NAN,), (NAN, 1e30, -INFINITY), (2 * BOUND, 3e38)])
+@pytest.mark.parametrize("name", [name for name, entry in ARCHITECTURES.items() if entry.fuses_relu and name != "unet"])
+def test_every_architecture_that_claims_it(name: str, values: tuple[float, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    plain = build(name, {"in_channels": 4, "classes": 3, "width": 4}).eval()
+    plain = fold_normalisation(plain, torch.zeros(1, 4, 32, 32))
+    if can_fuse(torch.float32):
+        assert find_monitored(plain, plain.size_multiple) is not None, "there is nothing to fuse, or no bound"
+    pixels = torch.cat([batch(*values, dtype=dtype)] * 2, dim=2)[..., :32].contiguous(memory_format=torch.channels_last)
+    check(plain, pixels)
+    last = [layer for layer in plain.modules() if isinstance(layer, nn.Conv2d)][-2]
+    last.weight.data *= 1e30
+    check(plain, pixels)

@@ -46,11 +46,11 @@ class SegNet(nn.Module):
             x, place = nn.functional.max_pool2d(down(x), 2, return_indices=True)
             places.append(place)
         for up, place in zip(self.up, reversed(places), strict=True):
-            x = up(_put_back(x, place))
+            x = up(put_back(x, place))
         return x
 
 
-def _put_back(values: Tensor, places: Tensor) -> Tensor:
+def put_back(values: Tensor, places: Tensor) -> Tensor:
     """Maps of twice the size with the values at their places and zeros elsewhere.
 
     It is `torch.nn.functional.max_unpool2d`, which ONNX does not have.

@@ -96,8 +96,20 @@ def write_bundle(
             module.running_var.uniform_(0.5, 1.5)
     with torch.no_grad():  # no class may win everywhere: most tests would then see one polygon
         network.eval().head.bias -= network(10 * torch.randn(1, counts["in_channels"], 64, 64)).mean((0, 2, 3))
+    return _save(folder, network, model)
+
+
+def save_weights(
+    folder: Path, network: torch.nn.Module, architecture: str, arguments: dict[str, Any], **properties: Any
+) -> Path:
+    """A bundle of the weights of any network of the zoo."""
+    model = describe_model(arguments["in_channels"], arguments["classes"], **properties)
+    return _save(folder, network, {**model, "mlm:architecture": architecture, "geoseg:arguments": arguments})
+
+
+def _save(folder: Path, network: torch.nn.Module, model: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(network.state_dict(), folder / "weights.safetensors")
+    safetensors.torch.save_model(network, str(folder / "weights.safetensors"))
     (folder / "model.json").write_text(json.dumps(model))
     return folder
 

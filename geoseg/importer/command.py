@@ -16,7 +16,7 @@ from geoseg.importer.forms import Format
 from geoseg.importer.resolve import merge, resolve
 from geoseg.importer.sources.recognise import read_source
 from geoseg.importer.sources.source import Request, Source
-from geoseg.importer.write_bundle import write_bundle
+from geoseg.importer.write_bundle import staged_bundle
 from geoseg.model.bundle.scaling import Step
 from geoseg.model.bundle.show import describe_step
 from geoseg.model.bundle.trust import read_trusted_bundle
@@ -64,16 +64,16 @@ def import_model(
     console.print(_forward_line(resolved.facts, resolved.output_px))
     for note in source.notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
-    write_bundle(source, resolved, output, form, request.path, overwrite=overwrite)
-    bundle = read_trusted_bundle(output, trust_code=request.trust_code or form == "pt2")
-    agreements = compare(source.forward, bundle, sample.scene, SceneSettings(bands=sample.bands))
-    for one in agreements:
-        console.print(
-            f"compared with the original on {escape(one.pixels)}: {one.same:.3%} of the classes are the same, "
-            f"probabilities differ by at most {one.difference:.2g}"
-        )
-    check(agreements, output)
-    predictor = start_predictor(bundle, Inference("cpu", bundle.patch_px))
+    with staged_bundle(source, resolved, output, form, request.path, overwrite=overwrite) as staged:
+        bundle = read_trusted_bundle(staged, trust_code=request.trust_code or form == "pt2")
+        agreements = compare(source.forward, bundle, sample.scene, SceneSettings(bands=sample.bands))
+        for one in agreements:
+            console.print(
+                f"compared with the original on {escape(one.pixels)}: {one.same:.3%} of the classes are the same, "
+                f"probabilities differ by at most {one.difference:.2g}"
+            )
+        check(agreements, output)
+        predictor = start_predictor(bundle, Inference("cpu", bundle.patch_px))
     for warning in (*warn_unscaled(bundle.name, bundle.file.scaling), *predictor.task.warnings):
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     console.print(f"{escape(str(output))}: {bundle.file.artifact}, {len(bundle.legend)} classes, {bundle.patch_px} px")

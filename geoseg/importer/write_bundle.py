@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,10 +19,11 @@ from geoseg.model.bundle.files import MODEL_FILE
 READ_BYTES = 1 << 20
 
 
-def write_bundle(
+@contextmanager
+def staged_bundle(
     source: Source, resolved: Resolved, output: Path, form: Format, path: Path, *, overwrite: bool
-) -> None:
-    """Write a bundle beside its place and move it there.
+) -> Iterator[Path]:
+    """Write a bundle beside its place; move it there at the end, or remove it if the body of the `with` raises.
 
     Args:
         source: The network.
@@ -29,6 +32,9 @@ def write_bundle(
         form: How the network is kept.
         path: What was imported, for the lineage.
         overwrite: Permission to replace a bundle.
+
+    Yields:
+        The folder beside its place.
 
     Raises:
         SettingsError: If the folder exists, cannot be written, or the network cannot be kept in this form.
@@ -39,17 +45,26 @@ def write_bundle(
             "Give --overwrite to replace it, or another --output" if is_bundle else "Give a folder that does not exist"
         )
         raise SettingsError(f"{output} exists{' and is a bundle' if is_bundle else ''}. {remedy}.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+    with ExitStack() as stack:
+        with _explained(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-"))
             staged = Path(folder, output.name)
             staged.mkdir()
             sizes = WRITERS[form](source, resolved, staged)
             document = model_document(source, resolved, sizes, path)
             (staged / MODEL_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        yield staged
+        with _explained(output):
             if output.exists():
                 shutil.rmtree(output)
             staged.rename(output)
+
+
+@contextmanager
+def _explained(output: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SettingsError(f"{error.filename or output} cannot be written: {error.strerror or error}.") from error
 

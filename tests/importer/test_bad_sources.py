@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import safetensors.torch
@@ -11,8 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from geoseg.cli import app
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
 from tests.support.networks import smp_folder
+from tests.support.scenes import write_scene
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,15 @@ def test_onnx_with_two_inputs(tmp_path: Path) -> None:
 def test_a_program_needs_permission(tmp_path: Path) -> None:
     (tmp_path / "network.pt2").write_bytes(b"")
     assert "--trust-model-code" in refusal(tmp_path / "network.pt2", tmp_path / "bundle")
+
+
+def test_a_bundle_that_cannot_be_compared_is_not_kept(unet: Path, tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "two_bands.tif", np.ones((2, 96, 96), np.uint8))
+    given = ("--bands", "blue,green,red,nir", "--classes", "a,b,c", "--scaling", "/255", "--patch-px", "64")
+    result = CliRunner().invoke(
+        app,
+        ["models", "import", str(unet), "--output", str(tmp_path / "bundle"), *given, "--scene", str(scene)],
+    )
+    assert isinstance(result.exception, SceneError)
+    assert "two_bands.tif" in str(result.exception)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["two_bands.tif"]

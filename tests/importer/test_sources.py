@@ -14,10 +14,12 @@ from geoseg.cli import app
 from geoseg.model.bundle.bundle import read_bundle
 from geoseg.model.scale import scale_pixels
 from tests.support import networks
-from tests.support.networks import SOURCES, Saved
+from tests.support.networks import Saved
 from tests.support.scenes import run, write_scene
+from tests.support.transformers_networks import TRANSFORMERS, segformer
 
 PATCH_PX, LEAST_SAME = 64, 0.999
+SOURCES = (*networks.SOURCES, *TRANSFORMERS)
 NAIP = Path(__file__).parents[2].parent / "shared" / "data" / "naip_nd_20180716.tif"
 
 
@@ -107,7 +109,7 @@ def test_safetensors_keep_the_network_of_the_zoo(tmp_path: Path) -> None:
 
 
 def test_a_processor_scales_and_names_the_classes(tmp_path: Path) -> None:
-    saved, bundle = networks.segformer(tmp_path), tmp_path / "bundle"
+    saved, bundle = segformer(tmp_path), tmp_path / "bundle"
     assert import_(saved, bundle)[0] == 0
     content = read_bundle(bundle)
     assert content.legend.names == networks.CLASSES

@@ -180,29 +180,6 @@ def flair(folder: Path) -> Saved:
     return Saved(folder / "flair.safetensors", network, {**options, "preset": "flair-aerial-rgbi"})
 
 
-def segformer(folder: Path) -> Saved:
-    transformers = import_extra("transformers")
-    torch.manual_seed(0)
-    config = transformers.SegformerConfig(
-        num_channels=3,
-        hidden_sizes=[8, 16, 24, 32],
-        depths=[1, 1, 1, 1],
-        decoder_hidden_size=16,
-        num_labels=3,
-        id2label=dict(enumerate(CLASSES)),
-    )
-    network = transformers.SegformerForSemanticSegmentation(config).eval()
-    balance(lambda pixels: network(pixel_values=pixels).logits, network.decode_head.classifier, 3)
-    network.save_pretrained(folder / "segformer")
-    transformers.SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder / "segformer")
-
-    def original(pixels: Tensor) -> Tensor:
-        logits = network(pixel_values=pixels).logits
-        return nn.functional.interpolate(logits, pixels.shape[-2:], mode="bilinear", align_corners=False)
-
-    return Saved(folder / "segformer", original, {})
-
-
 def onnx_file(folder: Path) -> Saved:
     network = unet()
     _export(network, folder / "plain.onnx")
@@ -309,6 +286,6 @@ def _export(network: nn.Module, path: Path) -> None:
 
 SOURCES = (
     *(smp_folder, smp_with_transforms, lightning_checkpoint, two_dates, torchgeo_fcn, geoai_folder, bare_weights),
-    *(flair, segformer, onnx_file, deepness, geoai_onnx, mlm_item, torchscript, program),
+    *(flair, onnx_file, deepness, geoai_onnx, mlm_item, torchscript, program),
 )
 """One function for each row of the table of sources in configs/BUNDLE.md, and for its variants."""

@@ -1,6 +1,7 @@
 """A folder that ``save_pretrained`` of transformers wrote, for a network of semantic segmentation."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from geoseg.model.zoo.extra import import_extra
 
 PROCESSOR = "preprocessor_config.json"
 SEMANTIC = "ForSemanticSegmentation"
+QUERIES = "Mask2FormerForUniversalSegmentation"
+MASK_SHAPE = (384, 384)
+"""transformers brings the masks of Mask2Former to this size before it adds them, whatever the size of the input."""
+LEAST_SCORE = 1e-6
 RGB = ("red", "green", "blue")
 RESIZED = (
     "The processor resizes pictures to {0} px; geoseg cuts patches of that side and does not resize, so scenes should "
@@ -46,10 +51,10 @@ def read_transformers_folder(request: Request) -> Source:
             f"{folder / CONFIG} names code of its own ({', '.join(map(str, config['auto_map'].values()))}), which "
             "geoseg does not run. Export the network to ONNX (torch.onnx.export) and import that."
         )
-    if not name.endswith(SEMANTIC):
+    if not name.endswith(SEMANTIC) and name != QUERIES:
         raise SettingsError(
             f"{folder / CONFIG} names {name}, which is no network of semantic segmentation. Names of these end in "
-            f"{SEMANTIC}."
+            f"{SEMANTIC}, or are {QUERIES}."
         )
     network = _load(name, folder)
     facts = Facts(
@@ -58,7 +63,7 @@ def read_transformers_folder(request: Request) -> Source:
         **_counts(network, config),
         **_processing(folder),
     ).with_(**read_card(folder))
-    wrapped = _Logits(network).eval()
+    wrapped = (_QueryLogits if name == QUERIES else _Logits)(network).eval()
     notes: tuple[str, ...] = ()
     if facts.patch_px is not None:
         notes = (RESIZED.format(facts.patch_px.value),)
@@ -74,6 +79,25 @@ class _Logits(torch.nn.Module):
         return self.network(pixel_values=pixels).logits  # type: ignore[no-any-return]
 
 
+class _QueryLogits(_Logits):
+    """The semantic map of Mask2Former (Cheng et al. 2022, arXiv:2112.01527, section 3.1).
+
+    Each query has probabilities of classes and of pixels; their products are summed over the queries, as
+    `post_process_semantic_segmentation` of transformers does. The logarithm makes logits of them.
+    """
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output = self.network(pixel_values=pixels)
+        classes = output.class_queries_logits.softmax(-1)[..., :-1]  # the last is "no object"
+        masks = _resize(output.masks_queries_logits, MASK_SHAPE).sigmoid()
+        scores = torch.einsum("nqc,nqhw->nchw", classes, masks)
+        return _resize(scores, pixels.shape[2:]).clamp(min=LEAST_SCORE).log()
+
+
+def _resize(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.nn.functional.interpolate(maps, tuple(shape), mode="bilinear")
+
+
 def _load(name: str, folder: Path) -> torch.nn.Module:
     transformers = import_extra("transformers")
     network_class = getattr(transformers, name, None)
@@ -83,6 +107,7 @@ def _load(name: str, folder: Path) -> torch.nn.Module:
             "version that it was saved with."
         )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is in the folder
+    transformers.utils.logging.disable_progress_bar()
     try:
         network, loading = network_class.from_pretrained(
             folder, local_files_only=True, output_loading_info=True, dtype=torch.float32, weights_only=True

@@ -51,13 +51,14 @@ class Segmenter(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits of every pixel."""
+        count = pixels.shape[0]  # `len` would fix the batch size of an export
         rows, cols = (side // self.size_multiple for side in pixels.shape[2:])
         patches = self.encoder.forward_features(pixels)[:, self.encoder.num_prefix_tokens :]
-        tokens = torch.cat([self.project(patches), self.classes.expand(len(pixels), -1, -1)], 1)
+        tokens = torch.cat([self.project(patches), self.classes.expand(count, -1, -1)], 1)
         tokens = self.norm(self.blocks(tokens))
         patches, classes = tokens[:, : rows * cols], tokens[:, rows * cols :]
         patches = nn.functional.normalize(self.project_patch(patches), dim=-1)
         classes = nn.functional.normalize(self.project_class(classes), dim=-1)
         masks = self.mask_norm(patches @ classes.transpose(1, 2))
-        masks = masks.transpose(1, 2).reshape(len(pixels), -1, rows, cols)
+        masks = masks.transpose(1, 2).reshape(count, -1, rows, cols)
         return nn.functional.interpolate(masks, scale_factor=float(self.size_multiple), mode="bilinear")

@@ -1,6 +1,7 @@
 """Fold batch normalisation into convolutions, for inference."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ def fold_normalisation(module: nn.Module, pixels: Tensor) -> nn.Module:
     return module
 
 
-def _are_called(module: nn.Module, pixels: Tensor, folded: list[tuple[nn.Module, nn.Module]]) -> bool:
+def _are_called(module: nn.Module, pixels: Tensor, folded: Sequence[tuple[nn.Module, nn.Module]]) -> bool:
     """Return whether a forward pass reaches the new layers: a network may also hold a layer by another way."""
     try:
         trace = _trace(module, pixels, [layer for pair in folded for layer in pair])

@@ -145,6 +145,8 @@ class InferenceSettings(_Section):
     """Weight of near neighbours of any colour."""
     crf_smoothness_px: Annotated[Finite, Field(gt=0, le=1000), NO_BOOL] = 3.0
     """Distance of neighbours that counts as near."""
+    smoothing_radius_px: Annotated[Whole, Field(le=50)] = 0
+    """A pixel takes the most frequent class within this distance on both axes; 0: its own. Before the minimum area."""
     thresholds: dict[Text, Annotated[Finite, Field(gt=0, le=1), NO_BOOL]] = {}
     """Least probability of a class, by its name; a pixel whose winner has less becomes unsure."""
     unsure_class: Annotated[Text, Field(min_length=1)] = "unsure"

@@ -11,6 +11,7 @@ read       start, end               a block's pixels
 predict    start, end               a block's patches
 finish     start, end               a block is finished; at the end its record is stored
 put        before-rename            just before an object of the store, named by its key, is created
+smooth     start, end               a block's classes are smoothed
 graph      start, end               a block's part of the graph, for the minimum area
 absorb     start, end               small components of the scene get the class of a neighbour
 relabel    start, end               a block's small components take their new class

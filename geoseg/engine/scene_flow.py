@@ -27,10 +27,11 @@ from geoseg.stages.stage import (
     READ,
     RELABEL,
     SEAL,
+    SMOOTH,
     TRACE,
     Stage,
 )
-from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, TRACED
+from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, SMOOTHED, TRACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ Flow = Generator[Work | Until, Any, Mapping[str, Any] | None]
 
 def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
     """The flows that work on the whole scene. Each begins with a barrier."""
-    yield partial(publish, scene, Work(PUBLISH_CLASSES), scene.finished)
+    yield partial(publish, scene, Work(PUBLISH_CLASSES), scene.classified)
     for name in scene.plan.rasters:
         yield partial(publish, scene, Work(PUBLISH_RASTER, args=(name,)), scene.finished)
     if scene.plan.has_polygons:
@@ -72,9 +73,11 @@ def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
 def process_block(scene: SceneState, block: Block) -> Flow:
     """Process a block from pixels to polygons."""
     yield from score(scene, block)
+    if scene.plan.smoothing_px:
+        yield from smooth(scene, block)
     if not scene.plan.has_polygons:
         return None
-    yield Until(scene.surrounded, block)
+    yield Until(scene.labelled, block)
     if scene.plan.polygons.has_min_area:
         yield from record(scene, Work(GRAPH, block), GRAPHS)
         scene.graphed.arrive()
@@ -108,6 +111,19 @@ def score(scene: SceneState, block: Block) -> Flow:
     finally:
         scene.blocks_in_work -= 1
     scene.finish(block, metrics)
+    return None
+
+
+def smooth(scene: SceneState, block: Block) -> Flow:
+    """Smooth the classes of a block."""
+    yield Until(scene.surrounded, block)
+    if scene.is_recorded(SMOOTHED, block):
+        components = scene.records[SMOOTHED][block.name].facts["components"]
+    else:
+        metrics = yield Work(SMOOTH, block)
+        scene.add(metrics)
+        components = metrics.components
+    scene.smooth(block, components)
     return None
 
 

@@ -52,10 +52,14 @@ class SceneState:
     """Opens for a block when its west, north and north-west neighbours are finished: their strips reach into it."""
     surrounded: NeighbourBarrier
     """Opens for a block when it and its eight neighbours are finished."""
+    labelled: NeighbourBarrier
+    """Opens for a block when it and its neighbours have components; `surrounded` itself unless classes are smoothed."""
     relabelled: NeighbourBarrier
     """The same after the minimum area."""
     finished: Countdown
     """Opens when all blocks are finished."""
+    classified: Countdown
+    """Opens when all blocks have their final classes; `finished` itself unless classes are smoothed."""
     graphed: Countdown
     """Opens when the graph of components of every block is stored."""
     absorbed: Countdown
@@ -84,14 +88,17 @@ class SceneState:
     def of(cls, number: int, plan: ScenePlan, watch: Watch) -> "SceneState":
         """Create the state of a scene before its first unit."""
         tiling, around = plan.tiling, ((0, 0), *NEIGHBOUR_STEPS)
+        surrounded, finished = NeighbourBarrier(tiling, around), Countdown(tiling.count)
         return cls(
             number,
             plan,
             watch,
             spilled=NeighbourBarrier(tiling, SPILL_STEPS),
-            surrounded=NeighbourBarrier(tiling, around),
+            surrounded=surrounded,
+            labelled=NeighbourBarrier(tiling, around) if plan.smoothing_px else surrounded,
             relabelled=NeighbourBarrier(tiling, around),
-            finished=Countdown(tiling.count),
+            finished=finished,
+            classified=Countdown(tiling.count) if plan.smoothing_px else finished,
             graphed=Countdown(tiling.count),
             absorbed=Countdown(1),
             traced=Countdown(tiling.count),
@@ -114,14 +121,23 @@ class SceneState:
         """
         self.valid_pixels += metrics.valid_pixels
         self.losses.update(metrics.losses)
-        self.components += metrics.components
-        self.plan.polygons.check_count(self.components, self.plan.scene.path)
+        self._count_components(metrics.components)
         if self.finished.left == 1 and (warning := self._check_validity()):
             metrics = replace(metrics, notes=(*metrics.notes, warning))
         self.add(metrics)
         for barrier in (self.spilled, self.surrounded):
             barrier.arrive(block)
         self.finished.arrive()
+
+    def smooth(self, block: Block, components: int) -> None:
+        """Count a smoothed block and open barriers; raises SceneError if the scene has too many components."""
+        self._count_components(components)
+        self.labelled.arrive(block)
+        self.classified.arrive()
+
+    def _count_components(self, count: int) -> None:
+        self.components += count
+        self.plan.polygons.check_count(self.components, self.plan.scene.path)
 
     def _check_validity(self) -> str:
         """Check the valid pixels of a scene after its last block.
@@ -145,6 +161,14 @@ class SceneState:
     def close(self) -> None:
         """End the scene and drop waiting flows, which reference pixels."""
         self.over = True
-        neighbours = self.spilled, self.surrounded, self.relabelled
-        for barrier in (*neighbours, self.finished, self.graphed, self.absorbed, self.traced, self.published):
+        neighbours = self.spilled, self.surrounded, self.labelled, self.relabelled
+        for barrier in (
+            *neighbours,
+            self.finished,
+            self.classified,
+            self.graphed,
+            self.absorbed,
+            self.traced,
+            self.published,
+        ):
             barrier.clear()

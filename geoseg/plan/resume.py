@@ -12,7 +12,7 @@ from geoseg.store.commit import STAGED, is_staged
 from geoseg.store.integrity import find_losses
 from geoseg.store.manifest import Fingerprint, Manifest, deciding, find_strays, read_manifest
 from geoseg.store.records import Record
-from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, TRACED, WORK, SceneStore
+from geoseg.store.scene_store import BLOCKS, CHANGES, GRAPHS, MERGED, SCENE, SMOOTHED, TRACED, WORK, SceneStore
 from geoseg.store.storages.base import Storage
 
 PLAN = "plan.json"
@@ -111,7 +111,7 @@ def begin_scene(store: SceneStore, tiling: Tiling, fingerprint: Fingerprint) -> 
         f"{store.work}/{PLAN}", json.dumps(dict(fingerprint), indent=1, sort_keys=True, ensure_ascii=False).encode()
     )
     names = [block.name for block in tiling.blocks()]
-    records = {kind: store.find(kind, names) for kind in (BLOCKS, GRAPHS, MERGED, TRACED)}
+    records = {kind: store.find(kind, names) for kind in (BLOCKS, SMOOTHED, GRAPHS, MERGED, TRACED)}
     records[CHANGES] = store.find(CHANGES, [SCENE])
     if records[BLOCKS]:
         return EarlierWork(records=records)

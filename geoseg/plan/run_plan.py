@@ -110,6 +110,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                     layout=layout_name(tiling.block_px, hardware),
                     token=lock_token,
                     scratch_dir=settings.run.scratch_dir,
+                    smoothed=bool(settings.inference.smoothing_radius_px),
                 ),
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at,
@@ -119,6 +120,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 unit_timeout_s=settings.run.unit_timeout_s,
                 allow_empty=settings.scene.allow_empty,
                 decision=decision,
+                smoothing_px=settings.inference.smoothing_radius_px,
                 rasters=settings.rasters.publish,
             )
         )
@@ -252,6 +254,12 @@ def _tile(
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
         raise SettingsError(f"tiling.{error}") from error  # its message begins with the name of the setting
+    radius = settings.inference.smoothing_radius_px
+    if tiling.count > 1 and radius > tiling.block_px:
+        raise SettingsError(
+            f"inference.smoothing_radius_px={radius} is larger than tiling.block_px={tiling.block_px}, so a pixel "
+            f"would see beyond the next block. Set tiling.block_px={radius} or more."
+        )
     needed = memory.project(tiling.block_px)
     if needed > memory_bytes:
         largest = memory.largest_block_px(memory_bytes)

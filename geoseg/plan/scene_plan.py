@@ -37,6 +37,8 @@ class ScenePlan:
     """Whether a scene without a valid pixel is published."""
     decision: Decision
     """What is decided from the scores of a pixel."""
+    smoothing_px: int = 0
+    """Radius of the majority filter on the classes; 0: none."""
     rasters: tuple[str, ...] = (CONFIDENCE,)
     """Rasters that are published beside the class map: the confidence, and layers of `decision`."""
 

@@ -7,16 +7,19 @@ store.
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg import faults
 from geoseg.grid.blend import ClassMap, band_windows, finish
-from geoseg.grid.decision import summed_planes
-from geoseg.grid.neighbours import SPILL_STEPS, blocks_at
+from geoseg.grid.decision import SUMMED, summed_planes
+from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS, blocks_at
+from geoseg.grid.smoothing import add_edges, smooth, take_edges
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.reading import BlockPixels, Scored
+from geoseg.store.scene_store import SMOOTHED
 from geoseg.vector.blocks import BlockLabels, label_block
 from geoseg.vector.not_dissolved import split_at_grid
 
@@ -47,6 +50,8 @@ def predict_block(
 def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
     """Add the neighbours' spill, decide the bands, and store the finished block, its components and its strips.
 
+    If classes are smoothed, its edges are stored instead of the components.
+
     The west, north and north-west neighbours must be finished: their strips are in the store.
     """
     faults.hit("finish", "start", block.name)
@@ -54,22 +59,58 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     spill = plan.store.take_spill(blocks_at(plan.tiling, block, SPILL_STEPS))
     class_map = finish(scored.scores, bands, spill, plan.decision)
-    labels = find_labels(plan, class_map) if plan.has_polygons else None
-    if labels is not None:
-        plan.polygons.check_count(len(labels.components), plan.scene.path, block=True)
+    labels = None if plan.smoothing_px else find_labels(plan, class_map)
     facts: dict[str, Any] = {
         "valid_pixels": int(np.count_nonzero(class_map.confidence)),
-        "components": len(labels.components) if labels else 0,
+        "components": count_components(plan, labels),
         "notes": scored.notes,
         "losses": scored.losses,
     }
-    stored_bytes = plan.store.put_finished(block, class_map, scored.spill, labels, facts)
+    after = take_edges(class_map.classes, plan.smoothing_px) if plan.smoothing_px else labels
+    stored_bytes = plan.store.put_finished(block, class_map, scored.spill, after, facts)
     faults.hit("finish", "end", block.name)
     return timer.metrics(bytes=stored_bytes, **facts)
 
 
-def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels:
-    """Find the components of a block, from the model's class map or from the one after the minimum area."""
+def smooth_block(plan: ScenePlan, block: Block) -> UnitMetrics:
+    """Give pixels of a block the most frequent class around them, and store classes and components.
+
+    All neighbours must be finished: their edges are in the store.
+    """
+    faults.hit("smooth", "start", block.name)
+    timer = UnitTimer("trace")
+    if plan.store.is_blank(block):
+        return timer.metrics(bytes=plan.store.put_empty(SMOOTHED, block, components=0))
+    around = plan.store.edges(blocks_at(plan.tiling, block, NEIGHBOUR_STEPS))
+    padded = add_edges(plan.store.classes(block, smoothed=False), around, plan.smoothing_px)
+    classes = smooth(padded, plan.smoothing_px)
+    labels = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block), stored_layers(plan, block)))
+    count = count_components(plan, labels)
+    stored_bytes = plan.store.put_smoothed(block, classes, labels, {"components": count})
+    faults.hit("smooth", "end", block.name)
+    return timer.metrics(bytes=stored_bytes, components=count)
+
+
+def stored_layers(plan: ScenePlan, block: Block) -> dict[str, NDArray[np.uint8]]:
+    """The layers of a finished block of which polygons have sums."""
+    return {name: plan.store.layer(block, name, plan.decision) for name in plan.decision.layers if name in SUMMED}
+
+
+def count_components(plan: ScenePlan, labels: BlockLabels | None) -> int:
+    """Number of components of a block; raises SceneError if they are too many."""
+    count = 0 if labels is None else len(labels.components)
+    plan.polygons.check_count(count, plan.scene.path, block=True)
+    return count
+
+
+def find_labels(plan: ScenePlan, class_map: ClassMap) -> BlockLabels | None:
+    """Find the components of a block, from its final class map or from the one after the minimum area.
+
+    Returns:
+        None if the scene gets no polygons.
+    """
+    if not plan.has_polygons:
+        return None
     classes = split_at_grid(class_map.classes, class_map.window, plan.cut_px, plan.polygons.not_dissolved)
     planes = summed_planes(class_map.layers)
     labels = label_block(classes, class_map.confidence, class_map.window, plan.scene.grid.width, planes)

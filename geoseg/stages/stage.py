@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from geoseg.stages.outputs import commit_scene, publish_classes, publish_polygons, publish_raster, seal_scene
 from geoseg.stages.reading import read_block
-from geoseg.stages.scoring import finish_block, predict_block
+from geoseg.stages.scoring import finish_block, predict_block, smooth_block
 from geoseg.stages.tracing import absorb_small, find_graph, relabel_block, trace_polygons
 
 
@@ -30,6 +30,7 @@ class Stage:
 READ = Stage("read", read_block, "block", in_memory=True, outputs=2)
 PREDICT = Stage("predict", predict_block, "block", needs_model=True, in_memory=True, outputs=2)
 FINISH = Stage("finish", finish_block, "block", in_memory=True)
+SMOOTH = Stage("smooth", smooth_block, "block")
 GRAPH = Stage("graph", find_graph, "block")
 ABSORB = Stage("absorb", absorb_small, "scene")
 RELABEL = Stage("relabel", relabel_block, "block")
@@ -43,7 +44,7 @@ COMMIT = Stage("commit", commit_scene, "scene")
 STAGES = {
     stage.name: stage
     for stage in (
-        *(READ, PREDICT, FINISH, GRAPH, ABSORB, RELABEL, TRACE),
+        *(READ, PREDICT, FINISH, SMOOTH, GRAPH, ABSORB, RELABEL, TRACE),
         *(PUBLISH_CLASSES, PUBLISH_RASTER, PUBLISH_POLYGONS, SEAL, COMMIT),
     )
 }

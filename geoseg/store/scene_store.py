@@ -17,6 +17,7 @@ from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.decision import Decision
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.neighbours import Place
+from geoseg.grid.smoothing import Edges
 from geoseg.grid.tiling import Block
 from geoseg.publish.arrow_files import write_table
 from geoseg.store.lock import require_lock
@@ -31,8 +32,10 @@ from geoseg.vector.seams import BlockBorder, blank_border
 
 WORK = ".work"
 """Folder of the output with unfinished work."""
-BLOCKS, MERGED, GRAPHS, CHANGES, TRACED = "blocks", "merged", "graphs", "changes", "traced"
-"""Kinds of records: finished blocks; components after the minimum area; graph; changes of class; polygons."""
+BLOCKS, SMOOTHED, MERGED = "blocks", "smoothed", "merged"
+GRAPHS, CHANGES, TRACED = "graphs", "changes", "traced"
+"""Kinds of records: finished blocks; smoothed classes and their components; components after the minimum area; graph;
+changes of class; polygons."""
 STRIPS = {(0, -1): "east", (-1, 0): "south", (-1, -1): "south_east"}
 """The strip of a neighbour that reaches into a block, by the step to the neighbour."""
 SCENE = "scene"
@@ -74,6 +77,8 @@ class SceneStore:
     """Token of the run's lock; None for a run without lock."""
     scratch_dir: str | None = None
     """``run.scratch_dir``."""
+    smoothed: bool = False
+    """Whether classes and components are those after smoothing."""
 
     def require_lock(self) -> None:
         """Check that this run still holds the lock of the output.
@@ -100,13 +105,21 @@ class SceneStore:
         return open_storage(self.url, self.scratch_dir)
 
     def put_finished(
-        self, block: Block, class_map: ClassMap, spill: Spill, labels: BlockLabels | None, facts: Mapping[str, Any]
+        self,
+        block: Block,
+        class_map: ClassMap,
+        spill: Spill,
+        after: BlockLabels | Edges | None,
+        facts: Mapping[str, Any],
     ) -> int:
-        """Store a finished block, its components, and the strips for its neighbours; returns the bytes written."""
+        """Store a finished block, its components or edges, and the strips for its neighbours.
+
+        Returns:
+            The bytes written.
+        """
         parts: dict[str, Buffer] = {"classes": _bytes(class_map.classes), "confidence": _bytes(class_map.confidence)}
         parts |= {name: _bytes(layer) for name, layer in class_map.layers.items()}
-        if labels is not None:
-            parts |= _labels(labels)
+        parts |= {"edges": pack(after)} if isinstance(after, Edges) else _labels(after)
         strips = {name: getattr(spill, name) for name in STRIPS.values()}
         parts |= {name: pack(strip) for name, strip in strips.items() if strip is not None}
         return self.records.put(BLOCKS, block.name, facts, **parts)
@@ -125,9 +138,20 @@ class SceneStore:
         parts = (self.records.get(BLOCKS, block.name, STRIPS[step]) for step, block in before.items())
         return [unpack(Strip, data) for data in parts if data is not None]
 
-    def classes(self, block: Block) -> NDArray[np.uint8]:
-        """Class ids of a finished block, shape of its core."""
-        return self._plane(block, "classes", NODATA_CLASS, block.core.shape)
+    def edges(self, around: Mapping[Place, Block]) -> dict[Place, Edges]:
+        """Edges of a block's neighbours before smoothing, by the step from the block; without those that are blank."""
+        parts = ((step, self.records.get(BLOCKS, block.name, "edges")) for step, block in around.items())
+        return {step: unpack(Edges, data) for step, data in parts if data is not None}
+
+    def put_smoothed(
+        self, block: Block, classes: NDArray[np.uint8], labels: BlockLabels | None, facts: Mapping[str, Any]
+    ) -> int:
+        """Store the classes of a block after smoothing and its components; returns the bytes written."""
+        return self.records.put(SMOOTHED, block.name, facts, classes=_bytes(classes), **_labels(labels))
+
+    def classes(self, block: Block, *, smoothed: bool = True) -> NDArray[np.uint8]:
+        """Class ids of a finished block, shape of its core; before or after smoothing, if there is any."""
+        return self._plane(block, "classes", NODATA_CLASS, block.core.shape, self._kind if smoothed else BLOCKS)
 
     def confidence(self, block: Block) -> NDArray[np.uint8]:
         """Confidence of a finished block, shape of its core."""
@@ -139,10 +163,10 @@ class SceneStore:
 
     def labels(self, block: Block, *, merged: bool = False) -> BlockLabels:
         """The components of a finished block; with ``merged`` after the minimum area."""
-        data = self.records.get(MERGED if merged else BLOCKS, block.name, "labels")
+        data = self.records.get(MERGED if merged else self._kind, block.name, "labels")
         return blank_labels(block.core) if data is None else unpack(BlockLabels, data)
 
-    def put_merged(self, block: Block, labels: BlockLabels) -> int:
+    def put_merged(self, block: Block, labels: BlockLabels | None) -> int:
         """Store the components of a block after the minimum area; returns the bytes written."""
         return self.records.put(MERGED, block.name, {}, **_labels(labels))
 
@@ -150,7 +174,7 @@ class SceneStore:
         """Borders of a block's neighbours, by the step from the block."""
         borders = {}
         for step, block in around.items():
-            data = self.records.get(MERGED if merged else BLOCKS, block.name, "border")
+            data = self.records.get(MERGED if merged else self._kind, block.name, "border")
             borders[step] = blank_border(block.core.shape) if data is None else unpack(BlockBorder, data)
         return borders
 
@@ -213,16 +237,23 @@ class SceneStore:
         files = read_all(lambda block: self.records.fetch(TRACED, block.name, part, folder), blocks)
         return [file for file in files if file is not None]
 
-    def _plane(self, block: Block, part: str, blank: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    @property
+    def _kind(self) -> str:
+        """Kind of the records with the classes that are published."""
+        return SMOOTHED if self.smoothed else BLOCKS
+
+    def _plane(
+        self, block: Block, part: str, blank: int, shape: tuple[int, ...], kind: str = BLOCKS
+    ) -> NDArray[np.uint8]:
         """Pixels of a block, uint8, read-only; ``blank`` everywhere if the record has none."""
-        data = self.records.get(BLOCKS, block.name, part)
+        data = self.records.get(kind, block.name, part)
         pixels = np.broadcast_to(np.uint8(blank), shape)
         return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
 
 
-def _labels(labels: BlockLabels) -> dict[str, Buffer]:
+def _labels(labels: BlockLabels | None) -> dict[str, Buffer]:
     """The parts for the components of a block: all of them, and its border for the neighbours."""
-    return {"labels": pack(labels), "border": pack(labels.border)}
+    return {} if labels is None else {"labels": pack(labels), "border": pack(labels.border)}
 
 
 def _bytes(pixels: NDArray[np.uint8]) -> Buffer:

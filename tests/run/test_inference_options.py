@@ -24,6 +24,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "rasters": {"publish": RASTERS},
         "polygons": {"not_dissolved": ["?"]},
     },
+    "smoothing": {"inference": {"smoothing_radius_px": 3}},
+    "smoothing and minimum area": {
+        "inference": {"smoothing_radius_px": 24},
+        "rasters": {"publish": RASTERS},
+        "polygons": {"min_area_px": 20},
+    },
     "rasters": {"rasters": {"publish": RASTERS}, "polygons": {"min_area_px": 5, "crs": "EPSG:4326"}},
 }
 """Settings that are not at their default."""

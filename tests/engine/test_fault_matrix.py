@@ -15,6 +15,7 @@ SAMPLE = [
     Cell("predict end", "raise", "inline"),
     Cell("put a block's record", "enospc", "inline"),
     Cell("relabel start", "enospc", "inline"),
+    Cell("smooth end", "kill", "inline"),
     Cell("commit middle", "raise", "inline"),
     Cell("commit cleared", "hang", "inline"),
     Cell("trace end", "hang", "inline"),

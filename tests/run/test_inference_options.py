@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
 
+from geoseg.config import FAULT_VARIABLE
 from geoseg.errors import SettingsError
+from geoseg.grid.legend import NODATA_CLASS
+from geoseg.grid.smoothing import smooth
 from geoseg.store.manifest import read_json
 from geoseg.store.storages.opening import open_storage
 from geoseg.verify.validate import validate
@@ -128,3 +132,38 @@ def test_wrong_thresholds_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         run(*inputs, tmp_path, inference=inference)
+
+
+def test_smoothed_classes_are_those_of_the_whole_class_map(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    run(*inputs, tmp_path / "plain")
+    classes = read_band(tmp_path / "plain/rasters/scene/classes.tif")
+    run(*inputs, tmp_path / "smooth", inference={"smoothing_radius_px": 2}, tiling={"block_px": STRIDE})
+    found = read_band(tmp_path / "smooth/rasters/scene/classes.tif")
+    np.testing.assert_array_equal(found, smooth(np.pad(classes, 2, constant_values=NODATA_CLASS), 2))
+    assert (found != classes).sum() > 100
+    for name in ("plain", "smooth"):
+        table = geopandas.read_parquet(tmp_path / name / "polygons")
+        assert int(table["pixels"].sum()) == (classes != NODATA_CLASS).sum()
+    plain = geopandas.read_parquet(tmp_path / "plain/polygons")
+    assert len(table) < len(plain) / 2, "single pixels are gone"
+
+
+@pytest.mark.parametrize("point", ["smooth:start", "smooth:end", "trace:start"])
+def test_smoothing_is_resumed(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    how = {"tiling": {"block_px": 2 * STRIDE}, "inference": {"smoothing_radius_px": 3}}
+    run(*inputs, tmp_path / "whole", **how)
+    monkeypatch.setenv(FAULT_VARIABLE, f"{point}:r0001c0001:*:enospc")
+    assert run(*inputs, tmp_path / "again", **how).exit_code == 3
+    monkeypatch.delenv(FAULT_VARIABLE)
+    report = run(*inputs, tmp_path / "again", **how)
+    assert report.exit_code == 0
+    assert report.resumed_blocks > 0
+    assert digests(tmp_path / "again") == digests(tmp_path / "whole")
+
+
+def test_a_radius_beyond_the_next_block_is_refused(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    message = r"smoothing_radius_px=25 is larger than tiling\.block_px=24.*Set tiling\.block_px=25 or more"
+    with pytest.raises(SettingsError, match=message):
+        run(*inputs, tmp_path, inference={"smoothing_radius_px": 25}, tiling={"block_px": STRIDE})

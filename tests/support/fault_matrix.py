@@ -72,8 +72,13 @@ MERGING_POINTS = {
     "relabel start": f"relabel:start:{BLOCK}",
     "relabel end": f"relabel:end:{BLOCK}",
 }
-POINTS = SCENE_POINTS | MERGING_POINTS
-"""Name in the table: stage, point and block of the rule. The last ones exist with a minimum area alone."""
+SMOOTHING_POINTS = {
+    "smooth start": f"smooth:start:{BLOCK}",
+    "smooth end": f"smooth:end:{BLOCK}",
+    "put a smoothed block's record": f"put:before-rename:*/smoothed/{BLOCK}.json",
+}
+POINTS = SCENE_POINTS | MERGING_POINTS | SMOOTHING_POINTS
+"""Name in the table: stage, point and block of the rule. The last two exist with a minimum area or smoothing alone."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,10 @@ class Cell:
     """The attempt at the unit that is broken; ``*`` for each."""
 
     @property
-    def polygons(self) -> dict[str, Any]:
-        return {"min_area_px": 9} if self.point in MERGING_POINTS else {}
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Those with which the point exists, by section."""
+        merging = {"polygons": {"min_area_px": 9}} if self.point in MERGING_POINTS else {}
+        return merging | ({"inference": {"smoothing_radius_px": 2}} if self.point in SMOOTHING_POINTS else {})
 
     @property
     def heals(self) -> bool:
@@ -125,25 +132,25 @@ class Bench:
     scene: Path
     model: Path
     expected: dict[str, tuple[Mapping[str, str], set[str]]] = field(default_factory=dict)
-    """Digests of the published files, and the blocks with work; by the settings of the polygons."""
+    """Digests of the published files, and the blocks with work; by the settings."""
 
     @classmethod
     def of(cls, folder: Path) -> "Bench":
         scene = write_scene(folder / "scene.tif", textured(203, 267), nodata=0)
         return cls(folder, scene, unet_bundle(folder / "bundle"))
 
-    def expect(self, polygons: dict[str, Any]) -> tuple[Mapping[str, str], set[str]]:
-        key = json.dumps(polygons)
+    def expect(self, settings: dict[str, Any]) -> tuple[Mapping[str, str], set[str]]:
+        key = json.dumps(settings)
         if key not in self.expected:
             output = self.folder / f"expected-{len(self.expected)}"
             notes = output.with_suffix(".notes")
-            assert self._run("inline", polygons, output, note_rule(notes)).exit_code == 0
+            assert self._run("inline", settings, output, note_rule(notes)).exit_code == 0
             self.expected[key] = digests(output), set(predicted(notes))
         return self.expected[key]
 
     def play(self, cell: Cell, output: Path) -> Played:
         """Break a run, run again, and check everything that promise 4 states."""
-        expected, blocks = self.expect(cell.polygons)
+        expected, blocks = self.expect(cell.settings)
         notes = output.with_suffix(".notes")
         rules = f"{note_rule(notes)},{POINTS[cell.point]}:{cell.attempt}:{cell.action}"
         complaints, error, retries = [], "", 0
@@ -151,7 +158,7 @@ class Bench:
             code = self._run_to_death(cell, output, rules)
         else:
             timeout = {"unit_timeout_s": UNIT_TIMEOUT_S[cell.executor]} if cell.action == "hang" else {}
-            first = self._run(cell.executor, cell.polygons, output, rules, **timeout)
+            first = self._run(cell.executor, cell.settings, output, rules, **timeout)
             code, retries = first.exit_code, first.retries
             error = first.failed[0]["error"] if first.failed else ""
         should = -9 if cell.kills_the_run else 0 if cell.heals else 3
@@ -162,7 +169,7 @@ class Bench:
         complaints += half_published(output)
         if (most := most_at_a_time(notes)) > IN_FLIGHT[cell.executor]:
             complaints.append(f"{most} blocks were under way at a time")
-        second = self._run(cell.executor, cell.polygons, output, note_rule(notes))
+        second = self._run(cell.executor, cell.settings, output, note_rule(notes))
         if second.exit_code:
             complaints.append(f"the second run failed: {second.failed[0]['error']}")
         if digests(output) != expected:
@@ -178,29 +185,30 @@ class Bench:
             complaints.append(f"{again} blocks were predicted twice, more than were in flight")
         return Played(_word(code), again, complaints, error)
 
-    def _run(self, executor: str, polygons: dict[str, Any], output: Path, rules: str, **more: Any) -> Any:
+    def _run(self, executor: str, settings: dict[str, Any], output: Path, rules: str, **more: Any) -> Any:
         os.environ[FAULT_VARIABLE] = rules
         try:
             tiling, where = {"block_px": BLOCK_PX}, {**EXECUTORS[executor], **more}
-            return run(self.scene, self.model, output, tiling=tiling, polygons=polygons, run=where)
+            return run(self.scene, self.model, output, tiling=tiling, run=where, **settings)
         finally:
             del os.environ[FAULT_VARIABLE]
 
     def _run_to_death(self, cell: Cell, output: Path, rules: str) -> int:
         workers = EXECUTORS[cell.executor].get("workers", "auto")
-        command = segment_command(self.scene, self.model, output, "inline", cell.polygons)
+        command = segment_command(self.scene, self.model, output, "inline", cell.settings)
         command += ["--set", f"run.workers={workers}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), FAULT_VARIABLE: rules}
         return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode
 
 
 def segment_command(
-    scene: Path, model: Path, output: Path, address: str, polygons: Mapping[str, Any] | None = None
+    scene: Path, model: Path, output: Path, address: str, settings: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[str]:
     """The command line of such a run."""
-    settings = {"tiling.block_px": BLOCK_PX, **{f"polygons.{key}": value for key, value in (polygons or {}).items()}}
+    sections = {"tiling": {"block_px": BLOCK_PX}, **(settings or {})}
     words = ["segment", scene, "--model", model, "--output", output, "--address", address]
-    assignments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    values = [f"{name}.{key}={value}" for name, section in sections.items() for key, value in section.items()]
+    assignments = [word for value in values for word in ("--set", value)]
     return [sys.executable, "-m", "geoseg.cli", *map(str, words), *assignments]
 
 

@@ -59,11 +59,15 @@ def segment_command(
     verify: Annotated[bool, typer.Option("--verify", help="Read all published files to find changed ones.")] = False,
     trust_model_code: TrustOption = False,
     remote: Annotated[bool, typer.Option("--remote", help="Accept https:// and s3:// as scenes.")] = False,
+    mosaic: Annotated[
+        str | None, typer.Option("--mosaic", help="Make one scene of this name of all SCENEs.", metavar="NAME")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
 ) -> None:
     """Segment scenes; publish class maps (COG) and polygons (GeoParquet). The same command resumes a run that died."""
     flags: dict[str, Any] = {
-        "scenes": scenes or None,
+        "scenes": None if mosaic else scenes or None,
+        "mosaics": [{"id": mosaic, "items": scenes or []}] if mosaic else None,
         "model": model,
         "output": output,
         "run.address": address,

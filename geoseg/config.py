@@ -89,6 +89,33 @@ class SceneSettings(_Section):
     """Accept scenes whose layout makes reading a hundred times as expensive."""
     observed_at: Time = None
     """Time of the scenes, in UTC if it has no zone; a column of the polygons."""
+    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
+    """How sources of another grid or resolution are brought to the scene's; masks take the nearest pixel."""
+
+
+class GridSettings(_Section):
+    """The grid of a mosaic; what is left out is that of most of its items."""
+
+    crs: Text | None = None
+    """CRS, such as EPSG:32633."""
+    resolution_m: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] | None = None
+    """Side of a pixel in metres; its lines are then multiples of it."""
+    bounds: tuple[Finite, Finite, Finite, Finite] | None = None
+    """xmin, ymin, xmax, ymax in its CRS, rounded to whole pixels outwards."""
+
+
+class MosaicSettings(_Section):
+    """A scene that is made of many sources."""
+
+    id: Name
+    """Name of the scene in the output."""
+    items: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Files, directories and patterns such as DIR/*.tif; .txt files list more."""
+    grid: GridSettings = GridSettings()
+    order: Literal["given"] = "given"
+    """Which item comes first where several are valid; given: as they are listed."""
+    pick: Literal["first"] = "first"
+    """What counts where several items are valid."""
 
 
 class RunSettings(_Section):
@@ -184,8 +211,10 @@ class PolygonSettings(_Section):
 class Settings(_Section):
     """All settings of a run."""
 
-    scenes: Annotated[tuple[Text, ...], Field(min_length=1)]
+    scenes: tuple[Text, ...]
     """Files to segment."""
+    mosaics: tuple[MosaicSettings, ...] = ()
+    """Scenes that are made of many files."""
     model: Name
     """Directory of the model bundle."""
     model_sha256: Sha256 | None = None
@@ -207,10 +236,15 @@ class Settings(_Section):
     @classmethod
     def _explain_errors(cls, data: Any, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
         """Turn pydantic's errors into a `SettingsError`, also for settings that are built in Python."""
+        if isinstance(data, Mapping) and data.get("mosaics"):
+            data = {"scenes": (), **data}
         try:
-            return handler(data)
+            settings = handler(data)
         except ValidationError as error:
             raise SettingsError(explain(error, Settings.model_json_schema())) from error
+        if not settings.scenes and not settings.mosaics:
+            raise SettingsError("Setting scenes=[] is not allowed: it must be a list of files, or mosaics are needed.")
+        return settings
 
 
 def load_settings(

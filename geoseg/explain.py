@@ -47,7 +47,8 @@ def _sentence(key: str, kind: str, items: Sequence[Mapping[str, Any]], schema: M
             f" Did you mean {near[0]}?" if near else " See configs/README.md."
         )
     if kind == "missing":
-        return f"Setting {key} is missing. Give {REQUIRED_FLAGS[key]}, or {key}: in a --config file."
+        flag = f"Give {REQUIRED_FLAGS[key]}, or" if key in REQUIRED_FLAGS else "Give"
+        return f"Setting {key} is missing. {flag} {key}: in a --config file."
     own = [item["msg"].removeprefix("Value error, ") for item in items if item["type"] == "value_error"]
     if not key:
         return f"{shown(items[0]['input'])} holds no settings. Give keys and values; see configs/README.md."
@@ -62,8 +63,9 @@ def key_schemas(
     schemas: dict[str, Mapping[str, Any]] = {}
     for name, field in (whole if section is None else section)["properties"].items():
         schemas[prefix + name] = field
-        if "$ref" in field:
-            schemas |= key_schemas(whole, whole["$defs"][field["$ref"].rpartition("/")[2]], f"{prefix}{name}.")
+        reference = field.get("$ref") or field.get("items", {}).get("$ref")
+        if reference is not None:
+            schemas |= key_schemas(whole, whole["$defs"][reference.rpartition("/")[2]], f"{prefix}{name}.")
     return schemas
 
 
@@ -76,7 +78,9 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if words := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return " or ".join(map(str, words))
     if schema.get("type") == "array":
-        return f"a list ({_allowed(schema['items'])} each)"
+        each = schema.get("items") or schema["prefixItems"][0]
+        count = f"of {len(schema['prefixItems'])} " if "prefixItems" in schema else ""
+        return f"a list {count}({_allowed(each)} each)"
     if schema.get("type") in ("integer", "number"):
         return _number(schema)
     kind = schema.get("format", schema.get("type", ""))

@@ -10,8 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "geoseg"
 ORDER = [
     "grid",
+    "raster.mosaic",
     "raster.source",
     "raster",
+    "catalog",
     "model.bundle",
     "model.zoo",
     "model.fusion",
@@ -41,7 +43,9 @@ ORDER = [
 NEVER = {
     "grid": {"raster", "model", "vector"},
     "raster": {"model", "vector"},
+    "raster.mosaic": {"model", "vector"},
     "raster.source": {"model", "vector"},
+    "catalog": {"model", "vector"},
     "model": {"raster", "vector"},
     "model.bundle": {"raster", "vector"},
     "model.zoo": {"raster", "vector"},

@@ -30,7 +30,7 @@ RECORDS = 2
 WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
-        *("remote", "allow_private_hosts", "nodata", "allow_empty"),
+        *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling"),
     }
 )
 """Settings that only decide whether a scene is accepted, or whose effect is part of the scene's description."""
@@ -41,6 +41,7 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
     cells = {"scene.cells_px": CELL_PX} if scene.in_cells else {}
     return {
         **cells,
+        **_describe_composite(scene),
         "scene.files": [[version.name, version.size, version.content] for version in scene.versions],
         MODIFIED: [version.modified for version in scene.versions],
         "scene.size": [scene.grid.height, scene.grid.width],
@@ -49,6 +50,18 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
         "scene.dtypes": list(scene.dtypes),
         "scene.nodata": [None if value is None else repr(value) for value in scene.nodata],
     }
+
+
+def _describe_composite(scene: Scene) -> dict[str, Any]:
+    """How a scene is made of its sources; nothing for a scene of one file."""
+    composite = scene.composite
+    if composite is None:
+        return {}
+    parts = [[part.grid.transform, part.bands, part.gives] for source in composite.sources for part in source.parts]
+    # Where every source is on the scene's own grid, none is resampled.
+    resampled = {"scene.resampling": composite.resampling} if scene.in_cells else {}
+    places = digest({"windows": composite.windows.tolist(), "parts": parts})
+    return {**resampled, "scene.sources": places, "scene.pick": composite.pick}
 
 
 def scene_grid(facts: Fingerprint) -> Grid:

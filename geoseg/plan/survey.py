@@ -3,8 +3,10 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from geoseg.catalog.mosaic import describe_mosaic, mosaic_name
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle.bundle import Bundle
@@ -42,9 +44,13 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     accepted, failed, order = [], [], []
     paths, warnings = drop_repeated(settings.scenes)
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)
-    for path in paths:
+    described = [(path, partial(describe, path, settings.scene)) for path in paths]
+    described += [
+        (mosaic_name(mosaic), partial(describe_mosaic, mosaic, settings.scene)) for mosaic in settings.mosaics
+    ]
+    for path, describe_scene in described:
         try:
-            scene = describe(path, settings.scene)
+            scene = describe_scene()
             selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:

@@ -33,15 +33,15 @@ def read_around_holes(
 ) -> PartialPixels:
     """Read a window; an undecodable part fails the scene or, with ``on_read_error="nodata"``, is a hole.
 
-    Holes have the extent of the file's internal tiles. A VRT does not show those of its sources, so the cells of
-    `geoseg.raster.source.cells` are used. So holes do not depend on the window. Losses are counted ``within`` a part of
-    the window, by default all of it.
+    Holes have the extent of the file's internal tiles. A VRT or mosaic does not show those of its sources, so the cells
+    of `geoseg.raster.source.cells` are used. So holes do not depend on the window. Losses are counted ``within`` a part
+    of the window, by default all of it.
 
     Raises:
         SceneError: If the file cannot be opened, or cannot be decoded and the selection makes that an error.
     """
     within = within or window
-    if selection.on_read_error == "nodata" and scene.driver == "VRT":
+    if selection.on_read_error == "nodata" and (scene.driver == "VRT" or scene.composite is not None):
         return _read_pieces(scene, selection, window, within, cells_of(window, scene.grid.window.shape))
     try:
         pixels, valid, losses = read_counted(scene, selection, window, within)

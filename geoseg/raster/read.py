@@ -15,6 +15,7 @@ from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
 from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
+from geoseg.raster.read_sources import count_composite_losses, read_composite
 from geoseg.raster.source.cells import CellCache, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.source.env import open_raster
 from geoseg.raster.source.palette import apply_palette
@@ -41,6 +42,7 @@ class DecodeError(SceneError):
 def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple[NDArray[np.number], NDArray[np.bool_]]:
     """Read the selected bands of a window at full resolution.
 
+    Of several sources the first valid one counts, see `geoseg.raster.read_sources`; the rest holds for each file.
     A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask or the mask band excludes
     it, or if one of its values is NaN or infinite.
 
@@ -83,6 +85,9 @@ def read_declared(
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
+    if scene.composite is not None:
+        composed, valid = read_composite(scene, scene.composite, selection, window, read_window)
+        return CountedPixels(composed, valid, count_composite_losses(scene.composite, valid, window, within or window))
     open_reader = partial(_open_reader, scene, selection)
     if scene.in_cells:
         stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_reader, _CACHE)

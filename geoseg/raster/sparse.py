@@ -7,6 +7,7 @@ from rasterio.io import DatasetReader
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.read import open_scene, read_window
+from geoseg.raster.read_sources import files_touching
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.source.tile_index import has_tile_index, is_stored
 
@@ -15,7 +16,8 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
     """Return whether a window may hold a valid pixel.
 
     False is certain: `read_window` would find no valid pixel. True is not, since nodata can be stored as well. Only for
-    a GeoTIFF can the result be False; it takes a millisecond, plus half a microsecond per internal tile and band.
+    a GeoTIFF, or a scene of several files, can the result be False; it takes a millisecond a file, plus half a
+    microsecond per internal tile and band.
 
     Args:
         scene: The scene.
@@ -29,6 +31,9 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
     """
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
+    if scene.composite is not None:
+        files = files_touching(scene.grid, scene.composite, selection, window)
+        return any(own is None or has_data(file, bands, own) for file, bands, own in files)
     bands = {*selection.bands, *(() if selection.mask_band is None else (selection.mask_band,))}
     with open_scene(scene) as dataset:
         if not has_tile_index(dataset) or any(_any_stored(dataset, band, window) for band in bands):

@@ -48,5 +48,9 @@ def map_concurrently(function: Callable[[Item], Result], items: Iterable[Item]) 
 
     The first error in that order is raised; calls that have not started by then are cancelled.
     """
+    items = tuple(items)
+    if len(items) < 2:  # the usual scene: threads would cost more than the call
+        yield from map(function, items)
+        return
     with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         yield from pool.map(function, items)

@@ -11,6 +11,7 @@ from rasterio.io import DatasetReader
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
+from geoseg.raster.mosaic.composite import Composite
 from geoseg.raster.source.address import Address, locate
 from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.env import open_raster
@@ -72,6 +73,8 @@ class Scene:
     """The raster, or a source of a VRT, is read over the network."""
     palette: tuple[tuple[int, int, int, int], ...] | None = None
     """Colours of the single stored band, which is read as red, green and blue; see `geoseg.raster.source.palette`."""
+    composite: Composite | None = None
+    """The sources of a scene that is made of several; then ``path`` is its name, and there is no such file."""
 
     @property
     def alpha_band(self) -> int | None:
@@ -79,12 +82,13 @@ class Scene:
         return self.roles.index("alpha") + 1 if "alpha" in self.roles else None
 
 
-def describe(path: str | Path, settings: SceneSettings = SceneSettings()) -> Scene:
+def describe(path: str | Path, settings: SceneSettings = SceneSettings(), *, with_versions: bool = True) -> Scene:
     """Describe a raster; refuse one that cannot be located or trusted.
 
     Args:
         path: A file in a format of `DRIVERS`, or another name that `geoseg.raster.source.address.locate` accepts.
         settings: What to accept, and what to assume instead of what the file declares.
+        with_versions: Determine the versions of its files, which costs a request for a remote file.
 
     Raises:
         SceneError: If the file is missing, not allowed or not a raster, holds several rasters or complex numbers, lacks
@@ -103,7 +107,7 @@ def describe(path: str | Path, settings: SceneSettings = SceneSettings()) -> Sce
     driver = "VRT" if sources.files else None
     try:
         with open_raster(address.name, driver=driver, remote=sources.remote) as dataset:
-            scene = _scene(dataset, address, sources, settings)
+            scene = _scene(dataset, address, sources, settings, with_versions=with_versions)
             if settings.expand_palette and scene.roles == ("palette",):
                 return replace(scene, **colour_fields(scene.dtypes, scene.nodata, dataset.colormap(1)))
             return scene
@@ -126,7 +130,9 @@ def safe_id(name: str) -> str:
     return f"{text.encode()[: _MAX_ID_BYTES - 13].decode(errors='ignore')}-{digest}"
 
 
-def _scene(dataset: DatasetReader, address: Address, sources: VrtSources, settings: SceneSettings) -> Scene:
+def _scene(
+    dataset: DatasetReader, address: Address, sources: VrtSources, settings: SceneSettings, *, with_versions: bool
+) -> Scene:
     path = address.name
     if dataset.subdatasets:
         listed = ", ".join(dataset.subdatasets)
@@ -145,7 +151,7 @@ def _scene(dataset: DatasetReader, address: Address, sources: VrtSources, settin
         )
     nodata = _nodata(dataset, path, settings.nodata)
     files = tuple(dict.fromkeys([*dataset.files, *sources.files]))
-    new = [file for file in files if file not in sources.versions]
+    new = [file for file in files if file not in sources.versions] if with_versions else []
     versions = {**sources.versions, **dict(zip(new, identify_all(new), strict=True))}
     return Scene(
         scene_id=safe_id(address.stem),
@@ -166,7 +172,7 @@ def _scene(dataset: DatasetReader, address: Address, sources: VrtSources, settin
         absent_blocks=0 if nodata[0] is not None else count_absent_tiles(dataset),
         area_or_point=dataset.tags().get("AREA_OR_POINT", "Area"),
         files=files,
-        versions=tuple(versions[file] for file in files),
+        versions=tuple(versions[file] for file in files) if with_versions else (),
         remote=sources.remote,
     )
 

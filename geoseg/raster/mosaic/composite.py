@@ -1,0 +1,59 @@
+"""The sources of a scene that is made of several, as values that travel to workers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config import SceneSettings
+from geoseg.grid.window import Grid, Window
+
+Pick = Literal["first"]
+Resampling = Literal["nearest", "bilinear", "cubic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bands of one file."""
+
+    path: str
+    """As `geoseg.raster.source.scene.describe` takes it."""
+    grid: Grid
+    """Size and georeference of the file."""
+    bands: tuple[int, ...]
+    """Bands of the file, counted from 1."""
+    gives: tuple[int, ...]
+    """The bands of the scene that they are, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What gives all bands of a scene at some place and time: a file, or several that hold a band or more each."""
+
+    name: str
+    """For messages: a path, or the id of an Item."""
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Sources on the grid of one scene."""
+
+    sources: tuple[Source, ...]
+    """By descending priority: where several hold valid pixels, the first one counts."""
+    windows: NDArray[np.int64] = field(compare=False)
+    """Where each source lies on the scene's grid, shape (N, 4): row, column, and the first row and column after it."""
+    settings: SceneSettings
+    """How each file is described when it is read."""
+    pick: Pick = "first"
+    resampling: Resampling = "bilinear"
+    """How sources on another grid are brought to the scene's; masks always take the nearest pixel."""
+
+    def touching(self, window: Window) -> Iterator[tuple[Source, Window]]:
+        """Yield the sources that touch a window of the scene, in order, with the common part."""
+        starts = np.maximum(self.windows[:, :2], (window.row, window.col))
+        stops = np.minimum(self.windows[:, 2:], (window.row_stop, window.col_stop))
+        for index in np.flatnonzero((starts < stops).all(axis=1)).tolist():
+            yield self.sources[index], Window.from_bounds(*starts[index].tolist(), *stops[index].tolist())

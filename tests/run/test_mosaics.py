@@ -1,0 +1,89 @@
+"""A mosaic gives the same bytes as one file of the same pixels."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.config import Settings
+from geoseg.run.report import Report
+from geoseg.run.segment import segment
+from tests.support.bundles import unet_bundle
+from tests.support.cli import CommandLine
+from tests.support.mosaics import cut
+from tests.support.scenes import digests, run, textured, write_scene
+
+HEIGHT, WIDTH, STRIDE = 203, 317, 24
+POLYGONS = {"min_area_px": 5}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unet_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return cut(tmp_path_factory.mktemp("cut") / "pieces", textured(HEIGHT, WIDTH), nodata=0)
+
+
+@pytest.fixture(scope="module")
+def uncut(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is published of the whole scene in one file of the name ``region``."""
+    folder = tmp_path_factory.mktemp("uncut")
+    scene = write_scene(folder / "region.tif", textured(HEIGHT, WIDTH), nodata=0)
+    assert run(scene, bundle, folder / "out", polygons=POLYGONS).exit_code == 0
+    return digests(folder / "out")
+
+
+def run_mosaic(items: list[Path], bundle: Path, output: Path, **settings: Any) -> Report:
+    mosaic = {"id": "region", "items": list(map(str, items)), **settings.pop("mosaic", {})}
+    chosen = {"run": {"address": "inline"}, "polygons": POLYGONS, **settings}
+    return segment(
+        Settings.model_validate({"mosaics": [mosaic], "model": str(bundle), "output": str(output), **chosen})
+    )
+
+
+@pytest.mark.parametrize("block_px", [2 * STRIDE, 5 * STRIDE, 14 * STRIDE])
+def test_a_scene_cut_into_overlapping_files_gives_the_bytes_of_the_whole(
+    pieces: list[Path], bundle: Path, uncut: dict[str, str], tmp_path: Path, block_px: int
+) -> None:
+    shuffled = random.Random(block_px).sample(pieces, len(pieces))
+    report = run_mosaic(shuffled, bundle, tmp_path / "out", tiling={"block_px": block_px})
+    assert report.exit_code == 0
+    assert report.scenes[0]["path"] == "mosaic region"
+    assert digests(tmp_path / "out") == uncut
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_on_ray_too(pieces: list[Path], bundle: Path, uncut: dict[str, str], tmp_path: Path) -> None:
+    report = run_mosaic(pieces, bundle, tmp_path / "out", run={"address": "local"}, tiling={"block_px": 5 * STRIDE})
+    assert report.exit_code == 0
+    assert digests(tmp_path / "out") == uncut
+
+
+def test_the_smallest_form_on_the_command_line(
+    pieces: list[Path],
+    bundle: Path,
+    uncut: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pattern = str(pieces[0].parent / "*.tif")
+    done = CommandLine(monkeypatch, capsys)(
+        "segment", pattern, "--mosaic", "region", "--model", bundle, "--output", tmp_path / "out",
+        "--address", "inline", "--set", "polygons.min_area_px=5",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert digests(tmp_path / "out") == uncut
+
+
+def test_it_is_up_to_date_until_a_file_or_the_order_changes(pieces: list[Path], bundle: Path, tmp_path: Path) -> None:
+    assert run_mosaic(pieces, bundle, tmp_path / "out").scenes[0]["status"] == "done"
+    assert run_mosaic(pieces, bundle, tmp_path / "out").scenes[0]["status"] == "up to date"
+    failed = run_mosaic(pieces[::-1], bundle, tmp_path / "out").scenes[0]
+    assert failed["status"] == "failed"
+    assert "its files were" in failed["error"]

@@ -18,6 +18,7 @@ from geoseg.setting_types import (
     Auto,
     Band,
     Bands,
+    Bounds,
     Count,
     Crs,
     Finite,
@@ -100,7 +101,7 @@ class GridSettings(_Section):
     """CRS, such as EPSG:32633."""
     resolution_m: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] | None = None
     """Side of a pixel in metres; its lines are then multiples of it."""
-    bounds: tuple[Finite, Finite, Finite, Finite] | None = None
+    bounds: Bounds | None = None
     """xmin, ymin, xmax, ymax in its CRS, rounded to whole pixels outwards."""
 
 

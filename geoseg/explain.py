@@ -29,7 +29,9 @@ def explain(error: ValidationError, schema: Mapping[str, Any]) -> str:
     known = {*keys, *(key.rpartition(".")[2] for key in keys)}
     for item in error.errors(include_url=False):
         # pydantic adds parts of a union to the location, such as "int" or "literal['auto']"; these are no keys.
-        parts = [_cut(str(part)) for part in item["loc"] if str(part) in known or item["type"] in _UNKNOWN]
+        unknown = item["type"] in _UNKNOWN
+        at = [part for part in item["loc"] if not (item["type"] == "extra_forbidden" and isinstance(part, int))]
+        parts = [_cut(str(part)) for part in at if str(part) in known or unknown]
         if item["type"] == "invalid_key":
             parts[-1] = shown(item["input"])
         kind = item["type"] if item["type"] in {*_UNKNOWN, "missing"} else "value"
@@ -78,9 +80,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if words := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return " or ".join(map(str, words))
     if schema.get("type") == "array":
-        each = schema.get("items") or schema["prefixItems"][0]
-        count = f"of {len(schema['prefixItems'])} " if "prefixItems" in schema else ""
-        return f"a list {count}({_allowed(each)} each)"
+        return f"a list ({_allowed(schema['items'])} each)"
     if schema.get("type") in ("integer", "number"):
         return _number(schema)
     kind = schema.get("format", schema.get("type", ""))

@@ -46,6 +46,12 @@ def _rasters(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted({*value}))
 
 
+def _bounds(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) != 4 or not (value[0] < value[2] and value[1] < value[3]):
+        raise ValueError("a list of xmin, ymin, xmax, ymax that holds an area")
+    return value
+
+
 def _refuse_bool(value: Any) -> Any:
     """Refuse true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
@@ -126,6 +132,8 @@ Band = Annotated[Count, Field(le=MAX_BANDS)]
 Bands = Annotated[
     Annotated[tuple[Band, ...], Field(min_length=1, max_length=MAX_BANDS)] | Auto, BeforeValidator(_split_commas)
 ]
+Bounds = Annotated[tuple[Finite, ...], AfterValidator(_bounds), BeforeValidator(_split_numbers)]
+"""xmin, ymin, xmax, ymax."""
 Scales = Annotated[
     Annotated[tuple[Annotated[Finite, Field(gt=0, le=8), NO_BOOL], ...], Field(min_length=1, max_length=16)],
     BeforeValidator(_split_numbers),

@@ -114,7 +114,12 @@ def test_messages_name_the_problem(sources: dict[str, object], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", [key for key, kinds in KINDS.items() if kinds & {"integer", "number"} and key != "scene.nodata"]
+    "name",
+    [
+        key
+        for key, kinds in KINDS.items()
+        if kinds & {"integer", "number"} and key != "scene.nodata" and not key.startswith("mosaics.")
+    ],
 )
 @pytest.mark.parametrize("value", ["9" * 40, "-1", "1.0e+300", ".nan"])
 def test_every_number_is_bounded(name: str, value: str) -> None:
@@ -122,6 +127,34 @@ def test_every_number_is_bounded(name: str, value: str) -> None:
         SettingsError, match=rf"Setting {name}=.* is not allowed: it must be .*number (from|above) .* to "
     ):
         load(assignments=[f"{name}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("mosaic", "message"),
+    [
+        ({"items": ["a.tif"]}, r"Setting mosaics\.id is missing\. Give mosaics\.id: in"),
+        ({"id": "m", "items": []}, r"mosaics\.items=\[\] is not allowed: it must be a list \(a text each\)"),
+        ({"id": "m", "items": ["a.tif"], "pick": "best"}, r"mosaics\.pick='best' is not allowed: it must be first"),
+        (
+            {"id": "m", "items": ["a.tif"], "grid": {"bounds": [1, 2]}},
+            r"mosaics\.grid\.bounds=\[1, 2\] .* a list of xmin, ymin",
+        ),
+        (
+            {"id": "m", "items": ["a.tif"], "grid": {"resolution_m": 0}},
+            r"resolution_m=0 .* a number above 0 to 1000000 or null",
+        ),
+        ({"id": "m", "items": ["a.tif"], "ordr": 1}, r"Unknown setting mosaics\.ordr\. Did you mean mosaics\.order\?"),
+    ],
+)
+def test_a_wrong_mosaic_is_explained(mosaic: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings(model="m", output="o", mosaics=[mosaic])
+
+
+def test_a_run_needs_scenes_or_mosaics() -> None:
+    assert Settings(model="m", output="o", mosaics=[{"id": "m", "items": ["a.tif"]}]).scenes == ()
+    with pytest.raises(SettingsError, match=r"scenes=\[\] is not allowed"):
+        Settings(scenes=[], model="m", output="o")
 
 
 def test_one_sentence_for_one_setting() -> None:

@@ -123,10 +123,8 @@ def _around(windows: Sequence[Window | None]) -> Window | None:
     return Window.from_bounds(*there[:, :2].min(axis=0).tolist(), *there[:, 2:].max(axis=0).tolist())
 
 
-def _from_bounds(bounds: tuple[float, float, float, float], lattice: Grid) -> Window:
+def _from_bounds(bounds: Sequence[float], lattice: Grid) -> Window:
     xmin, ymin, xmax, ymax = bounds
-    if not (xmin < xmax and ymin < ymax):
-        raise SettingsError(f"grid.bounds={list(bounds)} hold no area. Give xmin, ymin, xmax, ymax in the grid's CRS.")
     corners = lattice.to_pixel(np.array([[xmin, ymin], [xmin, ymax], [xmax, ymin], [xmax, ymax]]))
     col, row = np.floor(corners.min(axis=0) + _SNAP_PX).astype(int).tolist()
     col_stop, row_stop = np.ceil(corners.max(axis=0) - _SNAP_PX).astype(int).tolist()

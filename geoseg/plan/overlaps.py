@@ -65,7 +65,9 @@ def overlap_warnings(footprints: Sequence[Footprint], *, one_crs: bool) -> list[
         pairs = f"{'more than ' if count > MOST_PAIRS else ''}{min(count, MOST_PAIRS):,} pairs of scenes"
         named = (f"{pair.first} and {pair.second} by {_km2(pair.area_m2)}" for pair in largest)
         warning = f"{pairs} overlap, most of all {'; '.join(named)}"
-    remedy = "give them as one scene (gdalbuildvrt ALL.vrt FILES), or cut them (gdal_translate -projwin)"
+    remedy = (
+        "give them as one scene (--mosaic NAME, or mosaics: in a --config file), or cut them (gdal_translate -projwin)"
+    )
     warning += " (outlines, nodata included). Polygons there are published once for each scene"
     return [f"{warning}. If once is enough, {remedy}."]
 

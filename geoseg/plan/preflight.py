@@ -17,12 +17,16 @@ from geoseg.publish.polygon_table import published_crs
 from geoseg.raster.band_names import check_band_names
 from geoseg.raster.bands import BandSelection, describe_warnings
 from geoseg.raster.collar import collar_warnings
+from geoseg.raster.read_sources import some_files
 from geoseg.raster.sample import sample_warnings, take_sample, without_nodata
 from geoseg.raster.source.layout import check_layout
 from geoseg.raster.source.scene import Scene
 
 MAX_PIXEL_RATIO = 2.0
 """Beyond this ratio of pixel sizes the model sees other textures than in training; below it most models still work."""
+
+SOURCES_SAMPLED = 4
+"""Sources of a mosaic that are looked at: opening all would take longer than a small run."""
 
 
 def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -59,7 +63,7 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
     wanted = settings.scene
     warnings = describe_warnings(scene, selection) + check_layout(scene, force=wanted.force_layout)
     warnings += check_band_names(scene, selection.bands, bundle.bands, bundle.name, strict=wanted.strict_bands)
-    warnings += collar_warnings(scene, selection)
+    warnings += _collar_warnings(scene, selection)
     sample = take_sample(scene, selection)
     warnings += sample_warnings(scene, selection, sample, wanted.max_nonfinite_share)
     known = without_nodata(scene, selection, sample)
@@ -70,6 +74,14 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
         except SceneError as error:
             raise SceneError(f"{scene.path}: {error}") from error
     return warnings
+
+
+def _collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
+    """Of the scene, or of some of its sources: each has a rim of its own."""
+    if scene.composite is None:
+        return collar_warnings(scene, selection)
+    files = some_files(scene.composite, selection, SOURCES_SAMPLED)
+    return [warning for file, bands in files for warning in collar_warnings(file, bands)]
 
 
 def lost_masks(scenes: Sequence[Scene]) -> list[str]:

@@ -88,6 +88,15 @@ def files_touching(
                 yield file, bands, _own_window(file.grid, grid, common)
 
 
+def some_files(composite: Composite, selection: BandSelection, count: int) -> Iterator[tuple[Scene, BandSelection]]:
+    """Yield files of up to ``count`` sources, evenly spread, with their bands; to look for what they have in common."""
+    for index in sorted({len(composite.sources) * place // count for place in range(count)}):
+        for part in composite.sources[index].parts:
+            _, bands = _bands_of(part, selection)
+            if bands is not None:
+                yield described(part, composite.settings), bands
+
+
 def described(part: Part, settings: SceneSettings) -> Scene:
     """Describe the file of a part, once in a process.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 
 from geoseg.config import Settings
 from geoseg.run.report import Report
@@ -87,3 +88,16 @@ def test_it_is_up_to_date_until_a_file_or_the_order_changes(pieces: list[Path], 
     failed = run_mosaic(pieces[::-1], bundle, tmp_path / "out").scenes[0]
     assert failed["status"] == "failed"
     assert "its files were" in failed["error"]
+
+
+def test_a_collar_of_the_files_is_seen(bundle: Path, tmp_path: Path) -> None:
+    """Untagged white around each file would hide what its neighbours show."""
+    pixels = textured(HEIGHT, WIDTH) + 1
+    files = cut(tmp_path / "pieces", pixels)
+    for file in files:
+        with rasterio.open(file, "r+") as dataset:
+            framed = dataset.read()
+            framed[:, :8], framed[:, :, :8] = 4000, 4000
+            dataset.write(framed)
+    report = run_mosaic(files, bundle, tmp_path / "out")
+    assert any("the value 4000 in all bands fills" in warning for warning in report.warnings)

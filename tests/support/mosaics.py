@@ -1,5 +1,6 @@
 """Scenes cut into overlapping files, for tests of mosaics."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,5 +31,5 @@ def _parts(size: int, overlap_px: int) -> Sequence[slice]:
     edges = np.linspace(0, size, PIECES_A_SIDE + 1).astype(int).tolist()
     return [
         slice(max(0, start - overlap_px // 2), min(size, stop + overlap_px - overlap_px // 2))
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in itertools.pairwise(edges)
     ]

@@ -11,7 +11,7 @@ from rasterio.warp import transform
 from geoseg.grid.window import Grid, Window
 
 ALIGNED_PX = 0.01
-"""Grids count as one if their pixels differ by less everywhere: more than the rounding of coordinates in files, and less
+"""Grids count as one if their pixels differ by less everywhere: more than the rounding of coordinates in files, less
 than any shift that is meant."""
 POINTS_A_SIDE = 21
 """Points on each side of an outline that is transformed, because straight sides become curves."""

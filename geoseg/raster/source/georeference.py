@@ -1,6 +1,7 @@
 """The grid of a raster file: its size, transform and CRS."""
 
 import warnings
+from functools import lru_cache
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning
@@ -64,7 +65,9 @@ def read_grid(dataset: DatasetReader, path: str, settings: SceneSettings) -> Gri
         ) from error
 
 
+@lru_cache(maxsize=256)
 def _wkt2(crs: CRS) -> str:
+    """WKT 2 of a CRS. All files of a CRS share one text, which matters for a mosaic of thousands."""
     with gdal_env():
         return str(crs.to_wkt(version="WKT2_2019"))
 

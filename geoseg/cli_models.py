@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from geoseg.errors import SettingsError
+
 models = typer.Typer(help="Make and look at model bundles.", no_args_is_help=True)
 out = Console(highlight=False, soft_wrap=True)
 
@@ -39,14 +41,25 @@ def show_model(bundle: Annotated[str, typer.Argument(help="Directory of the bund
 def check_model(
     bundle: Annotated[str, typer.Argument(help="Directory of the bundle.")],
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to run it.")] = "cpu",
+    scene: Annotated[str | None, typer.Option(help="Raster on parts of which to run it.")] = None,
+    output: Annotated[Path | None, typer.Option(help="PNG of scene and class map; default SCENE-check.png.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting of the scene, such as scene.bands=4,3,2.")
+    ] = None,
     trust_model_code: TrustOption = False,
 ) -> None:
-    """Load a bundle and run it once, as every run does before its first block."""
+    """Load a bundle and run it once, as every run does before its first block; with --scene also on real pixels.
+
+    With --scene it prints the shares of the classes, draws the class map beside the scene, and warns of what a wrong
+    scaling, order of bands or activation looks like.
+    """
     from geoseg.model.bundle.trust import read_trusted_bundle  # noqa: PLC0415
     from geoseg.model.bundle.value_checks import warn_unscaled  # noqa: PLC0415
     from geoseg.model.inference import Inference  # noqa: PLC0415
     from geoseg.model.load import start_predictor  # noqa: PLC0415
 
+    if scene is None and (output is not None or assignments):
+        raise SettingsError("--output and --set are for the pixels of --scene. Give --scene too, or leave them out.")
     content = read_trusted_bundle(bundle, trust_code=trust_model_code)
     predictor = start_predictor(content, Inference(device, content.patch_px))
     for warning in (*warn_unscaled(content.name, content.file.scaling), *predictor.task.warnings):
@@ -54,6 +67,10 @@ def check_model(
     out.print(
         f"{content.name} runs on {device} with patches of {content.patch_px} px and {len(content.legend)} classes."
     )
+    if scene is not None:
+        from geoseg.trial.command import check_on_scene  # noqa: PLC0415
+
+        check_on_scene(content, predictor, scene, assignments or (), output, out)
 
 
 @models.command("import")

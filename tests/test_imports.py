@@ -33,6 +33,7 @@ ORDER = [
     "engine.ray_cluster",
     "run",
     "evaluate",
+    "trial",
     "importer.facts",
     "importer.sources",
     "importer",

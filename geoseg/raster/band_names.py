@@ -82,6 +82,13 @@ def name_of(scene: Scene, band: int) -> str | None:
     return scene.descriptions[band - 1] or (role if role in COLOUR_ROLES else None)
 
 
+def find_colours(names: Sequence[str]) -> tuple[int, int, int] | None:
+    """Places of red, green and blue among a model's names of its bands; None if one is absent."""
+    called = [_canonical(name) for name in names]
+    red, green, blue = (called.index(colour) if colour in called else None for colour in ("red", "green", "blue"))
+    return None if red is None or green is None or blue is None else (red, green, blue)
+
+
 def _find(scene: Scene, name: str) -> int | None:
     called = [name_of(scene, band) for band in range(1, scene.bands + 1)]
     for simplify in (_plain, _canonical):  # an equal spelling has priority over a synonym

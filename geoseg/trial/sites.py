@@ -1,0 +1,110 @@
+"""Choose places of a scene at which a model is tried, and read them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.raster.bands import BandSelection
+from geoseg.raster.decode_errors import read_around_holes
+from geoseg.raster.losses import ABSENT, PIXELS, describe_losses
+from geoseg.raster.source.scene import Scene
+from geoseg.raster.sparse import has_data
+
+SITE_PX = 256
+"""Smallest side of a site; networks with smaller patches get several of them."""
+MAX_SITES, MAX_PIXELS = 6, 1 << 21
+"""Most sites, and most pixels of all, of which there is at least one site."""
+MAX_LOOKED_AT = 200
+"""Places that are read to find valid ones; the time does not grow with the scene."""
+ENOUGH_VALID = 0.5
+"""Share of valid pixels of a good site; others are taken only if there are not enough good ones."""
+_STEPS = 0.7548776662466927, 0.5698402909980532
+"""Steps of the R2 sequence, which fills a square evenly however many points are taken (M. Roberts, 2018, "The
+unreasonable effectiveness of quasirandom sequences")."""
+
+
+class Site(NamedTuple):
+    """A square of a scene, or what the scene has of it."""
+
+    window: Window
+    pixels: NDArray[np.number]
+    """Stored values of the model's bands, shape (C, H, W)."""
+    valid: NDArray[np.bool_]
+    """Shape (H, W); True somewhere."""
+
+
+def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterator[Site]:
+    """Read squares of whole patches, spread over the valid part of a scene; one at a time is in memory.
+
+    Args:
+        scene: The scene.
+        selection: Its bands, in the model's order.
+        patch_px: Side of a patch.
+
+    Yields:
+        At least one site.
+
+    Raises:
+        SceneError: If the scene cannot be read, or no pixel of the places that were looked at is valid.
+    """
+    side = max(patch_px, SITE_PX // patch_px * patch_px)
+    wanted = max(1, min(MAX_SITES, MAX_PIXELS // side**2))
+    poor: list[tuple[float, int, Window]] = []
+    losses, found, looked_at = Counter[str](), 0, 0
+    for looked_at, window in enumerate(spread(scene.grid.window, side), 1):
+        if not has_data(scene, selection, window):
+            losses.update({PIXELS: window.pixels, ABSENT: window.pixels})
+            continue
+        pixels, valid, _, lost = read_around_holes(scene, selection, window)
+        losses.update(lost)
+        share = float(valid.mean())
+        if share >= ENOUGH_VALID:
+            found += 1
+            yield Site(window, pixels, valid)
+        elif share > 0:
+            poor.append((-share, looked_at, window))
+        if found == wanted:
+            return
+    for _, _, window in sorted(poor)[: wanted - found]:
+        found += 1
+        yield Site(window, *read_around_holes(scene, selection, window)[:2])
+    if not found:
+        raise SceneError(_nothing_valid(scene, selection, losses, looked_at))
+
+
+def spread(scene: Window, side: int) -> list[Window]:
+    """Up to `MAX_LOOKED_AT` squares of a scene that do not overlap but at its south and east edge, evenly spread.
+
+    All of them, if there are no more; a scene smaller than a square is one.
+    """
+    rows, cols = (_starts(size, side) for size in scene.shape)
+    total = len(rows) * len(cols)
+    order: dict[tuple[int, int], None] = {}
+    index = 0
+    while len(order) < min(total, MAX_LOOKED_AT) and index < 4 * MAX_LOOKED_AT:
+        row, col = ((0.5 + index * step) % 1 for step in _STEPS)
+        order[rows[int(row * len(rows))], cols[int(col * len(cols))]] = None
+        index += 1
+    if total <= MAX_LOOKED_AT:
+        order |= dict.fromkeys((row, col) for row in rows for col in cols)
+    height, width = (min(side, size) for size in scene.shape)
+    return [Window(row, col, height, width) for row, col in order]
+
+
+def _starts(size: int, side: int) -> range | list[int]:
+    last = max(0, size - side)
+    return [*range(0, last, side), last]
+
+
+def _nothing_valid(scene: Scene, selection: BandSelection, losses: Counter[str], looked_at: int) -> str:
+    where = f" in {looked_at} places spread over it" if looked_at == MAX_LOOKED_AT else ""
+    causes = describe_losses(scene, selection, losses) or "nothing is stored"
+    return (
+        f"{scene.path}: no pixel is valid{where}: {causes}. Give a scene with data, or correct what makes pixels "
+        "invalid: --set scene.nodata, scene.nodata_rule or scene.mask_band."
+    )

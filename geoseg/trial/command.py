@@ -51,7 +51,8 @@ def check_on_scene(
         f"{trial.pixels.sum():,} pixels at {len(trial.shown)} places of {escape(path)}, "
         f"mean confidence {trial.mean_confidence:.3f}"
     )
-    for warning in (*warnings, *findings(bundle, trial, selection.bands)):
+    found = findings(bundle, trial, selection.bands, activation_known=bool(predictor.task.warnings))
+    for warning in (*warnings, *found):
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     target = picture or Path(f"{scene.scene_id}-check{SUFFIX}")
     title = f"{bundle.name} on {Path(path).name}: mean confidence {trial.mean_confidence:.2f}"

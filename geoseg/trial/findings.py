@@ -24,16 +24,20 @@ FITS_BETTER = 2.0
 rotated, at most 1.1 on all real scenes tried with the right order."""
 SLIGHTLY_BETTER = 1.2
 """The same of squared deviations, with red and blue exchanged: 1.45 on that landscape, at most 1.1 on real scenes."""
-GAIN, LEAST_GAIN = 0.05, 0.03
-"""Gain of confidence by exchanging two bands: mean, and at every site. With the right order, what exchanging bands
-gains on real scenes is negative, but for networks that were not made for them."""
+SMALL_GAIN = 0.01
+"""Gain of mean confidence with which the latter counts."""
+GAIN, LEAST_GAIN = 0.05, 0.02
+"""Gain of confidence that counts alone: mean, and at every site. Networks lose by an exchange on scenes for which they
+were made."""
+CERTAIN = 0.99
+"""Share of pixels that are certain. On scenes for which a network was made it doubts at least where classes meet."""
 MAX_BANDS = 64
 """Most bands whose order is judged."""
 CLIPPED_AT = 5.0
 """Standard deviations beyond which all deviations count as one, so that a cloud does not outweigh the rest."""
 
 
-def findings(bundle: Bundle, trial: Trial, scene_bands: Sequence[int]) -> list[str]:
+def findings(bundle: Bundle, trial: Trial, scene_bands: Sequence[int], *, activation_known: bool = False) -> list[str]:
     """Sentences for the user; none if nothing looks wrong.
 
     If values are in another unit (`check_values`, which reports it), everything else follows from that and is left out.
@@ -42,10 +46,12 @@ def findings(bundle: Bundle, trial: Trial, scene_bands: Sequence[int]) -> list[s
         bundle: The bundle.
         trial: What it gives.
         scene_bands: Bands of the scene that were its input, from 1.
+        activation_known: A wrong activation was reported already.
     """
     if check_values(trial.sample, bundle.bands, bundle.file.scaling):
         return []
-    found = _band_order(bundle, trial, scene_bands), _activation(bundle, trial), _one_class(bundle, trial)
+    activation = None if activation_known else _activation(bundle, trial)
+    found = _band_order(bundle, trial, scene_bands), activation, _monotony(bundle, trial)
     return [text for text in found if text is not None]
 
 
@@ -70,16 +76,23 @@ def _activation(bundle: Bundle, trial: Trial) -> str | None:
     )
 
 
-def _one_class(bundle: Bundle, trial: Trial) -> str | None:
-    share = trial.pixels / trial.pixels.sum()
+def _monotony(bundle: Bundle, trial: Trial) -> str | None:
+    """One class, or certainty, nearly everywhere. Of two classes one is often absent, such as clouds."""
+    if len(bundle.legend) <= 2:
+        return None
+    share, certain = trial.pixels / trial.pixels.sum(), trial.certain / trial.pixels.sum()
     winner = int(share.argmax())
-    if len(bundle.legend) < 3 or share[winner] < ONE_CLASS:
+    if share[winner] >= ONE_CLASS:
+        what = (
+            f"{share[winner]:.1%} of the pixels are {bundle.legend.names[winner]}. If the scene shows more than that,"
+        )
+    elif certain >= CERTAIN:
+        what = f"the confidence is 1 in {certain:.1%} of the pixels, as if classes met nowhere. Probably"
+    else:
         return None
     return (
-        f"{share[winner]:.1%} of the pixels are {bundle.legend.names[winner]}, with a mean confidence of "
-        f"{trial.confidence[winner] / trial.pixels[winner]:.2f}. If the scene shows more than that, the network gets "
-        f"other numbers than in its training: compare geoseg:scaling and the order of mlm:input bands in "
-        f"{bundle.path / MODEL_FILE} with the training."
+        f"{what} the network gets other numbers than in its training: compare geoseg:scaling and the order of "
+        f"mlm:input bands in {bundle.path / MODEL_FILE} with the training."
     )
 
 
@@ -98,17 +111,23 @@ def _band_order(bundle: Bundle, trial: Trial, scene_bands: Sequence[int]) -> str
                 f"lie {own:.1f} standard deviations from the means; with {_order(bundle, best)} {least:.1f}. "
                 f"{_remedy(bundle, scene_bands, best)}"
             )
-    order, gains = exchange(bundle.bands), trial.exchanged
-    if order is None or min(gains) < LEAST_GAIN or np.mean(gains) < GAIN:
+    order = exchange(bundle.bands)
+    if order is None:
         return None
+    gains, fits, also = trial.exchanged, min(trial.exchanged) > LEAST_GAIN and np.mean(trial.exchanged) > GAIN, ""
     if deviations is not None:
         squares = np.nanmean(np.minimum(deviations, CLIPPED_AT) ** 2, axis=2)
-        if np.trace(squares) < SLIGHTLY_BETTER * squares[np.arange(count), order].sum():
-            return None
+        better = np.trace(squares) > SLIGHTLY_BETTER * squares[np.arange(count), order].sum()
+        fits, also = (
+            better and np.mean(gains) > SMALL_GAIN,
+            ", and the pixels fit the statistics of geoseg:scaling better",
+        )
+    if not fits:
+        return None
     return (
         f"the network is surer with {_order(bundle, order)}: the mean confidence is then "
-        f"{trial.mean_confidence + np.mean(gains):.2f} instead of {trial.mean_confidence:.2f}, and higher at each of "
-        f"{len(gains)} places. {_remedy(bundle, scene_bands, order)}"
+        f"{trial.mean_confidence + np.mean(gains):.3f} instead of {trial.mean_confidence:.3f}{also}. "
+        f"{_remedy(bundle, scene_bands, order)}"
     )
 
 
@@ -121,8 +140,8 @@ def _order(bundle: Bundle, order: Sequence[int]) -> str:
 def _remedy(bundle: Bundle, scene_bands: Sequence[int], order: Sequence[int]) -> str:
     numbers = ",".join(str(scene_bands[other]) for other in order)
     return (
-        f"Compare the pictures with --set scene.bands={numbers}; if that is right, use it in runs, or correct the order "
-        f"of mlm:input bands in {bundle.path / MODEL_FILE}."
+        f"Compare the pictures with --set scene.bands={numbers}; if that is right, use it in runs, or correct the "
+        f"order of mlm:input bands in {bundle.path / MODEL_FILE}."
     )
 
 

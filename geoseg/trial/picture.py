@@ -28,7 +28,7 @@ def draw_trial(trial: Trial, legend: Legend, title: str) -> Figure:
     """
     in_row = min(SITES_PER_ROW, len(trial.shown))
     rows = -(-len(trial.shown) // in_row)
-    size = PANEL_IN * len(PANELS) * in_row, PANEL_IN * rows + 1.2
+    size = PANEL_IN * len(PANELS) * in_row, 0.9 * PANEL_IN * rows + 1.2
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     axes = figure.subplots(rows, len(PANELS) * in_row, squeeze=False)
     scenes = _stretch_alike(trial.shown)

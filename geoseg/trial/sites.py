@@ -19,8 +19,9 @@ SITE_PX = 256
 """Smallest side of a site; networks with smaller patches get several of them."""
 MAX_SITES, MAX_PIXELS = 6, 1 << 21
 """Most sites, and most pixels of all, of which there is at least one site."""
-MAX_LOOKED_AT = 200
-"""Places that are read to find valid ones; the time does not grow with the scene."""
+MAX_PLACES, MAX_READ = 1000, 400
+"""Most places that are looked at to find valid ones, and most of them that are read since something is stored there. So
+the time does not grow with the scene."""
 ENOUGH_VALID = 0.5
 """Share of valid pixels of a good site; others are taken only if there are not enough good ones."""
 _STEPS = 0.7548776662466927, 0.5698402909980532
@@ -55,11 +56,15 @@ def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterato
     side = max(patch_px, SITE_PX // patch_px * patch_px)
     wanted = max(1, min(MAX_SITES, MAX_PIXELS // side**2))
     poor: list[tuple[float, int, Window]] = []
-    losses, found, looked_at = Counter[str](), 0, 0
-    for looked_at, window in enumerate(spread(scene.grid.window, side), 1):
+    losses, found, read, places = Counter[str](), 0, 0, spread(scene.grid.window, side)
+    for index, window in enumerate(places):
         if not has_data(scene, selection, window):
             losses.update({PIXELS: window.pixels, ABSENT: window.pixels})
             continue
+        if read == MAX_READ:
+            places = places[:index]
+            break
+        read += 1
         pixels, valid, _, lost = read_around_holes(scene, selection, window)
         losses.update(lost)
         share = float(valid.mean())
@@ -67,44 +72,45 @@ def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterato
             found += 1
             yield Site(window, pixels, valid)
         elif share > 0:
-            poor.append((-share, looked_at, window))
+            poor.append((-share, index, window))
         if found == wanted:
             return
     for _, _, window in sorted(poor)[: wanted - found]:
         found += 1
         yield Site(window, *read_around_holes(scene, selection, window)[:2])
     if not found:
-        raise SceneError(_nothing_valid(scene, selection, losses, looked_at))
+        raise SceneError(_nothing_valid(scene, selection, losses, len(places)))
 
 
 def spread(scene: Window, side: int) -> list[Window]:
-    """Up to `MAX_LOOKED_AT` squares of a scene that do not overlap but at its south and east edge, evenly spread.
+    """Up to `MAX_PLACES` squares of a scene that do not overlap, evenly spread over it; all, if there are no more.
 
-    All of them, if there are no more; a scene smaller than a square is one.
+    A side of the scene that is shorter than a square is one.
     """
     rows, cols = (_starts(size, side) for size in scene.shape)
-    total = len(rows) * len(cols)
-    order: dict[tuple[int, int], None] = {}
-    index = 0
-    while len(order) < min(total, MAX_LOOKED_AT) and index < 4 * MAX_LOOKED_AT:
+    total, order = len(rows) * len(cols), dict[tuple[int, int], None]()
+    for index in range(4 * MAX_PLACES):
         row, col = ((0.5 + index * step) % 1 for step in _STEPS)
         order[rows[int(row * len(rows))], cols[int(col * len(cols))]] = None
-        index += 1
-    if total <= MAX_LOOKED_AT:
+        if len(order) == min(total, MAX_PLACES):
+            break
+    if total <= MAX_PLACES:
         order |= dict.fromkeys((row, col) for row in rows for col in cols)
     height, width = (min(side, size) for size in scene.shape)
     return [Window(row, col, height, width) for row, col in order]
 
 
-def _starts(size: int, side: int) -> range | list[int]:
-    last = max(0, size - side)
-    return [*range(0, last, side), last]
+def _starts(size: int, side: int) -> range:
+    """First pixels of whole squares in the middle of an axis."""
+    count = max(1, size // side)
+    first = max(0, size - count * side) // 2
+    return range(first, first + count * side, side)
 
 
-def _nothing_valid(scene: Scene, selection: BandSelection, losses: Counter[str], looked_at: int) -> str:
-    where = f" in {looked_at} places spread over it" if looked_at == MAX_LOOKED_AT else ""
-    causes = describe_losses(scene, selection, losses) or "nothing is stored"
+def _nothing_valid(scene: Scene, selection: BandSelection, losses: Counter[str], places: int) -> str:
+    causes = describe_losses(scene, selection, losses) or "nothing is stored there"
     return (
-        f"{scene.path}: no pixel is valid{where}: {causes}. Give a scene with data, or correct what makes pixels "
-        "invalid: --set scene.nodata, scene.nodata_rule or scene.mask_band."
+        f"{scene.path}: no pixel is valid at the {places} places that were tried, spread over it: {causes}. "
+        "Give a scene or a part with data (gdal_translate -srcwin), or correct what makes pixels invalid: --set "
+        "scene.nodata, scene.nodata_rule or scene.mask_band."
     )

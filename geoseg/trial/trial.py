@@ -48,6 +48,8 @@ class Trial:
     """Sum of the confidence of each class over its pixels, 0..1 each, shape (K,)."""
     highest: float
     """Highest confidence of a pixel, 0..1."""
+    certain: int
+    """Pixels with the highest confidence that there is: 1 as far as a byte tells."""
     exchanged: tuple[float, ...]
     """For each site, what the mean confidence gains if two bands are exchanged (`exchange`); empty if there are none to
     exchange."""
@@ -72,7 +74,7 @@ def try_bundle(bundle: Bundle, predictor: Predictor, scene: Scene, selection: Ba
     """
     classes = len(bundle.legend)
     pixels, confidence = np.zeros(classes, np.int64), np.zeros(classes)
-    highest, gains, samples, shown = 0, list[float](), list[NDArray[np.number]](), list[Shown]()
+    highest, certain, gains, samples, shown = 0, 0, list[float](), list[NDArray[np.number]](), list[Shown]()
     order = exchange(bundle.bands)
     for site in read_sites(scene, selection, bundle.patch_px):
         found = _predict(predictor, site, site.pixels, scene.path)
@@ -81,6 +83,7 @@ def try_bundle(bundle: Bundle, predictor: Predictor, scene: Scene, selection: Ba
         pixels += np.bincount(own, minlength=classes)
         confidence += np.bincount(own, sure, minlength=classes)
         highest = max(highest, int(found.confidence.max()))
+        certain += int(np.count_nonzero(found.confidence == CONFIDENCE_ONE))
         if order is not None:
             other = _predict(predictor, site, site.pixels[list(order)], scene.path)
             gains.append(float((other.confidence[known] / CONFIDENCE_ONE).mean() - sure.mean()))
@@ -88,7 +91,7 @@ def try_bundle(bundle: Bundle, predictor: Predictor, scene: Scene, selection: Ba
         samples.append(values[:, :: -(-values.shape[1] // SAMPLE_PIXELS)])
         shown.append(_reduce(site, found, bundle.bands))
     sample = np.concatenate(samples, axis=1)
-    return Trial(pixels, confidence, highest / CONFIDENCE_ONE, tuple(gains), sample, tuple(shown))
+    return Trial(pixels, confidence, highest / CONFIDENCE_ONE, certain, tuple(gains), sample, tuple(shown))
 
 
 def exchange(bands: Sequence[str]) -> tuple[int, ...] | None:

@@ -62,6 +62,10 @@ def segment_command(
     mosaic: Annotated[
         str | None, typer.Option("--mosaic", help="Make one scene of this name of all SCENEs.", metavar="NAME")
     ] = None,
+    aoi: Annotated[
+        str | None,
+        typer.Option(help="Only this area: a vector file, or xmin,ymin,xmax,ymax in degrees (scene.aoi_crs)."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
 ) -> None:
     """Segment scenes; publish class maps (COG) and polygons (GeoParquet). The same command resumes a run that died."""
@@ -75,6 +79,7 @@ def segment_command(
         "run.verify": verify or None,
         "trust_model_code": trust_model_code or None,
         "scene.remote": remote or None,
+        "scene.aoi": aoi,
     }
     settings = load_settings(config, assignments or (), flags)
     if dry_run:
@@ -228,14 +233,22 @@ def _print_forecast(settings: Settings) -> None:
         table.add_row(
             f"{scene.scene.grid.height} x {scene.scene.grid.width}",
             " ".join(map(str, scene.selection.bands)),
-            f"{scene.tiling.count} of {scene.tiling.block_px} px",
-            f"{scene.tiling.lattice.count:,}",
+            f"{expected.blocks} of {scene.tiling.block_px} px",
+            f"{expected.patches:,}",
             f"{scene.block_bytes / 2**20:,.0f} MiB",
             f"{expected.disk_bytes / 2**30:.2f} GiB",
             f"about {max(1, round(expected.seconds / 60))} min",
             scene.scene.scene_id,
         )
     Console(width=10_000, highlight=False).print(table)  # in full width, also on a narrow terminal or pipe
+    for expected in plan.scenes:
+        scene, area = expected.plan, expected.plan.selection.area
+        if area is not None:
+            out.print(
+                f"{escape(scene.scene.scene_id)}: the area of interest holds {area.pixels:,} of "
+                f"{scene.scene.grid.window.pixels:,} pixels; {expected.blocks:,} of {scene.tiling.count:,} blocks are "
+                f"read, and {expected.patches:,} of {scene.tiling.lattice.count:,} patches are predicted."
+            )
     out.print(f"Workers on {plan.device}: {plan.workers}; times are those of a common U-Net. Nothing was written.")
     for warning in plan.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -15,6 +15,7 @@ from geoseg.errors import SettingsError
 from geoseg.explain import explain, shown
 from geoseg.setting_types import (
     NO_BOOL,
+    Aoi,
     Auto,
     Band,
     Bands,
@@ -62,6 +63,10 @@ class SceneSettings(_Section):
     """Bands of the scene in the model's order, from 1; auto: the first ones, if that is unambiguous."""
     mask_band: Band | None = None
     """Band that is 0 where the scene is not valid."""
+    aoi: Aoi | None = None
+    """Area of interest: a vector file of polygons, or xmin,ymin,xmax,ymax. Pixels outside are nodata."""
+    aoi_crs: Text | None = None
+    """CRS of an area without one, such as EPSG:32633; of xmin,ymin,xmax,ymax by default EPSG:4326."""
     nodata: Nodata | None = None
     """Nodata value of all bands, or one for each band of the file, instead of what the file declares."""
     nodata_rule: Literal["any", "all"] = "any"

@@ -31,6 +31,17 @@ def _split_numbers(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _split_bbox(value: Any) -> Any:
+    """Read ``1,2,3,4`` as four numbers; any other text is a file."""
+    if not isinstance(value, str) or not re.fullmatch(r"[-+.,\deE\s]*,[-+.,\deE\s]*", value):
+        return value
+    try:
+        west, south, east, north = (float(part) for part in value.split(","))
+    except ValueError as error:
+        raise ValueError("a file, or xmin,ymin,xmax,ymax") from error
+    return west, south, east, north
+
+
 def _split_words(value: Any) -> Any:
     """Read ``a,b`` as ``[a, b]``."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
@@ -134,6 +145,11 @@ Bands = Annotated[
 ]
 Bounds = Annotated[tuple[Finite, ...], AfterValidator(_bounds), BeforeValidator(_split_numbers)]
 """xmin, ymin, xmax, ymax."""
+Aoi = Annotated[
+    Annotated[Text, Field(min_length=1)]
+    | Annotated[tuple[Annotated[Finite, Field(ge=-1e12, le=1e12), NO_BOOL], ...], Field(min_length=4, max_length=4)],
+    BeforeValidator(_split_bbox),
+]
 Scales = Annotated[
     Annotated[tuple[Annotated[Finite, Field(gt=0, le=8), NO_BOOL], ...], Field(min_length=1, max_length=16)],
     BeforeValidator(_split_numbers),

@@ -153,7 +153,8 @@ class SceneState:
         if self.valid_pixels:
             text = nodata_rule_warning(selection, self.losses, self.valid_pixels)
             return f"{scene.path}: {text}: {causes}. Is that meant? If not, set scene.nodata_rule=all." if text else ""
-        text = f"{scene.path} has no valid pixel: {causes or 'no cause was counted'}."
+        where = "" if selection.area is None else " in the area of interest"
+        text = f"{scene.path} has no valid pixel{where}: {causes or 'no cause was counted'}."
         if not self.plan.allow_empty:
             raise SceneError(f"{text} Set {describe_remedies(selection, self.losses)}.")
         return f"{text} Its class map is empty."

@@ -13,13 +13,13 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.area.polygon_parts import polygon_parts
 from geoseg.errors import SettingsError
 from geoseg.evaluate.class_mapping import NO_LABEL, OTHERS, ClassMapping, Value
 from geoseg.grid.window import Grid, Window
 
 MISSING = "missing"
 """Value of a polygon of which the class is null."""
-_POLYGON = 3
 _EDGES = 32
 """Parts into which an edge of a scene's outline is cut, since straight edges become curves in another CRS."""
 
@@ -105,14 +105,6 @@ def read_label_polygons(path: Path, column: str | None) -> LabelPolygons:
         kinds = ", ".join(sorted({str(kind) for kind in frame.geom_type.dropna()})) or "nothing"
         raise SettingsError(f"{path} holds no polygons but {kinds}. Labels are polygons or rasters.")
     return LabelPolygons(str(path), parts, tuple(values[place] for place in index), CRS.from_user_input(frame.crs))
-
-
-def polygon_parts(geometry: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The polygons within geometries, repaired, and the index of the geometry that each is from."""
-    parts, index = shapely.get_parts(shapely.make_valid(geometry), return_index=True)
-    deeper, of_part = shapely.get_parts(parts, return_index=True)  # a collection may hold multipolygons
-    kept = (shapely.get_type_id(deeper) == _POLYGON) & ~shapely.is_empty(deeper)
-    return deeper[kept], index[of_part][kept]
 
 
 def draw(polygons: PlacedPolygons, tree: shapely.STRtree, grid: Grid, window: Window) -> NDArray[np.int16]:

@@ -63,7 +63,7 @@ class Prediction(NamedTuple):
     scores: BlockScores
     spill: Spill
     patches: int
-    """Number of processed patches: those with a valid pixel."""
+    """Number of processed patches: those with a wanted pixel."""
     forward_s: float
     """Seconds of forward passes."""
     device_s: float
@@ -93,9 +93,16 @@ class Predictor:
         return Predictor(self._network, self.task, self._device)
 
     def predict(
-        self, tiling: Tiling, block: Block, pixels: NDArray[np.generic], valid: NDArray[np.bool_], source: str
+        self,
+        tiling: Tiling,
+        block: Block,
+        pixels: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        source: str,
+        *,
+        wanted: NDArray[np.bool_] | None = None,
     ) -> Prediction:
-        """Run the network once on each of the block's patches with a valid pixel, and blend the scores.
+        """Run the network once on each of the block's patches with a wanted pixel, and blend the scores.
 
         Args:
             tiling: The scene's patches and blocks.
@@ -103,22 +110,25 @@ class Predictor:
             pixels: Raw values in the file's dtype, shape (C, H, W) of ``block.read``.
             valid: True where the scene is valid, shape (H, W) of ``block.read``.
             source: The file, for messages.
+            wanted: True where a pixel gets a class, shape of ``valid``; None for all that are valid.
 
         Raises:
             SceneError: If scaled pixels or logits of a patch are not finite and `Task.on_nonfinite` is ``fail``.
         """
-        todo = valid_patches(tiling.lattice, block, valid)
-        uploaded, there = self._copier.upload((pixels,) if valid.all() else (pixels, valid))
+        wanted = valid if wanted is None else wanted
+        todo = valid_patches(tiling.lattice, block, wanted)
+        masks = {name: mask for name, mask in (("valid", valid), ("wanted", wanted)) if not mask.all()}
+        uploaded, there = self._copier.upload((pixels, *masks.values()))
         parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
         busy = Stopwatch(self._device)
         with self._computing:
             with torch.inference_mode(), busy.running():
                 fix_arithmetic(self.task.threads)
                 self._copier.join(uploaded, there)
-                raw = RawBlock(block.read, *uploaded, *[None] * (2 - len(uploaded)))
+                raw = RawBlock(block.read, uploaded[0], **dict(zip(masks, uploaded[1:], strict=True)))
                 scores, finite, watch = self._blend(tiling, block, raw, todo)
                 own = scores[(slice(None), *block.core.slices(block.covered))]
-                *decided, layers = decide(own, raw.valid_in(block.core), self.task.decision)
+                *decided, layers = decide(own, raw.wanted_in(block.core), self.task.decision)
                 strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
             done = self._copier.mark()
         finite_there, classes, confidence, *left = self._copier.download([finite, *decided, *layers, *strips], done)

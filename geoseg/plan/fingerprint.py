@@ -31,6 +31,7 @@ WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
         *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling"),
+        *("aoi", "aoi_crs"),
     }
 )
 """Settings that only decide whether a scene is accepted, or whose effect is part of the scene's description."""
@@ -101,6 +102,7 @@ def take_fingerprint(
         MODEL_PARTS: _model_parts(bundle),
         "scene.bands": list(selection.bands),
         "scene.mask_band": selection.mask_band,
+        **_validity(selection),
         "tiling.patch_px": inference.patch_px,
         "tiling.overlap_px": overlap_px,
         "run.device": inference.device,
@@ -115,6 +117,12 @@ def take_fingerprint(
         "polygons.not_dissolved": list(polygons.not_dissolved),
         **_chosen(settings),
     }
+
+
+def _validity(selection: BandSelection) -> dict[str, Any]:
+    """What makes pixels valid beyond the file; empty unless it is set, as `_chosen`."""
+    area = selection.area
+    return {} if area is None else {"scene.aoi": f"{area.pixels} pixels, sha256 {area.digest}"}
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:

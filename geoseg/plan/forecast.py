@@ -27,10 +27,14 @@ class SceneForecast:
     """Forecast of one scene."""
 
     plan: ScenePlan
+    blocks: int
+    """Blocks that are read: all, or those that touch the area of interest."""
+    patches: int
+    """Patches that go through the model, if all pixels are valid."""
     disk_bytes: int
     """Largest size of the output while the scene is processed."""
     seconds: float
-    """Estimate for a common U-Net, if the model predicts every patch of the lattice."""
+    """Estimate for a common U-Net, if the model predicts all these patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,13 @@ def _guess_hardware(device: str) -> Hardware:
 def _forecast_scene(scene: ScenePlan, device: str, workers: int, passes: float) -> SceneForecast:
     lattice, tiling = scene.tiling.lattice, scene.tiling
     strips_bytes = tiling.count * strip_bytes(tiling.block_px, lattice, len(scene.legend))
-    patch_pixels = lattice.count * lattice.rows.patch_px**2
+    area = scene.selection.area
+    blocks, patches = (tiling.count, lattice.count) if area is None else area.touched(tiling)
+    patch_pixels = patches * lattice.rows.patch_px**2
     return SceneForecast(
         scene,
+        blocks,
+        patches,
         disk_bytes=int(lattice.scene.pixels * scene.planes * OUTPUT_BYTES_PER_VALUE) + strips_bytes,
-        seconds=passes * patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, tiling.count),
+        seconds=passes * patch_pixels / PATCH_PIXELS_PER_S[device] / min(workers, max(1, blocks)),
     )

@@ -79,7 +79,7 @@ def check_scene(scene: Scene, selection: BandSelection, settings: Settings, bund
 def _collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
     """Of the scene, or of some of its sources: each has a rim of its own."""
     if scene.composite is None:
-        return collar_warnings(scene, selection)
+        return collar_warnings(scene, selection, selection.bounds(scene))
     files = some_files(scene.composite, selection, SOURCES_SAMPLED)
     return [warning for file, bands in files for warning in collar_warnings(file, bands)]
 

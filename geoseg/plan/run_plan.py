@@ -43,6 +43,8 @@ class Plan:
     """Scenes that are already published: (path, scene id, results)."""
     failed: tuple[tuple[str, str], ...]
     """Scenes that cannot be processed: (path, message)."""
+    skipped: tuple[tuple[str, str], ...]
+    """Scenes outside the area of interest: (path, scene id)."""
     warnings: tuple[str, ...]
     stale: tuple[str, ...]
     """Folders of the output with unfinished work that no run will continue."""
@@ -132,6 +134,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         tuple(scenes),
         tuple(up_to_date),
         tuple(failed),
+        survey.skipped,
         tuple(warnings),
         tuple(stale),
         survey.order,
@@ -272,5 +275,5 @@ def _tile(
 
 
 def _memory(lattice: Lattice, decision: Decision, scene: Scene, selection: BandSelection) -> BlockMemory:
-    pixel_bytes = len(selection.bands) * selection.dtype(scene).itemsize
+    pixel_bytes = len(selection.bands) * selection.dtype(scene).itemsize + (selection.area is not None)
     return BlockMemory(lattice, decision.channels, pixel_bytes, decision.planes)

@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from geoseg.area.place import describe_outside, place_area
+from geoseg.area.read import read_area
 from geoseg.catalog.mosaic import describe_mosaic, mosaic_name
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.value_checks import warn_unscaled
 from geoseg.plan.fingerprint import scene_grid
-from geoseg.plan.overlaps import Footprint, overlap_warnings
 from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
+from geoseg.publish.geodesy.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.redact import redact
@@ -30,6 +32,8 @@ class Survey:
     bundle: Bundle
     scenes: tuple[tuple[Scene, BandSelection], ...]
     failed: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]
+    """Scenes outside the area of interest: path and scene id."""
     warnings: tuple[str, ...]
     order: tuple[str, ...]
     """Paths of all scenes, by which ``scenes`` and ``failed`` name them, in the order in which they were given."""
@@ -39,10 +43,13 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     """Inspect every scene; those that cannot be processed go to ``failed`` with the reason.
 
     Raises:
-        SettingsError: If two scenes would be published under one name.
+        SettingsError: If two scenes would be published under one name, or the area of interest cannot be read or is
+            outside all scenes.
     """
-    accepted, failed, order = [], [], []
+    accepted, failed, outside, order = [], [], [], []
     paths, warnings = drop_repeated(settings.scenes)
+    aoi = None if settings.scene.aoi is None else read_area(settings.scene.aoi, settings.scene.aoi_crs)
+    warnings += [] if aoi is None else aoi.warnings
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)
     described = [(path, partial(describe, path, settings.scene)) for path in paths]
     described += [
@@ -51,7 +58,14 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
     for path, describe_scene in described:
         try:
             scene = describe_scene()
+            area = None if aoi is None else place_area(aoi, scene)
+            if area is not None and not area.pixels:
+                outside.append(scene)
+                order.append(scene.path)
+                continue
             selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
+            if area is not None and area.pixels < scene.grid.window.pixels:
+                selection = replace(selection, area=area)
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:
             failed.append((path, _why(path, error)))
@@ -59,10 +73,21 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             continue
         accepted.append((scene, selection))
         order.append(scene.path)
+    if aoi is not None and outside and not (accepted or failed):
+        raise SettingsError(describe_outside(aoi, outside))
+    warnings += [f"{scene.path} lies outside the area of interest and is skipped." for scene in outside]
     scenes = [scene for scene, _ in accepted]
     warnings = merge_alpha_warnings(warnings) + lost_masks(scenes)
     _check_names(scenes)
-    return Survey(settings, bundle, tuple(accepted), tuple(failed), tuple(map(redact, warnings)), tuple(order))
+    return Survey(
+        settings,
+        bundle,
+        tuple(accepted),
+        tuple(failed),
+        tuple((scene.path, scene.scene_id) for scene in outside),
+        tuple(map(redact, warnings)),
+        tuple(order),
+    )
 
 
 def _why(path: str, error: SceneError | OSError) -> str:

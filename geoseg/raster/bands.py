@@ -8,9 +8,11 @@ import numpy as np
 
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
+from geoseg.grid.window import Window
 from geoseg.raster.band_names import absent_names, bands_named
 from geoseg.raster.source.georeference import IDENTITY
 from geoseg.raster.source.scene import Scene
+from geoseg.raster.validity.area import Area
 from geoseg.redact import redact
 
 NodataRule = Literal["any", "all"]
@@ -35,6 +37,12 @@ class BandSelection:
     """Convert stored values to physical values by the scale and offset that the file declares."""
     on_read_error: OnReadError = "fail"
     """Whether undecodable pixels fail the scene or are nodata, see `geoseg.raster.decode_errors`."""
+    area: Area | None = None
+    """Pixels that get a class; None for all. It changes no pixel that is read."""
+
+    def bounds(self, scene: Scene) -> Window:
+        """The smallest window with all pixels that get a class, if the whole scene is valid."""
+        return scene.grid.window if self.area is None or self.area.bounds is None else self.area.bounds
 
     def dtype(self, scene: Scene) -> np.dtype[Any]:
         """Data type of the pixels that are read: the smallest that holds all bands, at least float32 when scaled."""

@@ -19,8 +19,10 @@ VARIED = 16
 """A scene with fewer distinct other values is a class map, in which one value may fill the edge."""
 
 
-def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
+def collar_warnings(scene: Scene, selection: BandSelection, near: Window | None = None) -> list[str]:
     """Inspect windows in the corners and in the middle of each side of a scene, unless it declares validity.
+
+    Only windows that touch the window ``near`` are read, if it is given.
 
     Returns:
         A warning, or nothing.
@@ -30,7 +32,8 @@ def collar_warnings(scene: Scene, selection: BandSelection) -> list[str]:
         return []
     stored = replace(selection, apply_scale=False)  # nodata is a stored value
     edge_pixels, window_pixels = [], []
-    for window, (pixels, *_) in read_decodable(scene, stored, _windows(scene)):
+    windows = [window for window in _windows(scene) if near is None or window.intersect(near) is not None]
+    for window, (pixels, *_) in read_decodable(scene, stored, windows):
         edge_pixels.append(pixels[:, _on_edge(scene, window)])
         window_pixels.append(pixels.reshape(len(pixels), -1))
     if not edge_pixels:

@@ -37,10 +37,10 @@ class Sample:
 
 
 def take_sample(scene: Scene, selection: BandSelection) -> Sample:
-    """Read up to 16 windows of a scene, never overviews. A small scene is read whole."""
+    """Read up to 16 windows of a scene, or of the bounds of its area; small ones are read whole. Never overviews."""
     values, pixels, not_finite = [np.empty((len(selection.bands), 0), selection.dtype(scene))], 0, 0
     losses: Counter[str] = Counter()
-    for _, (read, declared, lost) in read_decodable(scene, selection, _windows(scene)):
+    for _, (read, declared, lost) in read_decodable(scene, selection, _windows(scene, selection.bounds(scene))):
         finite = np.isfinite(read).all(axis=0)
         pixels += int(declared.sum())
         not_finite += int((declared & ~finite).sum())
@@ -122,14 +122,14 @@ def _loss_warnings(scene: Scene, selection: BandSelection, sample: Sample) -> It
         yield f"{text}: {describe_losses(scene, selection, sample.losses)}"
 
 
-def _windows(scene: Scene) -> list[Window]:
-    height, width = scene.grid.window.shape
-    if scene.grid.window.pixels <= (WINDOWS_PER_SIDE * WINDOW_PX) ** 2:
-        return [scene.grid.window]
+def _windows(scene: Scene, bounds: Window) -> list[Window]:
+    height, width = bounds.shape
+    if bounds.pixels <= (WINDOWS_PER_SIDE * WINDOW_PX) ** 2:
+        return [bounds]
     # With large strips or tiles each window decodes much of the file.
     count = WINDOWS_PER_SIDE if read_amplification(scene) <= HIGH_AMPLIFICATION else 1
     return [
-        Window(row, col, min(height, WINDOW_PX), min(width, WINDOW_PX))
+        Window(bounds.row + row, bounds.col + col, min(height, WINDOW_PX), min(width, WINDOW_PX))
         for row in _starts(height, count)
         for col in _starts(width, count)
     ]

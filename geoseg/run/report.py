@@ -88,6 +88,7 @@ class Report:
         """Number of scenes by outcome, as a sentence."""
         by_outcome = {"published": self.done, "up to date": self.up_to_date, "failed": self.failed}
         by_outcome["unfinished"] = [scene for scene in self.scenes if scene["status"] == "unfinished"]
+        by_outcome["outside the area of interest"] = [scene for scene in self.scenes if scene["status"] == "skipped"]
         counts = ", ".join(f"{len(scenes)} {outcome}" for outcome, scenes in by_outcome.items() if scenes)
         return f"{len(self.scenes)} {'scene' if len(self.scenes) == 1 else 'scenes'}: {counts}"
 
@@ -120,6 +121,7 @@ def make_report(
     """Build the report of a run, also of one that was stopped early."""
     order = {path: index for index, path in enumerate(plan.order)}
     scenes = [_failed(path, Path(path).stem, message) for path, message in plan.failed]
+    scenes += [{"scene_id": scene_id, "path": path, "status": "skipped"} for path, scene_id in plan.skipped]
     scenes += [_published(plan, path, scene_id, "up to date", results) for path, scene_id, results in plan.up_to_date]
     scenes += [_scene(plan, outcome) for outcome in outcomes]
     known = {scene["scene_id"] for scene in scenes}

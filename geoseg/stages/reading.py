@@ -24,6 +24,8 @@ class BlockPixels:
     """Raw values in the file's dtype, shape (C, H, W) of ``block.read``."""
     valid: NDArray[np.bool_]
     """True where the scene is valid, shape (H, W) of ``block.read``."""
+    wanted: NDArray[np.bool_] | None = None
+    """True where a pixel gets a class, shape of ``valid``; None for all that are valid."""
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
     losses: Losses = field(default_factory=dict)
@@ -44,7 +46,7 @@ class Scored:
 
 TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
 """State of a block after reading: it has patches for the model; only patches of its neighbours cover its valid pixels;
-or it has no valid pixel."""
+or none of its pixels gets a class."""
 
 
 def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], BlockPixels | Scored | None]:
@@ -59,18 +61,25 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], 
     """
     faults.hit("read", "start", block.name)
     timer = UnitTimer("read")
+    area = plan.selection.area
+    inside = None if area is None else area.mask(block.read)
+    if inside is not None and not inside.any():
+        return (_keep_blank(plan, block, timer, {}), BLANK), None
     if not has_data(plan.scene, plan.selection, block.read):
         losses = {PIXELS: block.core.pixels, ABSENT: block.core.pixels}
         return (_keep_blank(plan, block, timer, losses), BLANK), None
-    pixels, valid, holes, losses = read_around_holes(plan.scene, plan.selection, block.read, block.core)
-    core_valid = valid[block.core.slices(block.read)]
+    pixels, valid, holes, losses = read_around_holes(
+        plan.scene, plan.selection, block.read, block.core.intersect(plan.selection.bounds(plan.scene)) or block.core
+    )
+    wanted = valid if inside is None else valid & inside
+    core_wanted = wanted[block.core.slices(block.read)]
     notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
     state: str
     data: BlockPixels | Scored
-    if valid_patches(plan.tiling.lattice, block, valid):
-        state, data = TODO, BlockPixels(pixels, valid, notes, losses)
-    elif core_valid.any():
-        state, data = UNSCORED, Scored(unscored(block, core_valid), Spill(None, None, None), notes, losses)
+    if valid_patches(plan.tiling.lattice, block, wanted):
+        state, data = TODO, BlockPixels(pixels, valid, None if inside is None else wanted, notes, losses)
+    elif core_wanted.any():
+        state, data = UNSCORED, Scored(unscored(block, core_wanted), Spill(None, None, None), notes, losses)
     else:
         return (_keep_blank(plan, block, timer, losses, notes), BLANK), None
     faults.hit("read", "end", block.name)
@@ -80,7 +89,7 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], 
 def _keep_blank(
     plan: ScenePlan, block: Block, timer: UnitTimer, losses: Losses, notes: tuple[str, ...] = ()
 ) -> UnitMetrics:
-    """Store a block without a valid pixel as finished: spill changes valid pixels only."""
+    """Store a block of which no pixel gets a class as finished: spill changes no other pixels."""
     plan.store.put_empty(BLOCKS, block, valid_pixels=0, components=0, notes=notes, losses=losses)
     faults.hit("read", "end", block.name)
     return timer.metrics(notes=notes, losses=losses)

@@ -37,7 +37,7 @@ def predict_block(
     """
     faults.hit("predict", "start", block.name)
     timer = UnitTimer("predict")
-    result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path)
+    result = predictor.predict(plan.tiling, block, read.pixels, read.valid, plan.scene.path, wanted=read.wanted)
     faults.hit("predict", "end", block.name)
     notes = tuple(
         f"{plan.scene.path}: {reason} in {patch}, nodata there."

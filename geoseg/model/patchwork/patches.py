@@ -21,12 +21,18 @@ class RawBlock:
     """Pixels of the scene."""
     pixels: Tensor
     """Raw values in the file's dtype, shape (C, H, W) of ``window``."""
-    valid: Tensor | None
+    valid: Tensor | None = None
     """True where the scene is valid, shape (H, W); None if it is everywhere."""
+    wanted: Tensor | None = None
+    """True where a pixel gets a class, shape (H, W); None if all do."""
 
     def valid_in(self, window: Window) -> Tensor | None:
         """``valid`` of a part of the block."""
         return None if self.valid is None else self.valid[window.slices(self.window)]
+
+    def wanted_in(self, window: Window) -> Tensor | None:
+        """``wanted`` of a part of the block."""
+        return None if self.wanted is None else self.wanted[window.slices(self.window)]
 
 
 def cut_batch(

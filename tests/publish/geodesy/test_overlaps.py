@@ -8,7 +8,7 @@ from rasterio.crs import CRS
 from shapely.geometry import box
 
 from geoseg.grid.window import Grid
-from geoseg.plan.overlaps import MOST_PAIRS, Footprint, find_overlaps, overlap_warnings
+from geoseg.publish.geodesy.overlaps import MOST_PAIRS, Footprint, find_overlaps, overlap_warnings
 
 SIDE_PX = 100
 

@@ -124,3 +124,17 @@ def import_command(
     )
     request = Request(source, arch, encoder, trust_model_code, scaling_given=scaling is not None)
     import_model(request, given, output, form, Sample(scene, scene_bands), out, overwrite=overwrite)
+
+
+@models.command("export")
+def export_command(
+    bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")],
+    to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx: for deepness; pt2: torch.export, for RasterFlow.")],
+    output: Annotated[Path, typer.Option(help="The file, ending in .onnx or .pt2.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
+    trust_model_code: TrustOption = False,
+) -> None:
+    """Write a bundle's network as one file for other programs, and compare the file with the bundle."""
+    from geoseg.exporter.command import export_model  # noqa: PLC0415
+
+    export_model(bundle, to, output, out, trust_code=trust_model_code, overwrite=overwrite)

@@ -39,6 +39,7 @@ ORDER = [
     "importer.facts",
     "importer.sources",
     "importer",
+    "exporter",
     "verify",
     "demo",
 ]

@@ -1,7 +1,7 @@
 """Export a network to ONNX and compare the result with it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,21 +36,39 @@ def export_onnx(network: torch.nn.Module, bands: int, side: int, artifact: Path,
     axes = {0: "batch", 2: "height", 3: "width"} if free else {0: "batch"}
     pixels = torch.randn((1, bands, side, side), generator=torch.Generator().manual_seed(0))
     try:
-        with _quiet():
-            torch.onnx.export(
-                network,
-                (pixels,),
-                str(artifact),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=["pixels"],
-                output_names=["classes"],
-                dynamic_axes={"pixels": axes, "classes": axes},
-            )
+        trace_onnx(network, pixels, artifact, axes)
         onnx.checker.check_model(str(artifact))
     except Exception as error:  # any error of the exporter  # noqa: BLE001
         return one_line(error)
     return None
+
+
+def trace_onnx(
+    network: torch.nn.Module, pixels: Tensor, artifact: Path, axes: Mapping[int, str], opset: int = OPSET
+) -> None:
+    """Trace a network from ``pixels`` to ``classes``.
+
+    Args:
+        network: In inference mode.
+        pixels: An example of its input.
+        artifact: The file to write.
+        axes: Names of the free axes of input and output.
+        opset: Version of the operators.
+
+    Raises:
+        Exception: Of any type, if it cannot be exported.
+    """
+    with _quiet():
+        torch.onnx.export(
+            network,
+            (pixels,),
+            str(artifact),
+            dynamo=False,
+            opset_version=opset,
+            input_names=["pixels"],
+            output_names=["classes"],
+            dynamic_axes={"pixels": dict(axes), "classes": dict(axes)},
+        )
 
 
 def agrees(original: Forward, artifact: Path, bands: int, sides: tuple[int, int]) -> bool:

@@ -4,7 +4,8 @@ import io
 import textwrap
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
@@ -72,7 +73,7 @@ class _TorchNetwork:
     free_bytes: int | None = None
 
     def __init__(self, bundle: Bundle, artifact: bytes, device: torch.device, precision: Precision) -> None:
-        network = _build(bundle, safetensors.torch.load(artifact))
+        network = build_network(bundle, artifact)
         self.dtype = DTYPES[precision]
         multiple, patch_px = int(network.size_multiple), bundle.patch_px  # type: ignore[arg-type]  # `build` sets it
         side_px = multiple if patch_px % multiple else patch_px
@@ -85,13 +86,18 @@ class _TorchNetwork:
             return self._module(batch.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
-def _build(bundle: Bundle, weights: Mapping[str, Tensor]) -> torch.nn.Module:
+def build_network(bundle: Bundle, artifact: bytes) -> torch.nn.Module:
     """Build the network that ``model.json`` names and load its weights; allocates memory only if they match.
+
+    Args:
+        bundle: The bundle.
+        artifact: The content of its ``weights.safetensors``.
 
     Raises:
         SettingsError: If the architecture is unknown.
-        ValueError: If the weights do not match the network or are not finite.
+        ValueError, SafetensorError: If the weights are damaged, do not match the network or are not finite.
     """
+    weights = safetensors.torch.load(artifact)
     named, arguments = bundle.file.architecture, bundle.file.arguments
     try:
         with torch.device("meta"):
@@ -123,7 +129,7 @@ class _CodeNetwork:
     free_bytes: int | None = None
 
     def __init__(self, bundle: Bundle, loaded: "Loaded", device: torch.device, precision: Precision) -> None:
-        self._module, self.fixed_batch = loaded
+        self._module, self.fixed_batch, _ = loaded
         require_finite([*self._module.named_parameters(), *self._module.named_buffers()], masks=True)
         self._axes = AxisOrder(bundle)
         self._device, self._halved = device.type, precision == "bf16"
@@ -135,8 +141,14 @@ class _CodeNetwork:
             return self._axes.from_model(self._module(self._axes.to_model(batch)))
 
 
-Loaded = tuple[torch.nn.Module, int | None]
-"""A module, and the only batch size that it accepts, or None for any."""
+class Loaded(NamedTuple):
+    """A module with its own code."""
+
+    module: torch.nn.Module
+    batch: int | None
+    """The only batch size that it accepts; None for any, or if it does not say."""
+    shape: tuple[int | None, ...] = ()
+    """The shape of its input, None where any size is accepted; empty if it does not say."""
 
 
 def _load_untrusted(load: Callable[[bytes, torch.device], Loaded], artifact: bytes, device: torch.device) -> Loaded:
@@ -157,7 +169,8 @@ def load_program(artifact: bytes, device: torch.device) -> Loaded:
     program = move_to_device_pass(torch.export.load(io.BytesIO(artifact)), device)
     (name,) = program.graph_signature.user_inputs
     (shape,) = [node.meta["val"].shape for node in program.graph.nodes if node.name == name]
-    return program.module(), shape[0] if isinstance(shape[0], int) else None
+    sizes = tuple(size if isinstance(size, int) else None for size in shape)
+    return Loaded(program.module(), sizes[0], sizes)
 
 
 def load_script(artifact: bytes, device: torch.device) -> Loaded:
@@ -169,4 +182,4 @@ def load_script(artifact: bytes, device: torch.device) -> Loaded:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
         module = torch.jit.load(io.BytesIO(artifact), map_location=device)  # type: ignore[no-untyped-call]
-    return module.eval(), None
+    return Loaded(module.eval(), None)

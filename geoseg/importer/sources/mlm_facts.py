@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend
 from geoseg.importer.facts.facts import Fact, Facts
 from geoseg.importer.facts.legends import make_legend
+from geoseg.model.bundle.scaling import Step
 from geoseg.model.bundle.value_scaling import translate
 
 NOT_SCALED = [{"type": "affine"}]
@@ -18,7 +21,7 @@ def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) ->
     Sizes are not taken: Items often state those of the first kernel. A forward pass tells them.
 
     Args:
-        document: The keys, with or without the prefix ``mlm:``.
+        document: The keys, with or without the prefix ``mlm:``; what `geoseg models export` adds, with ``geoseg:``.
         said_by: The file, for messages.
         scaling_given: Whether the user gives the scaling, so that it may be in words that geoseg does not have.
 
@@ -35,19 +38,33 @@ def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) ->
     bands = [str(band.get("name")) if isinstance(band, Mapping) else str(band) for band in taken.get("bands") or ()]
     if bands:
         facts["bands"] = Fact(_dated(bands), said_by)
-    if not scaling_given:
-        steps = _scaling(taken, len(bands), said_by)
-        if steps is not None:
-            facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
+    if (steps := found.get("geoseg:scaling")) is not None:
+        facts["scaling"] = Fact(_checked(steps, said_by), said_by)
+    elif not scaling_given and (steps := _scaling(taken, len(bands), said_by)) is not None:
+        facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
+    if (activation := found.get("geoseg:activation")) in ("softmax", "sigmoid", "none"):
+        facts["activation"] = Fact(activation, said_by)
+    if type(overlap_px := found.get("geoseg:overlap_px")) is int and overlap_px >= 0:
+        facts["overlap_px"] = Fact(overlap_px, said_by)
     if (legend := _legend(given.get("classification:classes"), said_by)) is not None:
         facts["legend"] = Fact(legend, said_by)
     if isinstance(license_ := found.get("license"), str):
         facts["license"] = Fact(license_, said_by)
     if isinstance(pixel_m := found.get("gsd", found.get("raster:spatial_resolution")), int | float) and pixel_m > 0:
         facts["pixel_m"] = Fact(float(pixel_m), said_by)
-    if citations := _citations(document.get("links")):
+    citations = _citations(document.get("links")) or [found.get("sci:citation")]
+    if isinstance(citations[0], str):
         facts["citation"] = Fact(citations[0], said_by)
     return Facts(**facts)
+
+
+def _checked(steps: Any, said_by: str) -> list[dict[str, Any]]:
+    try:
+        return [step.model_dump() for step in TypeAdapter(list[Step]).validate_python(steps)]
+    except ValidationError as error:
+        raise SettingsError(
+            f"{said_by} has a geoseg:scaling that is none: {error.errors()[0]['msg']}. Give the scaling as --scaling."
+        ) from error
 
 
 def _citations(links: Any) -> list[str]:

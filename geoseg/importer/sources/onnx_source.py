@@ -13,14 +13,17 @@ from torch import Tensor
 
 from geoseg.errors import SettingsError
 from geoseg.importer.facts.facts import Fact, Facts
-from geoseg.importer.facts.json_files import read_object
+from geoseg.importer.facts.json_files import parse_yaml, read_object
 from geoseg.importer.facts.legends import make_legend
+from geoseg.importer.sources.mlm_facts import mlm_facts
 from geoseg.importer.sources.source import Forward, OnnxFile, Request, Source
 from geoseg.model.bundle.onnx_file import find_data_files
 from geoseg.model.network import one_line
 
 SUFFIX = ".onnx"
 DEEPNESS = "properties of deepness"
+METADATA = "mlm-metadata"
+"""Property in which `geoseg models export` keeps those of the MLM extension, as JSON."""
 MAX_BANDS = 64
 """Most channels of an input whose sizes are all fixed; the channel dimension is the smallest."""
 
@@ -57,6 +60,10 @@ def read_onnx(request: Request) -> Source:
         patch_px=Fact(side, "ONNX file") if isinstance(side, int) else None,
     )
     described = _deepness(session.get_modelmeta().custom_metadata_map, facts.patch_px)
+    if METADATA in session.get_modelmeta().custom_metadata_map:
+        said_by = f"{METADATA} in {path.name}"
+        document = parse_yaml(session.get_modelmeta().custom_metadata_map[METADATA], said_by)
+        described = described.overruled_by(mlm_facts(document, said_by, request.scaling_given))
     sidecar = path.with_name(path.name + ".json")
     if sidecar.is_file():
         described = described.overruled_by(_geoai(sidecar))
@@ -132,6 +139,7 @@ def _deepness(properties: dict[str, str], patch: Fact[int] | None) -> Facts:
         "class_names",
         "resolution",
         "tiles_size",
+        "tile_size",
         "tiles_overlap",
         "standardization_mean",
         "standardization_std",
@@ -143,13 +151,16 @@ def _deepness(properties: dict[str, str], patch: Fact[int] | None) -> Facts:
                 found[key] = properties[key]
     facts: dict[str, Any] = {}
     try:
-        if isinstance(names := found.get("class_names"), dict):
+        names = found.get("class_names")
+        names = names[0] if isinstance(names, list) and len(names) == 1 else names  # one for each output
+        if isinstance(names, dict):
             ordered = [str(names[key]) for key in sorted(names, key=int)]
             facts["legend"] = Fact(make_legend(ordered, "class_names in the ONNX file"), DEEPNESS)
         if "resolution" in found:
             facts["pixel_m"] = Fact(float(found["resolution"]) / 100, DEEPNESS)
-        if "tiles_size" in found and patch is None:
-            facts["patch_px"] = patch = Fact(int(found["tiles_size"]), DEEPNESS)
+        # The plugin's manual names tiles_size, its code reads tile_size.
+        if (side := found.get("tiles_size", found.get("tile_size"))) is not None and patch is None:
+            facts["patch_px"] = patch = Fact(int(side), DEEPNESS)
         if "tiles_overlap" in found and patch is not None:
             share = min(float(found["tiles_overlap"]) / 100, 0.5)
             facts["overlap_px"] = Fact(int(patch.value * share), DEEPNESS)

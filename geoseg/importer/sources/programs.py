@@ -37,11 +37,17 @@ def read_program(request: Request) -> Source:
     script = _is_script(path)
     kind = "TorchScript" if script else "torch.export"
     try:
-        loaded, _ = (load_script if script else load_program)(path.read_bytes(), torch.device("cpu"))
+        loaded = (load_script if script else load_program)(path.read_bytes(), torch.device("cpu"))
     except Exception as error:  # any error of foreign code
         raise SettingsError(f"{path} cannot be loaded as {kind}: {one_line(error)}. Export it again.") from error
-    network = loaded if script else _Fixed(loaded)
-    facts = Facts(name=Fact(path.stem, "name of the source"), architecture=Fact(kind, "file"))
+    network = loaded.module if script else Program(loaded.module)
+    bands, side = loaded.shape[1:3] if len(loaded.shape) == 4 else (None, None)
+    facts = Facts(
+        name=Fact(path.stem, "name of the source"),
+        architecture=Fact(kind, "file"),
+        band_count=Fact(bands, kind) if bands is not None else None,
+        patch_px=Fact(side, kind) if side is not None else None,
+    )
     if not script and (text := _metadata(path)) is not None:
         document = parse_yaml(text, f"{path}/{METADATA}")
         facts = facts.overruled_by(mlm_facts(document, f"{path}/{METADATA}", request.scaling_given))
@@ -56,7 +62,7 @@ def _is_script(path: Path) -> bool:
         return False
 
 
-class _Fixed(torch.nn.Module):
+class Program(torch.nn.Module):
     """A program that has no mode of training, which exporters would set."""
 
     def __init__(self, program: torch.nn.Module) -> None:

@@ -1,0 +1,1 @@
+"""Write the network of a bundle as one file for other programs."""

@@ -57,10 +57,10 @@ def prepare(pixels: NDArray[np.float32], found: Mapping[str, str]) -> NDArray[np
         pixels: Raw pixels, shape (N, C, H, W).
         found: The properties of the file.
     """
-    divided = np.float32(pixels * 1.0 / DIVISOR)
+    divided = (pixels * (1.0 / DIVISOR)).astype(np.float32)
     if "standardization_mean" not in found:
         return divided
     mean, deviation = (
         np.array(json.loads(found[f"standardization_{name}"]), np.float32)[:, None, None] for name in ("mean", "std")
     )
-    return np.float32((divided - mean) / deviation)
+    return ((divided - mean) / deviation).astype(np.float32)

@@ -4,6 +4,7 @@ They have the form in which stac-model keeps them in an archive of torch.export:
 Keys with the prefix ``geoseg:`` say what MLM has no words for, so that `geoseg models import` asks for nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from geoseg.exporter.affine import as_affine
@@ -20,7 +21,7 @@ KEPT = ("license", "sci:citation", "sci:doi")
 
 
 def mlm_metadata(
-    bundle: Bundle, steps: list[Step], activation: Activation, parameters: int | None, **format_: str
+    bundle: Bundle, steps: Sequence[Step], activation: Activation, parameters: int | None, **format_: str
 ) -> dict[str, Any]:
     """The metadata.
 
@@ -72,7 +73,7 @@ def _tensor(channels: int, word: str, side: int) -> dict[str, Any]:
     }
 
 
-def _scaling(steps: list[Step], bands: int, *, in_archive: bool) -> dict[str, Any]:
+def _scaling(steps: Sequence[Step], bands: int, *, in_archive: bool) -> dict[str, Any]:
     """The scaling in words of MLM, which has one object for each band; else the program beside the network."""
     if (affine := as_affine(steps, bands)) is not None:
         spread = 1 / affine.scale

@@ -16,7 +16,7 @@ from geoseg.exporter.mlm_metadata import KEY, mlm_metadata
 from geoseg.exporter.modules import Probabilities, Scaling, ToModel, load_torch
 from geoseg.importer.onnx_export import OPSET, trace_onnx
 from geoseg.model.bundle.bundle import Bundle
-from geoseg.model.bundle.scaling import Divide
+from geoseg.model.bundle.scaling import Divide, Step
 from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.network import load_network, one_line
 
@@ -65,7 +65,9 @@ def write_onnx(bundle: Bundle, output: Path) -> int | None:
 
 def _describe(model: ModelProto, bundle: Bundle, batch: int | None, parameters: int | None) -> None:
     """Set the properties, and the sizes of input and output as numbers."""
-    steps = list(bundle.file.scaling) if deepness.can_scale(bundle) else [Divide(type="divide", value=deepness.DIVISOR)]
+    steps: Sequence[Step] = bundle.file.scaling
+    if not deepness.can_scale(bundle):
+        steps = [Divide(type="divide", value=deepness.DIVISOR)]
     metadata = mlm_metadata(bundle, steps, "none", parameters, framework="onnx")
     own = {**deepness.properties(bundle), KEY: json.dumps(metadata, ensure_ascii=False)}
     helper.set_model_props(model, {**{one.key: one.value for one in model.metadata_props}, **own})

@@ -20,12 +20,23 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SettingsError(f"{path} has more than {MAX_BYTES} bytes, so it does not describe a network.")
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{path} cannot be read as JSON: {reason}. Copy it again.") from error
+        return parse_object(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read as JSON: {error.strerror or error}. Copy it again.") from error
+
+
+def parse_object(text: bytes | str, said_by: str) -> dict[str, Any]:
+    """Parse the object in a JSON text.
+
+    Raises:
+        SettingsError: If it is no JSON or holds something else.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{said_by} cannot be read as JSON: {error}. Copy it again.") from error
     if not isinstance(content, dict):
-        raise SettingsError(f"{path} holds no JSON object. Copy it again.")
+        raise SettingsError(f"{said_by} holds no JSON object. Copy it again.")
     return content
 
 

@@ -31,31 +31,43 @@ def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) ->
     properties = document.get("properties") if isinstance(document.get("properties"), Mapping) else document
     found = {str(key).removeprefix("mlm:"): value for key, value in properties.items()}  # type: ignore[union-attr]
     taken, given = _only(found.get("input"), "mlm:input", said_by), _only(found.get("output"), "mlm:output", said_by)
+    facts: dict[str, Any] = {**_described(found, document, said_by), **_own(found, said_by)}
+    bands = [str(band.get("name")) if isinstance(band, Mapping) else str(band) for band in taken.get("bands") or ()]
+    if bands:
+        facts["bands"] = Fact(_dated(bands), said_by)
+    if not scaling_given and "scaling" not in facts and (steps := _scaling(taken, len(bands), said_by)) is not None:
+        facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
+    if (legend := _legend(given.get("classification:classes"), said_by)) is not None:
+        facts["legend"] = Fact(legend, said_by)
+    return Facts(**facts)
+
+
+def _described(found: Mapping[str, Any], document: Mapping[str, Any], said_by: str) -> dict[str, Any]:
+    """Facts that change no pixel."""
     facts: dict[str, Any] = {}
     for name in ("name", "architecture"):
         if isinstance(found.get(name), str) and found[name]:
             facts[name] = Fact(found[name], said_by)
-    bands = [str(band.get("name")) if isinstance(band, Mapping) else str(band) for band in taken.get("bands") or ()]
-    if bands:
-        facts["bands"] = Fact(_dated(bands), said_by)
-    if (steps := found.get("geoseg:scaling")) is not None:
-        facts["scaling"] = Fact(_checked(steps, said_by), said_by)
-    elif not scaling_given and (steps := _scaling(taken, len(bands), said_by)) is not None:
-        facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
-    if (activation := found.get("geoseg:activation")) in ("softmax", "sigmoid", "none"):
-        facts["activation"] = Fact(activation, said_by)
-    if type(overlap_px := found.get("geoseg:overlap_px")) is int and overlap_px >= 0:
-        facts["overlap_px"] = Fact(overlap_px, said_by)
-    if (legend := _legend(given.get("classification:classes"), said_by)) is not None:
-        facts["legend"] = Fact(legend, said_by)
     if isinstance(license_ := found.get("license"), str):
         facts["license"] = Fact(license_, said_by)
     if isinstance(pixel_m := found.get("gsd", found.get("raster:spatial_resolution")), int | float) and pixel_m > 0:
         facts["pixel_m"] = Fact(float(pixel_m), said_by)
-    citations = _citations(document.get("links")) or [found.get("sci:citation")]
-    if isinstance(citations[0], str):
-        facts["citation"] = Fact(citations[0], said_by)
-    return Facts(**facts)
+    citation = next(iter(_citations(document.get("links"))), found.get("sci:citation"))
+    if isinstance(citation, str):
+        facts["citation"] = Fact(citation, said_by)
+    return facts
+
+
+def _own(found: Mapping[str, Any], said_by: str) -> dict[str, Any]:
+    """Facts that `geoseg models export` writes."""
+    facts: dict[str, Any] = {}
+    if (steps := found.get("geoseg:scaling")) is not None:
+        facts["scaling"] = Fact(_checked(steps, said_by), said_by)
+    if (activation := found.get("geoseg:activation")) in ("softmax", "sigmoid", "none"):
+        facts["activation"] = Fact(activation, said_by)
+    if type(overlap_px := found.get("geoseg:overlap_px")) is int and overlap_px >= 0:
+        facts["overlap_px"] = Fact(overlap_px, said_by)
+    return facts
 
 
 def _checked(steps: Any, said_by: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geoseg.errors import SettingsError
 from geoseg.importer.facts.facts import Fact, Facts
-from geoseg.importer.facts.json_files import parse_yaml, read_object
+from geoseg.importer.facts.json_files import parse_object, read_object
 from geoseg.importer.facts.legends import make_legend
 from geoseg.importer.sources.mlm_facts import mlm_facts
 from geoseg.importer.sources.source import Forward, OnnxFile, Request, Source
@@ -62,7 +62,7 @@ def read_onnx(request: Request) -> Source:
     described = _deepness(session.get_modelmeta().custom_metadata_map, facts.patch_px)
     if METADATA in session.get_modelmeta().custom_metadata_map:
         said_by = f"{METADATA} in {path.name}"
-        document = parse_yaml(session.get_modelmeta().custom_metadata_map[METADATA], said_by)
+        document = parse_object(session.get_modelmeta().custom_metadata_map[METADATA], said_by)
         described = described.overruled_by(mlm_facts(document, said_by, request.scaling_given))
     sidecar = path.with_name(path.name + ".json")
     if sidecar.is_file():

@@ -70,6 +70,7 @@ class Program(torch.nn.Module):
         self._program = [program.requires_grad_(False)]  # not a submodule
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the program."""
         return self._program[0](pixels)  # type: ignore[no-any-return]
 
 

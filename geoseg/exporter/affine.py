@@ -15,6 +15,11 @@ class Affine(NamedTuple):
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
 
+    @property
+    def zero(self) -> NDArray[np.float64]:
+        """The pixels that become 0."""
+        return -self.offset / self.scale
+
 
 def as_affine(steps: Sequence[Step], bands: int) -> Affine | None:
     """Return what the steps do together, or None if that is not affine.

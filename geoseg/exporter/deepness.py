@@ -44,9 +44,8 @@ def properties(bundle: Bundle) -> dict[str, str]:
     if bundle.file.pixel_m is not None:
         values["resolution"] = 100 * bundle.file.pixel_m
     if (affine := as_affine(bundle.file.scaling, len(bundle.bands))) is not None:
-        deviation = 1 / (DIVISOR * affine.scale)
-        values["standardization_mean"] = (-affine.offset * deviation).tolist()
-        values["standardization_std"] = deviation.tolist()
+        values["standardization_mean"] = (affine.zero / DIVISOR).tolist()
+        values["standardization_std"] = (1 / (DIVISOR * affine.scale)).tolist()
     return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
 

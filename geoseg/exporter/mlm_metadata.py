@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.exporter.affine import as_affine
 from geoseg.model.bundle.bundle import Bundle
-from geoseg.model.bundle.scaling import Clip, Step
+from geoseg.model.bundle.scaling import Clip, MinMax, Step, ZScore
 from geoseg.model.patchwork.scores import Activation
 
 KEY = "mlm-metadata"
@@ -75,23 +75,19 @@ def _tensor(channels: int, word: str, side: int) -> dict[str, Any]:
 
 def _scaling(steps: Sequence[Step], bands: int, *, in_archive: bool) -> dict[str, Any]:
     """The scaling in words of MLM, which has one object for each band; else the program beside the network."""
+    if len(steps) == 1 and isinstance(steps[0], ZScore | MinMax | Clip):
+        kind, *numbers = steps[0].model_dump().items()
+        columns = [value if isinstance(value, list) else [value] * bands for _, value in numbers]
+        names = [name for name, _ in numbers]
+        rows = zip(*columns, strict=True)
+        return {"value_scaling": [dict([kind, *zip(names, row, strict=True)]) for row in rows]}
     if (affine := as_affine(steps, bands)) is not None:
-        spread = 1 / affine.scale
-        lowest = -affine.offset * spread
+        lowest, spread = affine.zero, 1 / affine.scale
         if not lowest.any() and (spread == 1).all():
             return {}
-        pairs = list(zip(lowest.tolist(), spread.tolist(), strict=True))
-        if (spread > 0).all():
-            return {"value_scaling": [{"type": "z-score", "mean": mean, "stddev": one} for mean, one in pairs]}
+        pairs = zip(lowest.tolist(), spread.tolist(), strict=True)
         return {"value_scaling": [{"type": "min-max", "minimum": low, "maximum": low + one} for low, one in pairs]}
-    if len(steps) == 1 and isinstance(steps[0], Clip):
-        limits = zip(*(_each(value, bands) for value in (steps[0].minimum, steps[0].maximum)), strict=True)
-        return {"value_scaling": [{"type": "clip", "minimum": low, "maximum": high} for low, high in limits]}
     if not in_archive:
         return {}
     expression = {"id": TRANSFORMS, "name": TRANSFORMS, "type": "application/octet-stream; framework=pytorch"}
     return {"pre_processing_function": {"format": "torch.export.load", "expression": expression}}
-
-
-def _each(value: float | list[float], bands: int) -> list[float]:
-    return value if isinstance(value, list) else [value] * bands

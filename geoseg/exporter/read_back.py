@@ -1,10 +1,10 @@
 """Load an exported file as other programs do, and compare it with the bundle that it was made of."""
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
 import yaml
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.export.pt2_archive._package import load_pt2
 
 from geoseg.errors import SettingsError
+from geoseg.exporter.affine import as_affine
 from geoseg.exporter.deepness import prepare
 from geoseg.exporter.mlm_metadata import KEY, TRANSFORMS
 from geoseg.exporter.write_pt2 import MODEL
@@ -24,7 +25,7 @@ from geoseg.model.scale import scale_pixels
 MOST_DIFFERENT = 1 / 255
 """Largest accepted difference of a probability: one step of a confidence raster."""
 HIGHEST = (1.0, 255.0, 10_000.0, 65_535.0)
-"""Usual ranges of pixels begin at 0 and end here."""
+"""Usual ranges of pixels begin at 0 and end here; that with the usual spread after scaling is taken."""
 RANDOM_PATCHES = 3
 """More than the network was traced with, so that a batch size that is not free is found."""
 SILENT = 4
@@ -122,17 +123,24 @@ def _in_batches(run: Run, pixels: Tensor, batch: int | None) -> Tensor:
 
 
 def _samples(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    """Raw pixels with the spread that the network was trained on, and their limits: black, white, an edge of both."""
-    shape = len(bundle.bands), bundle.patch_px, bundle.patch_px
-    pixels = torch.rand((RANDOM_PATCHES, *shape), generator=torch.Generator().manual_seed(3))
-
-    def far(highest: float) -> float:
-        spread = float(scale_pixels(highest * pixels, bundle.file.scaling).std())
-        return abs(np.log(spread)) if 0 < spread < np.inf else np.inf
-
-    highest = min(HIGHEST, key=far)
-    yield f"random pixels of 0 to {highest:g}", highest * pixels
-    black, white = torch.zeros(shape), torch.full(shape, highest)
+    """Raw pixels as the network was trained on, and their limits: black, white, an edge of both."""
+    steps, bands, side = bundle.file.scaling, len(bundle.bands), bundle.patch_px
+    generator = torch.Generator().manual_seed(3)
+    shape = RANDOM_PATCHES, bands, side, side
+    if (affine := as_affine(steps, bands)) is not None:
+        scale, offset = (torch.from_numpy(one).float()[:, None, None] for one in affine)
+        pixels = (torch.randn(shape, generator=generator) - offset) / scale
+    else:
+        random = torch.rand(shape, generator=generator)
+        pixels = random * min(HIGHEST, key=lambda highest: _distance(scale_pixels(highest * random, steps)))
+    yield "random pixels", pixels
+    black, white = torch.zeros(shape[1:]), torch.full(shape[1:], float(pixels.max()))
     edge = black.clone()
-    edge[:, :, shape[2] // 2 :] = highest
+    edge[:, :, side // 2 :] = white[:, :, side // 2 :]
     yield "black, white and an edge", torch.stack([black, white, edge])
+
+
+def _distance(scaled: Tensor) -> float:
+    """How far the spread of scaled pixels is from 1, as a logarithm."""
+    spread = float(scaled.std())
+    return abs(math.log(spread)) if 0 < spread < math.inf else math.inf

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import onnx
 import torch
@@ -21,8 +22,18 @@ from geoseg.model.bundle.trust import read_artifact
 from geoseg.model.network import load_network, one_line
 
 ARTIFACT = "model.onnx"
-BATCH = {0: "batch"}
-"""The free axis: deepness needs numbers for height and width."""
+BATCH = "batch"
+"""Name of the free axis. Height and width are fixed: deepness needs numbers."""
+
+
+class _Own(NamedTuple):
+    """The bundle's network as it is, in ONNX."""
+
+    model: ModelProto
+    batch: int | None
+    """The only batch size that it accepts; None for any."""
+    parameters: int | None
+    """Number of parameters, if that is known."""
 
 
 def write_onnx(bundle: Bundle, output: Path) -> int | None:
@@ -38,94 +49,94 @@ def write_onnx(bundle: Bundle, output: Path) -> int | None:
     Raises:
         SettingsError: If the network cannot be exported.
     """
-    # Where deepness cannot scale as the bundle says, the graph multiplies by 255 again and scales itself.
-    before: list[nn.Module] = []
-    if not deepness.can_scale(bundle):
-        before.append(Scaling(bundle.file.scaling, deepness.DIVISOR))
-    if bundle.file.inputs[0].input.channels_last:
-        before.append(ToModel(bundle))
     try:
-        if bundle.file.artifact == ARTIFACT:
-            model, batch = _extended(bundle, before)
-            parameters = None
-        else:
-            network, batch, _ = load_torch(bundle, program_as_part=False)
-            whole = nn.Sequential(*before, network, Probabilities(bundle))
-            model = _traced(whole, _pixels(bundle, batch or 1))
-            parameters = sum(tensor.numel() for tensor in network.parameters()) or None
-        _describe(model, bundle, batch, parameters)
+        own = _load(bundle) if bundle.file.artifact == ARTIFACT else _trace(bundle)
+        model = _extend(own, bundle)
+        _describe(model, own, bundle)
         onnx.save(model, str(output))
         onnx.checker.check_model(str(output))
     except SettingsError:
         raise
     except Exception as error:  # any error of the exporter
         raise SettingsError(f"{bundle.artifact} cannot be exported to ONNX: {one_line(error)}.") from error
-    return batch
+    return own.batch
 
 
-def _describe(model: ModelProto, bundle: Bundle, batch: int | None, parameters: int | None) -> None:
-    """Set the properties, and the sizes of input and output as numbers."""
-    steps: Sequence[Step] = bundle.file.scaling
-    if not deepness.can_scale(bundle):
-        steps = [Divide(type="divide", value=deepness.DIVISOR)]
-    metadata = mlm_metadata(bundle, steps, "none", parameters, framework="onnx")
-    own = {**deepness.properties(bundle), KEY: json.dumps(metadata, ensure_ascii=False)}
-    helper.set_model_props(model, {**{one.key: one.value for one in model.metadata_props}, **own})
-    taken, given, side = _input(model), model.graph.output[0], bundle.patch_px
-    for value, channels in ((taken, len(bundle.bands)), (given, len(bundle.legend))):
-        shape = [batch or BATCH[0], channels, side, side]
-        value.CopyFrom(helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
-    del model.graph.value_info[:]  # they may state other sizes
-
-
-def _pixels(bundle: Bundle, batch: int = 1) -> Tensor:
-    side = bundle.patch_px
-    return torch.randn((batch, len(bundle.bands), side, side), generator=torch.Generator().manual_seed(0))
-
-
-def _traced(network: nn.Module, pixels: Tensor, opset: int = OPSET) -> ModelProto:
-    with TemporaryDirectory(prefix="geoseg-export-") as folder:
-        file = Path(folder, ARTIFACT)
-        trace_onnx(network, pixels, file, BATCH, opset)
-        return onnx.load(file)
-
-
-def _extended(bundle: Bundle, before: Sequence[nn.Module]) -> tuple[ModelProto, int | None]:
-    """A network that is ONNX already, with the scaling before it and the activation behind it; its fixed batch size."""
-    model = _load(bundle)
-    taken, outputs = _input(model), {one.name: one for one in model.graph.output}
-    given = str(bundle.file.outputs[0].name) if len(outputs) > 1 else next(iter(outputs))
-    for name, value in outputs.items():
-        if name != given:
-            model.graph.output.remove(value)
-    network = load_network(bundle, torch.device("cpu"), torch.get_num_threads())
-    output = network(_pixels(bundle, network.fixed_batch or 1))
-    if before:
-        first = compose.add_prefix(_like(model, nn.Sequential(*before), _pixels(bundle)), "before/")
-        model = compose.merge_models(first, model, io_map=[(first.graph.output[0].name, taken.name)])
-    # The map as the artifact gives it, NHWC where it is.
-    given_map = output.permute(0, 2, 3, 1) if bundle.file.outputs[0].result.channels_last else output
-    last = compose.add_prefix(_like(model, Probabilities(bundle), given_map[:1].clone()), "after/")
-    return compose.merge_models(model, last, io_map=[(given, last.graph.input[0].name)]), network.fixed_batch
-
-
-def _load(bundle: Bundle) -> ModelProto:
-    """The artifact with the weights of its data files inside."""
+def _load(bundle: Bundle) -> _Own:
+    """An artifact in ONNX, with the weights of its data files inside."""
     with TemporaryDirectory(prefix="geoseg-export-") as folder:
         for name, content in read_artifact(bundle).items():
             file = Path(folder, name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        return onnx.load(Path(folder, ARTIFACT))
+        model = onnx.load(Path(folder, ARTIFACT))
+    return _Own(model, _input(model).type.tensor_type.shape.dim[0].dim_value or None, None)
 
 
-def _like(model: ModelProto, part: nn.Module, example: Tensor) -> ModelProto:
+def _trace(bundle: Bundle) -> _Own:
+    network, batch, _ = load_torch(bundle, program_as_part=False)
+    parameters = sum(tensor.numel() for tensor in network.parameters()) or None
+    return _Own(_traced(network, ToModel(bundle)(_pixels(bundle, batch or 1))), batch, parameters)
+
+
+def _extend(own: _Own, bundle: Bundle) -> ModelProto:
+    """The network with what deepness does not do: scaling where it is more than mean and deviation, and activation."""
+    model, pixels = own.model, _pixels(bundle, own.batch or 1)
+    output = load_network(bundle, torch.device("cpu"), torch.get_num_threads())(pixels)
+    if bundle.file.outputs[0].result.channels_last:  # as the artifact returns it
+        output = output.permute(0, 2, 3, 1).contiguous()
+    given = _only_output(model, bundle)
+    given.CopyFrom(_value(given.name, [own.batch or BATCH, *output.shape[1:]]))
+    taken, name = _input(model), given.name
+    before: list[nn.Module] = []
+    if not deepness.can_scale(bundle):
+        before.append(Scaling(bundle.file.scaling, deepness.DIVISOR))
+    if bundle.file.inputs[0].input.channels_last:
+        before.append(ToModel(bundle))
+    if before:
+        first = compose.add_prefix(_part(nn.Sequential(*before), pixels, model), "before/")
+        model = compose.merge_models(first, model, io_map=[(first.graph.output[0].name, taken.name)])
+    last = compose.add_prefix(_part(Probabilities(bundle), output.clone(), model), "after/")
+    return compose.merge_models(model, last, io_map=[(name, last.graph.input[0].name)])
+
+
+def _describe(model: ModelProto, own: _Own, bundle: Bundle) -> None:
+    """Set the properties, and the sizes of input and output as numbers."""
+    steps: Sequence[Step] = bundle.file.scaling
+    if not deepness.can_scale(bundle):
+        steps = [Divide(type="divide", value=deepness.DIVISOR)]
+    metadata = mlm_metadata(bundle, steps, "none", own.parameters, framework="onnx")
+    added = {**deepness.properties(bundle), KEY: json.dumps(metadata, ensure_ascii=False)}
+    helper.set_model_props(model, {**{one.key: one.value for one in model.metadata_props}, **added})
+    side = bundle.patch_px
+    for value, channels in ((_input(model), len(bundle.bands)), (model.graph.output[0], len(bundle.legend))):
+        value.CopyFrom(_value(value.name, [own.batch or BATCH, channels, side, side]))
+    del model.graph.value_info[:]  # they may state other sizes
+
+
+def _part(module: nn.Module, example: Tensor, model: ModelProto) -> ModelProto:
     """A part with the versions of the model that it joins."""
-    (opset,) = [one.version for one in model.opset_import if one.domain in ("", "ai.onnx")]
-    traced = _traced(part, example)
+    opset = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    traced = _traced(module, example)
     converted = traced if opset == OPSET else version_converter.convert_version(traced, opset)
     converted.ir_version = model.ir_version
     return converted
+
+
+def _traced(network: nn.Module, pixels: Tensor) -> ModelProto:
+    with TemporaryDirectory(prefix="geoseg-export-") as folder:
+        file = Path(folder, ARTIFACT)
+        trace_onnx(network, pixels, file, {0: BATCH})
+        return onnx.load(file)
+
+
+def _pixels(bundle: Bundle, batch: int) -> Tensor:
+    side = bundle.patch_px
+    return torch.randn((batch, len(bundle.bands), side, side), generator=torch.Generator().manual_seed(0))
+
+
+def _value(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
 
 def _input(model: ModelProto) -> ValueInfoProto:
@@ -133,3 +144,12 @@ def _input(model: ModelProto) -> ValueInfoProto:
     weights = {one.name for one in model.graph.initializer}
     (taken,) = [one for one in model.graph.input if one.name not in weights]
     return taken
+
+
+def _only_output(model: ModelProto, bundle: Bundle) -> ValueInfoProto:
+    """The output with the classes, after the others were removed."""
+    named, outputs = bundle.file.outputs[0].name, list(model.graph.output)
+    for one in outputs:
+        if len(outputs) > 1 and one.name != named:
+            model.graph.output.remove(one)
+    return model.graph.output[0]

@@ -77,7 +77,8 @@ def _onnx_notes(bundle: Bundle) -> Iterator[str]:
     else:
         yield (
             "deepness cannot clip or take logarithms, so the bundle's scaling is a part of the network. It takes "
-            "pixels / 255, as deepness feeds them, and returns probabilities."
+            "pixels / 255, as deepness feeds them, and returns probabilities. If the file is imported again, nodata is "
+            "filled before the scaling, so maps differ near nodata."
         )
     yield f"deepness takes bands by their order: {', '.join(bundle.bands)}."
     if bundle.file.pixel_m is None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from geoseg.cli import app
 from geoseg.importer.onnx_export import agrees, export_onnx
 from geoseg.model.fusion.fast import make_fast
 from geoseg.model.zoo.architectures import ARCHITECTURES, build
@@ -115,6 +117,18 @@ def test_onnx(name: str, tmp_path: Path) -> None:
     assert export_onnx(module, 4, side, tmp_path / "model.onnx", free=False) is None
     with torch.no_grad():
         assert agrees(module, tmp_path / "model.onnx", 4, (side, side))
+
+
+@pytest.mark.parametrize("target", ["onnx", "pt2"])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_export_for_other_programs(name: str, target: str, tmp_path: Path) -> None:
+    module, side = make_network(name, 4), ONNX_SIDES.get(name, odd_side(name))
+    arguments = {"in_channels": 4, "classes": CLASSES, **SMALL.get(name, {})}
+    bundle = save_weights(tmp_path / "bundle", module, name, arguments, patch_px=side, overlap_px=0)
+    file = tmp_path / f"exported.{target}"
+    found = CliRunner().invoke(app, ["models", "export", str(bundle), "--to", target, "--output", str(file)])
+    assert found.exit_code == 0, found.exception
+    assert "batches of any size" in found.output
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,6 @@ import onnxruntime
 import torch
 import yaml
 from torch import Tensor
-from torch.export.pt2_archive._package import load_pt2
 
 from geoseg.errors import SettingsError
 from geoseg.exporter.affine import as_affine
@@ -18,7 +17,7 @@ from geoseg.exporter.mlm_metadata import KEY, TRANSFORMS
 from geoseg.exporter.write_pt2 import MODEL
 from geoseg.importer.compare import LEAST_SAME, Agreement
 from geoseg.model.bundle.bundle import Bundle
-from geoseg.model.network import load_network, one_line
+from geoseg.model.network import load_network, load_programs, one_line
 from geoseg.model.patchwork.scores import activate, enlarge
 from geoseg.model.scale import scale_pixels
 
@@ -103,8 +102,8 @@ def _onnx(file: Path, classes: int) -> Run:  # noqa: ARG001  of the form of `_pt
 
 
 def _pt2(file: Path, classes: int) -> Run:
-    programs = load_pt2(str(file)).exported_programs
-    scale, network = (programs[name].module() for name in (TRANSFORMS, MODEL))
+    programs = load_programs(file.read_bytes())
+    scale, network = programs[TRANSFORMS], programs[MODEL]
     with zipfile.ZipFile(file) as archive:
         (member,) = [name for name in archive.namelist() if name.endswith(f"extra/{KEY}")]
         activation = yaml.safe_load(archive.read(member))["properties"]["geoseg:activation"]

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
+from torch.export.pt2_archive._package import load_pt2
 
 from geoseg.errors import SettingsError
 from geoseg.model import onnx_network
@@ -171,6 +172,15 @@ def load_program(artifact: bytes, device: torch.device) -> Loaded:
     (shape,) = [node.meta["val"].shape for node in program.graph.nodes if node.name == name]
     sizes = tuple(size if isinstance(size, int) else None for size in shape)
     return Loaded(program.module(), sizes[0], sizes)
+
+
+def load_programs(artifact: bytes) -> dict[str, torch.nn.Module]:
+    """Load all programs of an archive of torch.export, by their names; they may run code.
+
+    Raises:
+        Exception: Of any type, if they cannot be loaded.
+    """
+    return {name: program.module() for name, program in load_pt2(io.BytesIO(artifact)).exported_programs.items()}
 
 
 def load_script(artifact: bytes, device: torch.device) -> Loaded:

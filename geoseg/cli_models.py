@@ -1,5 +1,8 @@
 """The commands `geoseg models`: parse arguments, call one function, print its result."""
 
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +20,36 @@ out = Console(highlight=False, soft_wrap=True)
 TrustOption = Annotated[
     bool, typer.Option("--trust-model-code", help="Load model.pt2 and TorchScript, which can run code.")
 ]
+
+
+@models.command("list")
+def list_models(
+    names: Annotated[list[str] | None, typer.Argument(help="Networks to list; all without any.")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Run each one here, for about a second.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the networks that a bundle can name: paper, parameters, multiple of the patch's size, speed here."""
+    from geoseg.model.catalogue import describe_network, describe_speed, list_architectures  # noqa: PLC0415
+    from geoseg.model.zoo.extra import INSTALL  # noqa: PLC0415
+
+    with Console(stderr=True).status("Measuring ...") if measure else nullcontext():
+        entries = list(list_architectures(names or (), measure=measure))
+    conditions = " ".join([describe_network(), *([describe_speed()] if measure else [])])
+    if as_json:
+        typer.echo(json.dumps({"architectures": [asdict(one) for one in entries], "conditions": conditions}, indent=2))
+        return
+    table = Table("name", box=None)
+    table.add_column("paper", overflow="fold")
+    for heading in ("parameters", "multiple", *(["px/s"] if measure else [])):
+        table.add_column(heading, justify="right")
+    for one in entries:
+        parameters = "not installed" if one.parameters is None else f"{one.parameters / 1e6:.2f} M"
+        speed = [] if not measure else ["" if one.px_per_s is None else f"{one.px_per_s:,.0f}"]
+        table.add_row(one.name, escape(one.paper), parameters, f"{one.size_multiple} px", *speed)
+    out.print(table)
+    out.print(escape(conditions))
+    if any(one.parameters is None for one in entries):
+        out.print(escape(f"Those that are not installed: {INSTALL}"))
 
 
 @models.command("show")

@@ -13,6 +13,8 @@ from geoseg.model.bundle.scaling import Step
 from geoseg.model.bundle.value_scaling import translate
 
 NOT_SCALED = [{"type": "affine"}]
+CLASSES = ("classification:classes", "classification_classes")
+"""Names of the list of classes: that of the extension, and that of Items which stac-model wrote before 0.4."""
 
 
 def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) -> Facts:
@@ -32,12 +34,13 @@ def mlm_facts(document: Mapping[str, Any], said_by: str, scaling_given: bool) ->
     found = {str(key).removeprefix("mlm:"): value for key, value in properties.items()}  # type: ignore[union-attr]
     taken, given = _only(found.get("input"), "mlm:input", said_by), _only(found.get("output"), "mlm:output", said_by)
     facts: dict[str, Any] = {**_described(found, document, said_by), **_own(found, said_by)}
-    bands = [str(band.get("name")) if isinstance(band, Mapping) else str(band) for band in taken.get("bands") or ()]
+    bands = [_band(one, said_by) for one in taken.get("bands") or ()]
     if bands:
         facts["bands"] = Fact(_dated(bands), said_by)
     if not scaling_given and "scaling" not in facts and (steps := _scaling(taken, len(bands), said_by)) is not None:
         facts["scaling"] = Fact(steps, f"{said_by} (value_scaling)")
-    if (legend := _legend(given.get("classification:classes"), said_by)) is not None:
+    classes = next((given[key] for key in CLASSES if given.get(key)), None)
+    if (legend := _legend(classes, said_by)) is not None:
         facts["legend"] = Fact(legend, said_by)
     return Facts(**facts)
 
@@ -89,8 +92,26 @@ def _legend(classes: Any, said_by: str) -> Legend | None:
         return None
     ordered = sorted(classes, key=lambda one: int(one.get("value", 0)))
     names = [str(one.get("name") or one.get("title") or one.get("value")) for one in ordered]
-    hints = [one.get("color_hint") or one.get("color-hint") for one in ordered]
-    return make_legend(names, said_by, {name: str(hint) for name, hint in zip(names, hints, strict=True) if hint})
+    hints = [_hint(one.get("color_hint") or one.get("color-hint")) for one in ordered]
+    return make_legend(names, said_by, {name: hint for name, hint in zip(names, hints, strict=True) if hint})
+
+
+def _hint(color: Any) -> str:
+    """``RRGGBB``; some Items have a list of three numbers."""
+    if isinstance(color, list) and len(color) == 3 and all(type(one) is int and 0 <= one <= 255 for one in color):
+        return bytes(color).hex()
+    return str(color or "")
+
+
+def _band(band: Any, said_by: str) -> str:
+    if not isinstance(band, Mapping):
+        return str(band)
+    if expression := band.get("expression"):
+        raise SettingsError(
+            f"{said_by} computes the band {band.get('name')} as {expression}, and geoseg computes no bands. Put it "
+            "into the scenes as a band, and remove the expression."
+        )
+    return str(band.get("name"))
 
 
 def _only(entries: Any, key: str, said_by: str) -> Mapping[str, Any]:

@@ -124,7 +124,9 @@ def validate_command(output: Annotated[Path, typer.Argument(help="Output folder 
 def polygonize_command(
     class_map: Annotated[list[str], typer.Argument(help="Raster of one band of integers.", metavar="CLASSMAP")],
     output: Annotated[Path, typer.Option(help="File to write: .parquet, .gpkg or .fgb.")],
-    simplify_px: Annotated[float, typer.Option(help="Smooth stairs of pixels; 0 keeps every corner.")] = 1.0,
+    simplify_px: Annotated[
+        float, typer.Option(help="Simplify lines, at most so far from the pixel edges; 0 keeps stairs.")
+    ] = 1.0,
     min_area_px: Annotated[int, typer.Option(help="Smaller areas get the value of a neighbour.", min=0)] = 0,
     block_px: Annotated[int, typer.Option(help="Side of a block. Changes memory, not the result.")] = 2048,
     values: Annotated[str | None, typer.Option(help="Values to publish, such as 1,2,3; default all.")] = None,

@@ -199,7 +199,7 @@ class PolygonSettings(_Section):
     crs: Crs = "native"
     """CRS of the published polygons; native: that of the scene."""
     simplify_px: Annotated[Finite, Field(ge=0, le=1000), NO_BOOL] = 1.0
-    """A corner may be removed if the area of its triangle is at most this squared; 0 keeps all. Leaves no gaps."""
+    """Largest distance of the lines from the pixel edges, with few vertices; below 0.5 the stairs stay. No gaps."""
     simplify_m: Annotated[Finite, Field(ge=0, le=1e7), NO_BOOL] | None = None
     """The same in metres, instead of simplify_px; for scenes in a projected CRS in metres."""
     min_area_px: Annotated[Whole, Field(le=1 << 40)] = 0

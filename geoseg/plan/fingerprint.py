@@ -22,9 +22,9 @@ from geoseg.store.manifest import EXPLAINING, MODEL_NAME, MODEL_PARTS, MODIFIED,
 MOST_FILES = 3
 """Number of changed files that a message names."""
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Incremented when a change of geoseg changes a byte of its results."""
-RECORDS = 2
+RECORDS = 3
 """Incremented when the records of unfinished work change their format, see `geoseg.store.scene_store`."""
 
 WITHOUT_EFFECT = frozenset(

@@ -12,7 +12,7 @@ from geoseg.grid.legend import NODATA_CLASS, Legend
 from geoseg.plan.polygon_plan import PolygonPlan
 from geoseg.publish.geodesy.pixel_area import pixel_area
 from geoseg.raster.source.scene import Scene
-from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
+from geoseg.vector.lines.simplify import MAX_SIMPLIFY_PX
 
 
 def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> PolygonPlan:
@@ -26,10 +26,10 @@ def plan_polygons(settings: PolygonSettings, legend: Legend, scene: Scene) -> Po
         simplify_px = settings.simplify_m / math.sqrt(_pixel_m2(scene))
     if settings.min_area_m2 is not None:
         min_area_px = math.ceil(settings.min_area_m2 / _pixel_m2(scene))
-    if simplify_px > MAX_TOLERANCE_PX:
+    if simplify_px > MAX_SIMPLIFY_PX:
         raise SettingsError(
             f"polygons.simplify_m={settings.simplify_m} is {simplify_px:g} pixels of {scene.path}; at most "
-            f"{MAX_TOLERANCE_PX:g} are possible. Set it lower."
+            f"{MAX_SIMPLIFY_PX:g} are possible. Set it lower."
         )
     not_dissolved = _class_ids(settings.not_dissolved, legend, "polygons.not_dissolved")
     if len(legend) + len(not_dissolved) > NODATA_CLASS:

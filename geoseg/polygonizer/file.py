@@ -24,7 +24,7 @@ from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
 from geoseg.publish.vector_file import check_suffix, other_layers, write_vector_file
 from geoseg.signals import end_on_signals
-from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
+from geoseg.vector.lines.simplify import MAX_SIMPLIFY_PX
 from geoseg.vector.polygonize import CUT_PX
 from geoseg.vector.seams import BlockBorder
 
@@ -57,8 +57,8 @@ class PolygonizeOptions:
     class names, or with ``values``."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.simplify_px <= MAX_TOLERANCE_PX:
-            raise SettingsError(f"simplify_px={self.simplify_px} must be between 0 and {MAX_TOLERANCE_PX:g}.")
+        if not 0 <= self.simplify_px <= MAX_SIMPLIFY_PX:
+            raise SettingsError(f"simplify_px={self.simplify_px} must be between 0 and {MAX_SIMPLIFY_PX:g}.")
         if self.block_px < 1 or self.block_px % CUT_PX:
             raise SettingsError(
                 f"block_px={self.block_px} is not a multiple of {CUT_PX}. "

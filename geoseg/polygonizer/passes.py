@@ -41,7 +41,7 @@ class BlockPasses:
     cut_px: int
     """Period of the cut lattice."""
     simplify_px: float
-    """Tolerance, see `geoseg.vector.lines.simplify.simplify_arcs`."""
+    """Bound of the lines, see `geoseg.vector.lines.simplify.simplify_arcs`."""
     min_area_px: int
     """Components of fewer pixels take the class of a neighbour."""
     read_confidence: Callable[[Window], NDArray[np.uint8]] | None = None

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.publish.geodesy.measure import AREA_METHOD_KEY
-from geoseg.vector.lines.simplify import MAX_TOLERANCE_PX
+from geoseg.vector.lines.simplify import MAX_SIMPLIFY_PX
 
 SIMPLIFY_KEY = "geoseg:simplify_px"
-"""Key of a file's metadata: see `geoseg.vector.lines.simplify.simplify_arcs`."""
+"""Key of a file's metadata: largest distance of the lines from the pixel edges; 0 if the stairs of pixels stayed."""
 CUT_KEY = "geoseg:cut_px"
 """Key of a file's metadata: period of the cut lattice, whose cells also determine the order of the rows."""
 MIN_AREA_KEY = "geoseg:min_area_px"
@@ -28,7 +28,7 @@ class Provenance:
     """Parameters with which the polygons of a file were made."""
 
     simplify_px: float
-    """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
+    """Largest distance of the lines from the pixel edges, see `geoseg.vector.lines.simplify.simplify_arcs`."""
     cut_px: int
     """Period of the cut lattice, whose cells also determine the order of the rows."""
     min_area_px: int
@@ -44,7 +44,7 @@ class Provenance:
         """Add the provenance, except the area method, to a table's metadata. A minimum area of 0 is written as 1."""
         short = f"{self.simplify_px:g}"
         facts = {
-            # A tolerance converted from metres has many digits. All are needed to make the same polygons again.
+            # A bound converted from metres has many digits. All are needed to make the same polygons again.
             SIMPLIFY_KEY: short if float(short) == self.simplify_px else repr(float(self.simplify_px)),
             MIN_AREA_KEY: str(max(1, self.min_area_px)),
             CUT_KEY: str(self.cut_px),
@@ -66,8 +66,8 @@ def read_provenance(part: Path) -> Provenance:
     metadata = {key.decode(): value.decode() for key, value in (pq.read_metadata(part).metadata or {}).items()}
     classes, not_dissolved = _class_ids(metadata, CLASSES_KEY), _class_ids(metadata, NOT_DISSOLVED_KEY)
     simplify_px = float(metadata.get(SIMPLIFY_KEY, "nan"))
-    if not 0 <= simplify_px <= MAX_TOLERANCE_PX:
-        raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_TOLERANCE_PX:g}")
+    if not 0 <= simplify_px <= MAX_SIMPLIFY_PX:
+        raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_SIMPLIFY_PX:g}")
     min_area_px, cut_px = (_positive(metadata, key) for key in (MIN_AREA_KEY, CUT_KEY))
     method = metadata.get(AREA_METHOD_KEY, "")
     return Provenance(simplify_px, cut_px, min_area_px, classes, not_dissolved or (), method)

@@ -90,7 +90,7 @@ def find_block_boundaries(
     block: BlockLabels, around: Mapping[Place, BlockBorder], shape: tuple[int, int], *, cut_px: int
 ) -> Boundaries:
     """Measure the boundaries that a block owns; arguments as in `trace_block`."""
-    _, arcs = _trace(block, around, shape, cut_px)
+    _, _, arcs = _trace(block, around, shape, cut_px)
     return find_boundaries(arcs)
 
 
@@ -144,16 +144,15 @@ def trace_block(
         around: Borders of its up to eight neighbours, by their step from it, see `geoseg.vector.seams.neighbours`.
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
-        simplify_px: Tolerance, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
+        simplify_px: Bound of the lines, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
         transform: Affine transform of the polygons' coordinates.
 
     Returns:
         The polygons of the components that touch no other block; the input of `geoseg.vector.joining.join_blocks` for
         the others.
     """
-    corners, arcs = _trace(block, around, shape, cut_px)
-    if simplify_px:
-        arcs = simplify_arcs(arcs, corners, block.core, cut_px, simplify_px)
+    classes, corners, arcs = _trace(block, around, shape, cut_px)
+    arcs = simplify_arcs(arcs, corners, classes, block.core, cut_px, simplify_px)
     names, border, is_open = block.components.first_pixel, block.border, np.zeros(len(block.components), np.bool_)
     for step, edge in (((-1, 0), border.north), ((1, 0), border.south), ((0, -1), border.west), ((0, 1), border.east)):
         if step in around:
@@ -185,12 +184,13 @@ def concatenate_polygons(parts: Iterable[PixelPolygons]) -> PixelPolygons:
 
 def _trace(
     block: BlockLabels, around: Mapping[Place, BlockBorder], shape: tuple[int, int], cut_px: int
-) -> tuple[Corners, Arcs]:
-    """Find the corners and the unsimplified arcs of a block."""
+) -> tuple[Runs, Corners, Arcs]:
+    """Find the classes with a halo of one pixel, the corners and the unsimplified arcs of a block."""
     classes = replace(block.labels, values=_classes(block.labels, block.components.class_id))
-    corners = find_corners(add_halo(classes, block.core.width, around), block.core, shape, cut_px)
+    classes = add_halo(classes, block.core.width, around)
+    corners = find_corners(classes, block.core, shape, cut_px)
     north, west = _names_before(around, block.core)
-    return corners, trace_arcs(corners, block.core, block.labels, block.components.first_pixel, north, west)
+    return classes, corners, trace_arcs(corners, block.core, block.labels, block.components.first_pixel, north, west)
 
 
 def _classes(labels: Runs, class_id: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -42,6 +42,7 @@ def find_boundaries(arcs: Arcs) -> Boundaries:
     # The step to the first vertex of an arc belongs to no arc.
     steps[arcs.offsets[:-1]] = 0
     lengths = np.diff(np.concatenate([[0], np.cumsum(steps)])[arcs.offsets])
+    lengths //= 2  # vertices are in half pixels
     names = np.sort(np.stack([arcs.left, arcs.right], axis=1), axis=1)
     keep = names[:, 0] != NO_COMPONENT
     return _add_up(names[keep], lengths[keep])

@@ -36,9 +36,9 @@ def polygonize(
     Args:
         classes: Class ids, uint8 of shape (H, W); 255 is nodata and becomes no polygon.
         confidence: Confidence 0..255 of each pixel, uint8 of shape (H, W); None counts as 0.
-        simplify_px: Tolerance, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
+        simplify_px: Bound of the lines, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
         min_area_px: Components of fewer pixels take the class of a neighbour.
-        cut_px: Period of the lattice on which simplified lines keep a vertex.
+        cut_px: Period of the lattice on which lines keep a vertex.
         block_px: Side of a block; None uses one block if possible. It does not change the result.
         transform: Affine transform of the polygons' coordinates; by default x is the column and y the row.
 

@@ -12,8 +12,8 @@ class PixelPolygons:
     """The 4-connected components of a class map, one row each, in any order. All arrays have shape (N,)."""
 
     geometry: NDArray[Any]
-    """Shapely polygons. Without a transform in pixel space: x is the column and y the row of a pixel corner, both whole
-    numbers. With a transform in its coordinates."""
+    """Shapely polygons. Without a transform in pixel space: x is the column and y the row of a pixel corner or of the
+    middle of a pixel edge, both multiples of a half. With a transform in its coordinates."""
     class_id: NDArray[np.uint8]
     """Class of all its pixels; never nodata."""
     first_pixel: NDArray[np.int64]

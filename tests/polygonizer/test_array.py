@@ -195,7 +195,7 @@ def test_more_pixels_than_a_block_may_hold(monkeypatch):
         (np.zeros((0, 2), np.uint8), {}, r"\(0, 2\)"),
         (np.zeros((2, 2), np.uint8), {"values": [1, 256, -1]}, r"\[-1, 256\] cannot occur in uint8"),
         (np.zeros((2, 2), np.uint8), {"transform": (0, 0, 0, 0, 0, 0)}, "area of zero"),
-        (np.zeros((2, 2), np.uint8), {"simplify_px": -1}, "tolerance_px=-1"),
+        (np.zeros((2, 2), np.uint8), {"simplify_px": -1}, "simplify_px=-1"),
     ],
 )
 def test_unsupported_arrays_and_options_are_refused(array, options, message):

@@ -86,7 +86,7 @@ def test_rings_as_long_as_the_scene():
     outer = [(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE), (0, 0)]
     inner = [(1, 1), (SIDE - 1, 1), (SIDE - 1, SIDE - 2), (1, SIDE - 2), (1, 1)]
     arcs = Arcs(
-        np.array(outer + inner, np.int32), np.array([0, 5, 10]), np.array([-1, 0]), np.array([0, SIDE + 1]),
+        2 * np.array(outer + inner, np.int32), np.array([0, 5, 10]), np.array([-1, 0]), np.array([0, SIDE + 1]),
         np.array([RIGHT, RIGHT], np.uint8), np.array([UP, UP], np.uint8),
     )  # fmt: skip
     shell, island = build_polygons(arcs, np.array([0, SIDE + 1]))

@@ -43,7 +43,8 @@ class Arcs:
     """Boundary lines, N in all with V vertices. On each side of a line lies one component, or none."""
 
     xy: NDArray[np.int32]
-    """Vertices of one arc after the other, both ends included, shape (V, 2): column and row of a pixel corner."""
+    """Vertices of one arc after the other, both ends included, shape (V, 2): x and y in *half* pixels of the scene, so
+    that the middles of pixel edges are integers too."""
     offsets: NDArray[np.int64]
     """Arc ``i`` has the vertices ``offsets[i]:offsets[i + 1]``, at least two; shape (N + 1,)."""
     left: NDArray[np.int64]
@@ -124,7 +125,7 @@ def trace_arcs(
         west: The same for the column left of the core, shape (H,).
 
     Returns:
-        The arcs, in scene pixels.
+        The arcs; all vertices are pixel corners.
     """
     kinds = corners.bits.ravel()[corners.vertices]
     nodes, turns = (int(np.count_nonzero(kinds & kind)) for kind in (NODE, TURN))
@@ -141,6 +142,7 @@ def trace_arcs(
     outside = north.copy(), west.copy()
     _find_sides(xy, offsets, headings[0], runs, core.width, names.copy(), outside, sides)
     xy += np.array([core.col, core.row], np.int32)
+    xy *= np.int32(2)
     return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1])
 
 

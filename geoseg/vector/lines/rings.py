@@ -187,6 +187,8 @@ def _write(
     A transform that mirrors the rings reverses them.
     """
     a, b, c, d, e, f = transform
+    # Vertices are in half pixels. Halves are exact, so the coordinates are those of whole pixels, bit for bit.
+    a, b, d, e = a / 2, b / 2, d / 2, e / 2
     direction = -1 if a * e < b * d else 1
     for ring in range(len(chains)):
         begin, end = ring_offsets[ring], ring_offsets[ring + 1] - 1

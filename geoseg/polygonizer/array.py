@@ -32,8 +32,8 @@ def polygonize(
         transform: Affine transform ``(a, b, c, d, e, f)`` of pixel corners, e.g. of rasterio; None for pixels.
         crs: CRS of the geometries, in any form that geopandas accepts.
         nodata: Nodata value; by default the one that an xarray array declares (``_FillValue``).
-        simplify_px: Lines have few vertices, and no point of them is farther than this from the pixel edges; below 0.5 the
-            stairs of pixels stay. See `geoseg.vector.lines.simplify.simplify_arcs`.
+        simplify_px: Lines have few vertices, and no point of them is farther than this from the pixel edges; below 0.5
+            stairs stay. See `geoseg.vector.lines.simplify.simplify_arcs`.
         min_area_px: Components of fewer pixels take the value of a neighbour.
         values: Values that become polygons, all others count as nodata; None takes all.
 

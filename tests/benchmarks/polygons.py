@@ -37,7 +37,7 @@ PIXEL_M = TRANSFORM.a
 GEOMETRY, FRAME = "geometry alone", "GeoDataFrame"
 SHAPES, USUAL = "rasterio shapes + shapely shape", "the same + segmentize + coverage_simplify"
 XR_ARRAYS, XR_FRAME = "xarray-spatial, arrays of points", "xarray-spatial, GeoDataFrame"
-FASTER_THAN_SHAPES, FASTER_THAN_USUAL, FASTER_THAN_XRSPATIAL = 6, 14, 2
+FASTER_THAN_SHAPES, FASTER_THAN_USUAL, FASTER_THAN_XRSPATIAL = 6, 8, 2
 
 BLOCK_PX = 2048
 GROWTH_TILE_PX = 1024

@@ -171,3 +171,19 @@ def export_command(
     from geoseg.exporter.command import export_model  # noqa: PLC0415
 
     export_model(bundle, to, output, out, trust_code=trust_model_code, overwrite=overwrite)
+
+
+@models.command("new")
+def new_command(
+    source: Annotated[Path, typer.Argument(help="File of a trained network: ONNX, .pt2, TorchScript, weights.")],
+    output: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("bundle"),
+    arch: Annotated[str | None, typer.Option(help="For bare weights: the network, such as Unet.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="For bare weights: its encoder, such as resnet34.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+    trust_model_code: TrustOption = False,
+) -> None:
+    """Draft a bundle: a commented model.json with all that forward passes tell, and gaps for what they cannot."""
+    from geoseg.importer.draft.command import draft_bundle  # noqa: PLC0415
+    from geoseg.importer.sources.source import Request  # noqa: PLC0415
+
+    draft_bundle(Request(source, arch, encoder, trust_model_code), output, out, overwrite=overwrite)

@@ -40,6 +40,7 @@ ORDER = [
     "importer.sources",
     "importer",
     "exporter",
+    "importer.draft",
     "verify",
     "demo",
 ]

@@ -11,7 +11,7 @@ import torch
 from geoseg.errors import SettingsError
 from geoseg.importer.onnx_export import agrees, export_onnx
 from geoseg.importer.resolve import Resolved
-from geoseg.importer.sources.source import Source
+from geoseg.importer.sources.source import OnnxFile, Source
 from geoseg.model.network import one_line
 
 Format = Literal["onnx", "safetensors", "pt2"]
@@ -22,12 +22,7 @@ Write = Callable[[Source, Resolved, Path], dict[str, Any]]
 def _write_onnx(source: Source, resolved: Resolved, folder: Path) -> dict[str, Any]:
     artifact = folder / "model.onnx"
     if source.onnx is not None:
-        shutil.copyfile(source.onnx.path, artifact)
-        for name, file in source.onnx.files.items():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        return {"geoseg:artifact": artifact.name, "channels_last": source.onnx.channels_last}
+        return {**copy_onnx(source.onnx, folder), "channels_last": source.onnx.channels_last}
     network = _module(source, "onnx")
     facts = resolved.facts
     assert facts.patch_px is not None and facts.band_count is not None  # noqa: S101, PT018
@@ -54,8 +49,24 @@ def _write_safetensors(source: Source, resolved: Resolved, folder: Path) -> dict
             f"--format safetensors is for networks of geoseg's zoo (configs/BUNDLE.md); {source.kind} is none. Give "
             "--format onnx."
         )
-    name, arguments = source.zoo
-    weights = {key: tensor.contiguous() for key, tensor in source.network.state_dict().items()}
+    return save_weights(source.zoo, source.network, folder)
+
+
+def copy_onnx(source: OnnxFile, folder: Path) -> dict[str, Any]:
+    """Copy a network that is ONNX already, with the files that hold its weights; as `Write`."""
+    artifact = folder / "model.onnx"
+    shutil.copyfile(source.path, artifact)
+    for name, file in source.files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return {"geoseg:artifact": artifact.name}
+
+
+def save_weights(zoo: tuple[str, Mapping[str, Any]], network: torch.nn.Module, folder: Path) -> dict[str, Any]:
+    """Save the weights of a network of the zoo; as `Write`."""
+    name, arguments = zoo
+    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     safetensors.torch.save_file(weights, folder / "weights.safetensors")
     return {"geoseg:artifact": "weights.safetensors", "mlm:architecture": name, "geoseg:arguments": dict(arguments)}
 

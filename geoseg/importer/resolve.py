@@ -69,7 +69,9 @@ def resolve(source: Source, facts: Facts) -> Resolved:
     facts = facts.with_(patch_px=patch)
     output = _try(source, facts)
     channels, side = output.shape[1], output.shape[2]
-    facts = facts.with_(class_count=Fact(channels, "forward pass"), activation=facts.activation or _activation(output))
+    facts = facts.with_(
+        class_count=Fact(channels, "forward pass"), activation=facts.activation or guess_activation(output)
+    )
     _check_classes(facts, channels)
     _require(source, facts)
     _check_scaling(facts)
@@ -134,8 +136,8 @@ def _try(source: Source, facts: Facts) -> torch.Tensor:
     return output
 
 
-def _activation(output: torch.Tensor) -> Fact[str]:
-    """What is left to do, by the values for random pixels."""
+def guess_activation(output: torch.Tensor) -> Fact[str]:
+    """What is left to do, by the values for random pixels, shape (N, K, h, w)."""
     inside = bool(output.min() >= -TOLERANCE and output.max() <= 1 + TOLERANCE)
     if inside:
         return Fact("none", "forward pass: the values are probabilities")

@@ -39,6 +39,25 @@ def staged_bundle(
     Raises:
         SettingsError: If the folder exists, cannot be written, or the network cannot be kept in this form.
     """
+    with staged_folder(output, overwrite=overwrite) as staged:
+        with _explained(output):
+            sizes = WRITERS[form](source, resolved, staged)
+            document = model_document(source, resolved, sizes, path)
+            (staged / MODEL_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        yield staged
+
+
+@contextmanager
+def staged_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Make a folder beside its place; move it there at the end, or remove it if the body of the `with` raises.
+
+    Args:
+        output: The folder to write.
+        overwrite: Permission to replace a bundle.
+
+    Raises:
+        SettingsError: If the folder exists or cannot be written.
+    """
     if output.exists() and not (overwrite and (output / MODEL_FILE).is_file()):
         is_bundle = (output / MODEL_FILE).is_file()
         remedy = (
@@ -51,9 +70,6 @@ def staged_bundle(
             folder = stack.enter_context(TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-"))
             staged = Path(folder, output.name)
             staged.mkdir()
-            sizes = WRITERS[form](source, resolved, staged)
-            document = model_document(source, resolved, sizes, path)
-            (staged / MODEL_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
         yield staged
         with _explained(output):
             if output.exists():
@@ -88,7 +104,7 @@ def model_document(source: Source, resolved: Resolved, kept: dict[str, Any], pat
         for one in facts.legend.value.classes
     ]
     given: dict[str, Any] = {
-        "result": _tensor(facts.class_count.value, "classes", resolved.output_px, last),
+        "result": tensor_shape(facts.class_count.value, "classes", resolved.output_px, last),
         "classification:classes": entries,
     }
     if source.onnx is not None and source.onnx.output is not None:
@@ -97,7 +113,7 @@ def model_document(source: Source, resolved: Resolved, kept: dict[str, Any], pat
         "mlm:name": facts.name.value if facts.name is not None else path.stem,
         "mlm:architecture": facts.architecture.value if facts.architecture is not None else "unknown",
         "mlm:tasks": ["semantic-segmentation"],
-        "mlm:input": [{"bands": bands, "input": _tensor(len(bands), "bands", side, last)}],
+        "mlm:input": [{"bands": bands, "input": tensor_shape(len(bands), "bands", side, last)}],
         "mlm:output": [given],
         "geoseg:scaling": facts.scaling.value,
         "geoseg:activation": facts.activation.value,
@@ -130,7 +146,8 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def _tensor(channels: int, word: str, side: int, channels_last: bool) -> dict[str, Any]:
+def tensor_shape(channels: int, word: str, side: int, channels_last: bool) -> dict[str, Any]:
+    """Shape and order of an input or output of square maps, for a batch of any size."""
     if channels_last:
         return {"shape": [-1, side, side, channels], "dim_order": ["batch", "height", "width", word]}
     return {"shape": [-1, channels, side, side], "dim_order": ["batch", word, "height", "width"]}

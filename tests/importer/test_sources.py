@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def import_(saved: Saved, output: Path, without: str | None = None, **more: str)
     return result.exit_code, result.output + (str(result.exception) if result.exception else "")
 
 
-def assert_same_map(saved: Saved, bundle: Path, pixels: np.ndarray, folder: Path) -> None:
+def assert_same_map(saved: Saved, bundle: Path, pixels: np.ndarray, folder: Path, **more: Any) -> None:
     """The class map of a run is that of the original network's forward passes on whole patches."""
     content = read_bundle(bundle)
     side = content.patch_px
@@ -39,7 +40,12 @@ def assert_same_map(saved: Saved, bundle: Path, pixels: np.ndarray, folder: Path
     scene = write_scene(folder / "scene.tif", pixels[:, : rows * side, : cols * side])
     # Without overlap each pixel has the scores of one patch.
     report = run(
-        scene, bundle, folder / "results", run={"address": "inline", "precision": "fp32"}, tiling={"overlap_px": 0}
+        scene,
+        bundle,
+        folder / "results",
+        run={"address": "inline", "precision": "fp32"},
+        tiling={"overlap_px": 0},
+        **more,
     )
     assert report.exit_code == 0, report.scenes
     with rasterio.open(next((folder / "results").rglob("classes.tif"))) as dataset:

@@ -51,7 +51,7 @@ def read_onnx(request: Request) -> Source:
         )
     maps = [one for one in given if len(one.shape) == 4] or given
     shape = taken[0].shape
-    channels_last = _channels_last(shape, path)
+    channels_last = _channels_last(shape, path) if request.channels_last is None else request.channels_last
     channels, side = (shape[3], shape[1]) if channels_last else (shape[1], shape[2])
     facts = Facts(
         name=Fact(path.stem, "name of the source"),

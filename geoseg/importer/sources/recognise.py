@@ -42,7 +42,7 @@ def read_source(request: Request) -> Source:
         f"{path} is none of the sources that geoseg recognises. {held}It reads folders of save_pretrained "
         "(segmentation-models-pytorch, transformers) and of geoai, checkpoints and weights (.ckpt, .pth, .pt, "
         ".safetensors), .onnx, .pt2, TorchScript, and Items of the STAC MLM extension. configs/BUNDLE.md tells "
-        "how to write a bundle by hand."
+        "how to write a bundle by hand; geoseg models new drafts one for a file of these kinds."
     )
 
 

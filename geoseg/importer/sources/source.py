@@ -26,6 +26,8 @@ class Request:
     """Name of its encoder."""
     trust_code: bool = False
     """Permission to load what can run code."""
+    channels_last: bool | None = None
+    """Where an ONNX file has its bands, if its shape does not tell: True for NHWC."""
     scaling_given: bool = False
     """Whether the user gives the scaling, so that the source's own is not needed."""
 

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.model.bundle.files import MODEL_FILE, digest, is_file, read_files, read_json
+from geoseg.model.bundle.gaps import require_complete
 from geoseg.model.bundle.properties import REFERENCE, check_properties, of_item
 from geoseg.model.bundle.scaling import Number, Step
 from geoseg.model.bundle.value_scaling import take_value_scaling
@@ -195,6 +196,7 @@ def read_bundle(path: str | Path) -> Bundle:
         )
     try:
         document = of_item(read_json(source))
+        require_complete(document)
         check_properties(document)
         file = ModelFile.model_validate(take_value_scaling(document))
         legend = Legend(

@@ -14,13 +14,15 @@ MAX_BUNDLE_BYTES = 16 << 30
 """Maximum size of all files together."""
 MAX_DEPTH = 64
 """Maximum nesting of a ``model.json``."""
+COMMENT = "//"
+"""Beginning of a line of a ``model.json`` that is a comment."""
 TOO_DEEP = f"its brackets are nested more than {MAX_DEPTH} deep. Correct it, or copy the bundle again."
 FIRST_DATA_FILE = 2
 """Index of the first data file, after ``model.json`` and the artifact."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the object in a JSON file.
+    """Read the object in a JSON file, in which lines that begin with ``//`` are comments.
 
     Raises:
         SettingsError: If the file cannot be read.
@@ -101,7 +103,7 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise ValueError(f"{name} is not a number of JSON. Write a finite number.")
 
     try:
-        document = json.loads(content.decode(), object_pairs_hook=unique, parse_constant=constant)
+        document = json.loads(_without_comments(content.decode()), object_pairs_hook=unique, parse_constant=constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 text at byte {error.start}. Save it as UTF-8.") from error
     except json.JSONDecodeError as error:
@@ -114,6 +116,11 @@ def _parse(content: bytes) -> dict[str, Any]:
         kind = type(document).__name__
         raise ValueError(f"it holds a {kind}, not an object. Write its keys in braces.")  # noqa: TRY004  of its content
     return document
+
+
+def _without_comments(text: str) -> str:
+    """The text with comments as empty lines. Strings of JSON hold no line break, so none can look like a comment."""
+    return "\n".join("" if line.lstrip().startswith(COMMENT) else line for line in text.split("\n"))
 
 
 def _depth(document: Any) -> int:

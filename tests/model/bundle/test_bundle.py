@@ -295,3 +295,15 @@ def test_nothing_at_the_top_of_an_item_is_ignored(tmp_path: Path, top: dict[str,
     (tmp_path / "weights.safetensors").touch()
     with pytest.raises(SettingsError, match=message):
         read_bundle(tmp_path)
+
+
+def test_lines_that_begin_with_two_slashes_are_comments(tmp_path: Path) -> None:
+    bundle = unet_bundle(tmp_path / "bundle", **{"mlm:name": "a // name"})
+    path = bundle / "model.json"
+    text = json.dumps(json.loads(path.read_text()), indent=2)
+    path.write_text("// first\n" + text.replace("\n", "\n  // a comment, {\n"))
+    assert read_bundle(bundle).name == "a // name"
+    path.write_text(text.replace('"geoseg:overlap_px": 8', '// old\n"geoseg:overlap_px": 8 // not a comment'))
+    line = text.splitlines().index('  "geoseg:overlap_px": 8,') + 2
+    with pytest.raises(SettingsError, match=f"it is not JSON: .*line {line} column"):
+        read_bundle(bundle)

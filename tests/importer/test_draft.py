@@ -77,7 +77,7 @@ def program_without_metadata(folder: Path) -> Saved:
     return Saved(folder / "small.pt2", network, {"trust-model-code": ""})
 
 
-def small_patches(saved: Saved, bundle: Path) -> None:
+def small_patches(bundle: Path) -> None:
     """State a smaller patch, as a user may: the scene of the test is small."""
     path = bundle / "model.json"
     path.write_text(path.read_text().replace("256, 256]", "64, 64]").replace('overlap_px": 64', 'overlap_px": 16'))
@@ -102,7 +102,7 @@ def test_a_completed_draft_is_the_original(save: Callable[[Path], Saved], tmp_pa
     assert str(info.value).count("FILL IN") == 2
 
     fill(bundle)
-    small_patches(saved, bundle)
+    small_patches(bundle)
     content = read_bundle(bundle)
     assert content.bands == BANDS
     assert content.legend.names == CLASSES
@@ -182,7 +182,7 @@ def classifier() -> nn.Module:
         (lambda folder: plain(classifier(), folder / "c.onnx"), (), "no forward pass gives a map of classes"),
         (lambda folder: networks.bare_weights(folder).path, (), "Give both --arch"),
         (lambda folder: networks.torchscript(folder).path, (), "--trust-model-code"),
-        (lambda folder: ROOT / "README.md", (), "none of the sources that geoseg recognises"),
+        (lambda _: ROOT / "README.md", (), "none of the sources that geoseg recognises"),
         (lambda folder: networks.bare_weights(folder).path, ("--arch", "Foo", "--encoder", "resnet18"), "'Foo'"),
     ],
 )

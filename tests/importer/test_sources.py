@@ -39,14 +39,8 @@ def assert_same_map(saved: Saved, bundle: Path, pixels: np.ndarray, folder: Path
     rows, cols = pixels.shape[1] // side, pixels.shape[2] // side
     scene = write_scene(folder / "scene.tif", pixels[:, : rows * side, : cols * side])
     # Without overlap each pixel has the scores of one patch.
-    report = run(
-        scene,
-        bundle,
-        folder / "results",
-        run={"address": "inline", "precision": "fp32"},
-        tiling={"overlap_px": 0},
-        **more,
-    )
+    settings = {"run": {"address": "inline", "precision": "fp32"}, "tiling": {"overlap_px": 0}, **more}
+    report = run(scene, bundle, folder / "results", **settings)
     assert report.exit_code == 0, report.scenes
     with rasterio.open(next((folder / "results").rglob("classes.tif"))) as dataset:
         found = dataset.read(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from torch import Tensor, nn
@@ -17,7 +18,10 @@ from typer.testing import CliRunner
 from geoseg.cli import app
 from geoseg.errors import SettingsError
 from geoseg.importer.draft import document
+from geoseg.importer.sources.recognise import read_source
+from geoseg.importer.sources.source import Request
 from geoseg.model.bundle.bundle import read_bundle
+from geoseg.model.zoo.architectures import build
 from tests.importer.test_sources import assert_same_map
 from tests.support import networks
 from tests.support.networks import BANDS, CLASSES, Saved
@@ -77,6 +81,15 @@ def program_without_metadata(folder: Path) -> Saved:
     return Saved(folder / "small.pt2", network, {"trust-model-code": ""})
 
 
+def own_unet(folder: Path) -> Saved:
+    """geoseg's own U-Net."""
+    torch.manual_seed(0)
+    network = networks.lively(build("unet", {"in_channels": 4, "classes": 3, "width": 8, "depth": 3}))
+    networks.balance(network, network.head, 4)
+    safetensors.torch.save_file(network.state_dict(), folder / "own.safetensors")
+    return Saved(folder / "own.safetensors", network, {"arch": "unet"})
+
+
 def small_patches(bundle: Path) -> None:
     """State a smaller patch, as a user may: the scene of the test is small."""
     path = bundle / "model.json"
@@ -85,7 +98,7 @@ def small_patches(bundle: Path) -> None:
 
 @pytest.mark.parametrize(
     "save",
-    [networks.onnx_file, networks.torchscript, program_without_metadata, networks.bare_weights],
+    [networks.onnx_file, networks.torchscript, program_without_metadata, networks.bare_weights, own_unet],
     ids=lambda save: save.__name__,
 )
 def test_a_completed_draft_is_the_original(save: Callable[[Path], Saved], tmp_path: Path) -> None:
@@ -171,6 +184,23 @@ def test_the_comments_are_the_words_of_the_reference() -> None:
             assert sentence.rstrip(".") in plain_text, (key, sentence)
 
 
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("unet", {"width": 5, "depth": 2}), ("fcn8s", {"width": 4}), ("segnet", {"width": 6}), ("lenet", {"width": 3}),
+        ("deeplab-v1", {"width": 8}), ("fastfcn", {"width": 8}), ("fcn32s", {"width": 8}), ("fcn16s", {"width": 8}),
+    ],
+)  # fmt: skip
+def test_arguments_of_own_networks_are_read_from_their_weights(
+    name: str, others: dict[str, int], tmp_path: Path
+) -> None:
+    arguments = {"in_channels": 5, "classes": 7, **others}
+    safetensors.torch.save_file(build(name, arguments).state_dict(), tmp_path / "own.safetensors")
+    source = read_source(Request(tmp_path / "own.safetensors", name))
+    assert source.zoo is not None
+    assert source.zoo == (name, arguments)
+
+
 def classifier() -> nn.Module:
     return nn.Sequential(nn.Conv2d(4, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
@@ -181,6 +211,7 @@ def classifier() -> nn.Module:
         (lambda folder: folder / "absent.onnx", (), "does not exist"),
         (lambda folder: plain(classifier(), folder / "c.onnx"), (), "no forward pass gives a map of classes"),
         (lambda folder: networks.bare_weights(folder).path, (), "Give both --arch"),
+        (lambda folder: own_unet(folder).path, ("--arch", "segnet"), "its weights are those of no segnet"),
         (lambda folder: networks.torchscript(folder).path, (), "--trust-model-code"),
         (lambda _: ROOT / "README.md", (), "none of the sources that geoseg recognises"),
         (lambda folder: networks.bare_weights(folder).path, ("--arch", "Foo", "--encoder", "resnet18"), "'Foo'"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from geoseg.errors import SettingsError
 from geoseg.importer.facts.facts import Fact
 from geoseg.importer.facts.json_files import read_object
+from geoseg.importer.sources.own_networks import is_own, read_own
 from geoseg.importer.sources.smp_folder import CONFIG, describe_smp
 from geoseg.importer.sources.smp_networks import count_channels, find_class, load_smp
 from geoseg.importer.sources.source import Request, Source
@@ -97,10 +98,14 @@ def _read_bare(
     origin: str,
     **more: Any,
 ) -> Source:
+    if architecture is not None and encoder is None and is_own(architecture):
+        own, left_out = split_training(weights)
+        return _with_left_out(read_own(request, architecture, own), left_out)
     if architecture is None or encoder is None:
         raise SettingsError(
             f"{request.path} holds weights and does not name their network. Give both --arch (such as Unet, "
-            "DeepLabV3Plus; a class of segmentation-models-pytorch) and --encoder (such as resnet34)."
+            "DeepLabV3Plus; a class of segmentation-models-pytorch) and --encoder (such as resnet34); for geoseg's own "
+            "networks --arch alone (such as unet, fcn8s, segnet)."
         )
     name = find_class(architecture, origin)
     arguments: dict[str, Any] = {"encoder_name": encoder}

@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from geoseg.config import Settings, load_settings
-from geoseg.errors import SettingsError
+from geoseg.errors import SceneError, SettingsError
 from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.value_checks import warn_unscaled
 from geoseg.model.predictor import Predictor
-from geoseg.plan.preflight import check_scene
-from geoseg.raster.bands import select_bands
-from geoseg.raster.source.scene import describe
+from geoseg.plan.survey import survey
+from geoseg.run.summary import count
 from geoseg.trial.findings import findings
 from geoseg.trial.picture import draw_trial, write_picture
 from geoseg.trial.trial import Trial, try_bundle
@@ -42,13 +42,16 @@ def check_on_scene(
     settings = scene_settings(path, bundle, assignments)
     if picture is not None and picture.suffix.lower() != SUFFIX:
         raise SettingsError(f"--output {picture} is a PNG picture: give it a name that ends in {SUFFIX}.")
-    scene = describe(path, settings.scene)
-    selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
-    warnings = check_scene(scene, selection, settings, bundle)
+    surveyed = survey(settings, bundle)
+    for _, reason in surveyed.failed:
+        raise SceneError(reason)
+    ((scene, selection),) = surveyed.scenes
+    unscaled = warn_unscaled(bundle.name, bundle.file.scaling)  # is known without a scene
+    warnings = [text for text in surveyed.warnings if text not in unscaled]
     trial = try_bundle(bundle, predictor, scene, selection)
     console.print(_table(trial, bundle))
     console.print(
-        f"{trial.pixels.sum():,} pixels at {len(trial.shown)} places of {escape(path)}, "
+        f"{trial.pixels.sum():,} pixels at {count(len(trial.shown), 'place')} of {escape(path)}, "
         f"mean confidence {trial.mean_confidence:.3f}"
     )
     found = findings(bundle, trial, selection.bands, activation_known=bool(predictor.task.warnings))

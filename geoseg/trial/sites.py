@@ -36,7 +36,9 @@ class Site(NamedTuple):
     pixels: NDArray[np.number]
     """Stored values of the model's bands, shape (C, H, W)."""
     valid: NDArray[np.bool_]
-    """Shape (H, W); True somewhere."""
+    """Shape (H, W); True where the scene is valid."""
+    counted: NDArray[np.bool_]
+    """The valid pixels that get a class: those in the area of interest; True somewhere."""
 
 
 def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterator[Site]:
@@ -56,7 +58,7 @@ def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterato
     side = max(patch_px, SITE_PX // patch_px * patch_px)
     wanted = max(1, min(MAX_SITES, MAX_PIXELS // side**2))
     poor: list[tuple[float, int, Window]] = []
-    losses, found, read, places = Counter[str](), 0, 0, spread(scene.grid.window, side)
+    losses, found, read, places = Counter[str](), 0, 0, spread(selection.bounds(scene), side)
     for index, window in enumerate(places):
         if not has_data(scene, selection, window):
             losses.update({PIXELS: window.pixels, ABSENT: window.pixels})
@@ -67,27 +69,29 @@ def read_sites(scene: Scene, selection: BandSelection, patch_px: int) -> Iterato
         read += 1
         pixels, valid, _, lost = read_around_holes(scene, selection, window)
         losses.update(lost)
-        share = float(valid.mean())
+        counted = _in_area(selection, window, valid)
+        share = float(counted.mean())
         if share >= ENOUGH_VALID:
             found += 1
-            yield Site(window, pixels, valid)
+            yield Site(window, pixels, valid, counted)
         elif share > 0:
             poor.append((-share, index, window))
         if found == wanted:
             return
     for _, _, window in sorted(poor)[: wanted - found]:
         found += 1
-        yield Site(window, *read_around_holes(scene, selection, window)[:2])
+        pixels, valid, *_ = read_around_holes(scene, selection, window)
+        yield Site(window, pixels, valid, _in_area(selection, window, valid))
     if not found:
         raise SceneError(_nothing_valid(scene, selection, losses, len(places)))
 
 
-def spread(scene: Window, side: int) -> list[Window]:
-    """Up to `MAX_PLACES` squares of a scene that do not overlap, evenly spread over it; all, if there are no more.
+def spread(whole: Window, side: int) -> list[Window]:
+    """Up to `MAX_PLACES` squares of a window that do not overlap, evenly spread over it; all, if there are no more.
 
-    A side of the scene that is shorter than a square is one.
+    A side of the window that is shorter than a square is one.
     """
-    rows, cols = (_starts(size, side) for size in scene.shape)
+    rows, cols = (_starts(*ends, side) for ends in whole.ranges)
     total, order = len(rows) * len(cols), dict[tuple[int, int], None]()
     for index in range(4 * MAX_PLACES):
         row, col = ((0.5 + index * step) % 1 for step in _STEPS)
@@ -96,21 +100,25 @@ def spread(scene: Window, side: int) -> list[Window]:
             break
     if total <= MAX_PLACES:
         order |= dict.fromkeys((row, col) for row in rows for col in cols)
-    height, width = (min(side, size) for size in scene.shape)
+    height, width = (min(side, size) for size in whole.shape)
     return [Window(row, col, height, width) for row, col in order]
 
 
-def _starts(size: int, side: int) -> range:
+def _in_area(selection: BandSelection, window: Window, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return valid if selection.area is None else valid & selection.area.mask(window)
+
+
+def _starts(start: int, stop: int, side: int) -> range:
     """First pixels of whole squares in the middle of an axis."""
-    count = max(1, size // side)
-    first = max(0, size - count * side) // 2
+    count = max(1, (stop - start) // side)
+    first = start + max(0, stop - start - count * side) // 2
     return range(first, first + count * side, side)
 
 
 def _nothing_valid(scene: Scene, selection: BandSelection, losses: Counter[str], places: int) -> str:
     causes = describe_losses(scene, selection, losses) or "nothing is stored there"
     return (
-        f"{scene.path}: no pixel is valid at the {places} places that were tried, spread over it: {causes}. "
+        f"{scene.path}: no pixel is valid at any of {places} places that were tried, spread over it: {causes}. "
         "Give a scene or a part with data (gdal_translate -srcwin), or correct what makes pixels invalid: --set "
         "scene.nodata, scene.nodata_rule or scene.mask_band."
     )

@@ -78,16 +78,16 @@ def try_bundle(bundle: Bundle, predictor: Predictor, scene: Scene, selection: Ba
     order = exchange(bundle.bands)
     for site in read_sites(scene, selection, bundle.patch_px):
         found = _predict(predictor, site, site.pixels, scene.path)
-        known = found.classes != NODATA_CLASS
+        known = site.counted & (found.classes != NODATA_CLASS)
         own, sure = found.classes[known], found.confidence[known] / CONFIDENCE_ONE
         pixels += np.bincount(own, minlength=classes)
         confidence += np.bincount(own, sure, minlength=classes)
-        highest = max(highest, int(found.confidence.max()))
-        certain += int(np.count_nonzero(found.confidence == CONFIDENCE_ONE))
+        highest = max(highest, int(found.confidence[known].max()))
+        certain += int(np.count_nonzero(found.confidence[known] == CONFIDENCE_ONE))
         if order is not None:
             other = _predict(predictor, site, site.pixels[list(order)], scene.path)
             gains.append(float((other.confidence[known] / CONFIDENCE_ONE).mean() - sure.mean()))
-        values = site.pixels[:, site.valid]
+        values = site.pixels[:, site.counted]
         samples.append(values[:, :: -(-values.shape[1] // SAMPLE_PIXELS)])
         shown.append(_reduce(site, found, bundle.bands))
     sample = np.concatenate(samples, axis=1)

@@ -11,7 +11,7 @@ from tests.run.test_real_data import DYNAMIC_WORLD_BANDS, SENTINEL2_L1C, dynamic
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.cli import CommandLine
 from tests.support.onnx_models import linear_onnx
-from tests.support.scenes import read_band, run, textured, write_scene
+from tests.support.scenes import TRANSFORM, read_band, run, textured, write_scene
 
 CLASSES = 5
 
@@ -32,7 +32,7 @@ def test_shares_and_confidence_are_those_of_a_run(geoseg: CommandLine, tmp_path:
     run(scene, bundle, tmp_path / "out", **settings)
     classes, confidence = (read_band(tmp_path / f"out/rasters/scene/{name}.tif") for name in ("classes", "confidence"))
     known = classes != 255
-    assert f"{known.sum():,} pixels at 1 places" in printed.out
+    assert f"{known.sum():,} pixels at 1 place" in printed.out
     assert f"mean confidence {confidence[known].mean() / 255:.3f}" in printed.out
     rows = dict(re.findall(r"(class\d) +([\d.]+%)", printed.out))
     expected = np.bincount(classes[known], minlength=CLASSES) / known.sum()
@@ -85,7 +85,7 @@ def test_names_that_look_like_markup_or_formulas_are_shown(geoseg: CommandLine, 
         (["--scene", "rgb.tif"], "The model wants 4 bands"),
         (["--scene", "many.tif"], "--set scene.bands="),
         (["--scene", "many.tif", "--set", "scene.bands=1,2,3,9"], "Band 9 does not exist"),
-        (["--scene", "scene.tif", "--set", "scene.nodata=5"], "no pixel is valid at the 1 places"),
+        (["--scene", "scene.tif", "--set", "scene.nodata=5"], "no pixel is valid at any of 1 places"),
         (["--scene", "scene.tif", "--set", "tiling.patch_px=64"], "is not a setting of the scene"),
         (["--scene", "scene.tif", "--output", "scene.tif"], "give it a name that ends in .png"),
         (["--scene", "scene.tif", "--output", "scene.tif/a.png"], "cannot be written"),
@@ -116,6 +116,26 @@ def test_logits_that_are_not_finite_are_an_error(geoseg: CommandLine, tmp_path: 
     printed = geoseg("models", "check", bundle, "--scene", scene)
     assert printed.code != 0
     assert "not finite" in printed.err or "log1p" in printed.err
+
+
+def test_only_the_area_of_interest_counts(geoseg: CommandLine, tmp_path: Path) -> None:
+    pixels = np.zeros((1, 600, 600), np.uint8)
+    pixels[0, :100, 300:400] = 1
+    scene, bundle = write_scene(tmp_path / "scene.tif", pixels), identity_bundle(tmp_path / "bundle", 3)
+    x, y = TRANSFORM @ (300, 0)
+    box = f"{x},{y - 2000},{x + 1000},{y}"  # 100 x 200 pixels of 10 m
+    words = ["models", "check", bundle, "--scene", scene]
+    printed = geoseg(*words, "--set", f"scene.aoi={box}", "--set", "scene.aoi_crs=EPSG:32632")
+    assert printed.code == 0, printed.err
+    assert "20,000 pixels at 1 place" in printed.out
+    assert dict(re.findall(r"(class\d) +([\d.]+%)", printed.out)) == {
+        "class0": "50.0%",
+        "class1": "50.0%",
+        "class2": "0.0%",
+    }
+    printed = geoseg(*words, "--set", "scene.aoi=0,0,1,1")
+    assert printed.code != 0
+    assert "does not touch the scene" in printed.err
 
 
 @pytest.mark.slow

@@ -116,9 +116,10 @@ def _starts(start: int, stop: int, side: int) -> range:
 
 
 def _nothing_valid(scene: Scene, selection: BandSelection, losses: Counter[str], places: int) -> str:
+    where = f" at any of {places} places that were tried, spread over it" if places > 1 else ""
     causes = describe_losses(scene, selection, losses) or "nothing is stored there"
     return (
-        f"{scene.path}: no pixel is valid at any of {places} places that were tried, spread over it: {causes}. "
+        f"{scene.path}: no pixel is valid{where}: {causes}. "
         "Give a scene or a part with data (gdal_translate -srcwin), or correct what makes pixels invalid: --set "
         "scene.nodata, scene.nodata_rule or scene.mask_band."
     )

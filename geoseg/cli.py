@@ -11,6 +11,7 @@ from rich.table import Table
 
 from geoseg import __version__
 from geoseg.cli_models import TrustOption, models, out
+from geoseg.cli_train import train_command
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
 from geoseg.run.summary import count, print_report
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models, name="models")
+app.command("train")(train_command)
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

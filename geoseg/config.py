@@ -270,14 +270,26 @@ def load_settings(
     Raises:
         SettingsError: If a source cannot be read, a key is unknown or a value is not allowed.
     """
-    merged: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
     origin = f" (from {file}, {ENVIRONMENT_PREFIX}* and the command line)" if file else ""
-    for key, value in _sources(assignments, flags or {}, os.environ if environment is None else environment):
-        _assign(merged, key.split("."), value, key)
+    merged = merge_sources(file, assignments, flags or {}, os.environ if environment is None else environment)
     try:
         return Settings.model_validate(merged)
     except SettingsError as error:
         raise SettingsError(f"{error}{origin}") from error
+
+
+def merge_sources(
+    file: str | Path | None, assignments: Iterable[str], flags: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """Merge the sources of settings, later over earlier ones; nothing is validated yet.
+
+    Raises:
+        SettingsError: If a source cannot be read.
+    """
+    merged: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
+    for key, value in _sources(assignments, flags, environment):
+        _assign(merged, key.split("."), value, key)
+    return merged
 
 
 def _sources(

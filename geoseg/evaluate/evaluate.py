@@ -92,7 +92,7 @@ def evaluate(
     scenes, total, without_labels = [], Counts.zero(len(mapping.names)), []
     for prediction, own in zip(found, _labels_of(found, sources), strict=True):
         with open_labels(own, prediction.grid, mapping) as read:
-            counts = _count(prediction, read, mapping, boundary_px)
+            counts = count_scene(prediction, read, mapping, boundary_px)
         total += counts
         if counts.confusion.any():
             metrics = compute_metrics(counts, mapping.names)
@@ -134,7 +134,12 @@ def _labels_of(
     return [[source for source in sources if source not in other] for other in others]
 
 
-def _count(prediction: Prediction, read_labels: ReadLabels, mapping: ClassMapping, boundary_px: int) -> Counts:
+def count_scene(prediction: Prediction, read_labels: ReadLabels, mapping: ClassMapping, boundary_px: int) -> Counts:
+    """Count the pixels of a class map by label and prediction, window by window.
+
+    Raises:
+        SceneError: If a raster cannot be read.
+    """
     counts, classes = Counts.zero(len(mapping.names)), len(mapping.names)
     compared = mapping.predicted_ids()
     with ExitStack() as stack:

@@ -29,7 +29,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     report, text = folder / "evaluation.json", folder / "evaluation.md"
-    report.write_text(json.dumps(_finite(as_json(evaluation)), indent=2) + "\n")
+    report.write_text(json.dumps(finite(as_json(evaluation)), indent=2) + "\n")
     text.write_text(as_markdown(evaluation))
     pictures = [folder / "confusion.png"]
     (folder / "calibration.png").unlink(missing_ok=True)  # of an earlier evaluation, which may have had a confidence
@@ -85,10 +85,10 @@ def summary(metrics: Metrics) -> list[tuple[str, str]]:
 def _markdown(evaluation: Evaluation) -> Iterator[str]:
     metrics, names = evaluation.metrics, evaluation.mapping.names
     yield "# Evaluation\n"
-    yield from _table(("metric", "value"), summary(metrics))
+    yield from as_table(("metric", "value"), summary(metrics))
     yield f"\n## Classes\n\nBoundary IoU compares pixels within {evaluation.boundary_px} pixels of another class.\n"
     columns = ("class", "IoU", "F1", "precision", "recall", "boundary IoU", "label pixels", "predicted pixels")
-    yield from _table(
+    yield from as_table(
         columns,
         [
             (
@@ -104,15 +104,15 @@ def _markdown(evaluation: Evaluation) -> Iterator[str]:
     rows = [
         (name, *(f"{pixels:,}" for pixels in row)) for name, row in zip(names, evaluation.counts.confusion, strict=True)
     ]
-    yield from _table(("", *names), rows)
+    yield from as_table(("", *names), rows)
     if evaluation.polygons:
         yield "\n## Polygons\n\nTwo polygons match at an IoU of 0.5 or more.\n"
         heading = ("class", "precision", "recall", "F1", "labels", "predicted", "matched")
-        yield from _table(heading, map(_polygon_row, evaluation.polygons))
+        yield from as_table(heading, map(_polygon_row, evaluation.polygons))
     if evaluation.not_compared:
         yield f"\nNo pixel could be compared of: {', '.join(evaluation.not_compared)}."
     yield "\n## Scenes\n"
-    yield from _table(("scene", "pixels compared", "mean IoU", "pixel accuracy"), map(_scene_row, evaluation.scenes))
+    yield from as_table(("scene", "pixels compared", "mean IoU", "pixel accuracy"), map(_scene_row, evaluation.scenes))
 
 
 def _polygon_row(one: PolygonMetrics) -> tuple[str, ...]:
@@ -163,7 +163,8 @@ def _polygons(entry: PolygonMetrics) -> dict[str, Any]:
     return {**asdict(entry), "precision": entry.precision, "recall": entry.recall, "f1": entry.f1}
 
 
-def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+def as_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Lines of a Markdown table; all columns but the first are aligned to the right."""
     yield f"| {' | '.join(columns)} |"
     yield f"|{'|'.join(['---', *['---:'] * (len(columns) - 1)])}|"
     for row in rows:
@@ -175,10 +176,10 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same value with None for NaN, which JSON lacks."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Training data: windows of scenes with their labels, and the ground that each split owns."""

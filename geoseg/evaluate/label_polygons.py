@@ -17,6 +17,7 @@ from geoseg.area.polygon_parts import polygon_parts
 from geoseg.errors import SettingsError
 from geoseg.evaluate.class_mapping import NO_LABEL, OTHERS, ClassMapping, Value
 from geoseg.grid.window import Grid, Window
+from geoseg.raster.source.env import without_georeference_warning
 
 MISSING = "missing"
 """Value of a polygon of which the class is null."""
@@ -118,9 +119,10 @@ def draw(polygons: PlacedPolygons, tree: shapely.STRtree, grid: Grid, window: Wi
     if not len(inside):
         return np.full(window.shape, NO_LABEL, np.int16)
     shapes = [(polygons.geometry[place], int(polygons.ids[place])) for place in inside]
-    drawn: NDArray[np.int16] = rasterio.features.rasterize(
-        shapes, out_shape=window.shape, fill=NO_LABEL, transform=transform, dtype=np.int16
-    )
+    with without_georeference_warning:  # rasterio suppresses it too, by filters that belong to all threads
+        drawn: NDArray[np.int16] = rasterio.features.rasterize(
+            shapes, out_shape=window.shape, fill=NO_LABEL, transform=transform, dtype=np.int16
+        )
     return drawn
 
 

@@ -119,6 +119,6 @@ def _follow(fitted: "Future[Any]", epochs: Queue, on_epoch: Callable[[dict[str, 
             raise told
         reason = " ".join(str(error).split())
         raise ClusterError(
-            f"The workers of the training died {MAX_FAILURES + 1} times: {reason[:500]} The last checkpoint is kept: "
-            "run the same command again."
+            f"Ray Train gave up, after at most {MAX_FAILURES} new starts of the workers: {reason[:500]} The last "
+            "checkpoint is kept: run the same command again."
         ) from error

@@ -99,7 +99,8 @@ def _differs_in_bands(own: Tensor, other: Tensor) -> bool:
 def adapt_bands(weight: Tensor, bands: int) -> Tensor:
     """Weights of a first convolution for another number of bands.
 
-    As `timm.models.adapt_input_conv` does: the known bands are repeated, and the sum over the bands stays the same.
+    As `timm.models.adapt_input_conv` does: one band gets the sum of the known ones; several repeat them, and the sum
+    over the bands stays the same.
 
     Args:
         weight: Shape (out, bands before, H, W).
@@ -109,5 +110,7 @@ def adapt_bands(weight: Tensor, bands: int) -> Tensor:
         Shape (out, bands, H, W).
     """
     before = weight.shape[1]
+    if bands == 1:
+        return weight.sum(dim=1, keepdim=True)
     repeated = weight.repeat(1, -(-bands // before), 1, 1)[:, :bands]
     return repeated * (before / bands)

@@ -85,7 +85,7 @@ def train_on_ray(plan: TrainPlan, folder: Path, on_epoch: Callable[[dict[str, fl
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does. An expected error is no death: it is told to the driver and not tried again."""
+    """What each worker does. The driver is told an expected error, and raises it if new starts do not help."""
     workers, epochs = RayWorkers(), config["epochs"]
 
     def done(metrics: dict[str, float]) -> None:
@@ -96,8 +96,7 @@ def _work(config: dict[str, Any]) -> None:
     try:
         train_network(config["plan"], Path(config["folder"]), workers, done, lambda *_: None)
     except GeosegError as error:
-        if workers.rank == 0:
-            epochs.put(error)
+        epochs.put(error)
         raise
 
 

@@ -1,6 +1,7 @@
 """`geoseg train` from files to a bundle."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import yaml
 
 from geoseg.errors import GeosegError, SettingsError
 from geoseg.evaluate.evaluate import evaluate
+from geoseg.explain import key_schemas
 from geoseg.model.bundle.bundle import read_bundle
 from geoseg.train import worker
 from geoseg.train.train import train
-from geoseg.train_settings import load_train_settings
+from geoseg.train_settings import TrainSettings, load_train_settings
 from tests.support.cli import CommandLine
 from tests.support.scenes import run, write_scene
 from tests.support.training import VALUES, fields, settings, training_set, write_pair
@@ -147,8 +149,8 @@ def test_geosegs_own_polygons_are_labels(trained: Path, paths: tuple[list[str], 
     parts = [geopandas.read_parquet(path) for path in sorted((tmp_path / "results/polygons").rglob("*.parquet"))]
     frame = geopandas.pd.concat(parts)
     frame.to_file(tmp_path / "corrected.gpkg")
-    chosen = settings(paths[0], [str(tmp_path / "corrected.gpkg")], tmp_path / "again", run={"epochs": 2})
-    assert train(chosen).validation.mean_iou > 0.9
+    chosen = settings(paths[0], [str(tmp_path / "corrected.gpkg")], tmp_path / "again")
+    assert train(chosen).validation.mean_iou > 0.85
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,20 @@ def test_predictions_use_the_moving_average(trained: Path) -> None:
     name = next(iter(checkpoint["network"]))
     assert not torch.equal(checkpoint["network"][name], checkpoint["best"][name])
     assert np.isfinite(checkpoint["history"][0]["loss"])
+
+
+def test_the_table_of_settings_is_the_schema() -> None:
+    page = (Path(__file__).parents[2] / "configs/TRAINING.md").read_text().partition("## All keys")[2]
+    table = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]*) \|", page, re.MULTILINE))
+    schemas = key_schemas(TrainSettings.model_json_schema())
+    keys = [key for key, schema in schemas.items() if "$ref" not in schema and not key.startswith("scene.")]
+    assert [key for key in table if key != "scene"] == keys
+    for key, default in table.items():
+        if "default" in schemas[key] and key != "scene":
+            expected = schemas[key]["default"]
+            assert default == f"`{expected if isinstance(expected, str) else json.dumps(expected)}`", key
+
+
+def test_the_example_is_valid() -> None:
+    example = load_train_settings(Path(__file__).parents[2] / "configs/train.yaml")
+    assert example.names == ("other", "building", "road")

@@ -249,7 +249,7 @@ def test_the_table_of_settings_is_the_schema() -> None:
     keys = [key for key, schema in schemas.items() if "$ref" not in schema and not key.startswith("scene.")]
     assert [key for key in table if key != "scene"] == keys
     for key, default in table.items():
-        if "default" in schemas[key] and key != "scene":
+        if key != "scene" and "default" in schemas[key]:
             expected = schemas[key]["default"]
             assert default == f"`{expected if isinstance(expected, str) else json.dumps(expected)}`", key
 

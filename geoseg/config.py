@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 
 from geoseg.errors import SettingsError
 from geoseg.explain import explain, shown
+from geoseg.quality_settings import QualitySettings
 from geoseg.setting_types import (
     NO_BOOL,
     Aoi,
@@ -69,6 +70,8 @@ class SceneSettings(_Section):
     """CRS of an area without one, such as EPSG:32633; of xmin,ymin,xmax,ymax by default EPSG:4326."""
     nodata: Nodata | None = None
     """Nodata value of all bands, or one for each band of the file, instead of what the file declares."""
+    quality: QualitySettings | None = None
+    """Band with clouds and the like; null: none."""
     nodata_rule: Literal["any", "all"] = "any"
     """A pixel is not valid if any, or only if all, of its bands hold the nodata value."""
     allow_empty: bool = False

@@ -65,9 +65,9 @@ def key_schemas(
     schemas: dict[str, Mapping[str, Any]] = {}
     for name, field in (whole if section is None else section)["properties"].items():
         schemas[prefix + name] = field
-        reference = field.get("$ref") or field.get("items", {}).get("$ref")
-        if reference is not None:
-            schemas |= key_schemas(whole, whole["$defs"][reference.rpartition("/")[2]], f"{prefix}{name}.")
+        for option in (field, field.get("items", {}), *field.get("anyOf", ())):
+            if "$ref" in option:
+                schemas |= key_schemas(whole, whole["$defs"][option["$ref"].rpartition("/")[2]], f"{prefix}{name}.")
     return schemas
 
 

@@ -159,4 +159,10 @@ Rasters = Annotated[
     AfterValidator(_rasters),
     BeforeValidator(_split_words),
 ]
+Values = Annotated[
+    Annotated[tuple[Annotated[Finite, NO_BOOL], ...], Field(max_length=256)], BeforeValidator(_split_numbers)
+]
+Bits = Annotated[
+    Annotated[tuple[Annotated[Whole, Field(le=63)], ...], Field(max_length=64)], BeforeValidator(_split_commas)
+]
 Nodata = Number | Annotated[tuple[Number | None, ...], Field(min_length=1, max_length=MAX_BANDS)]

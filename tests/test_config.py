@@ -118,7 +118,9 @@ def test_messages_name_the_problem(sources: dict[str, object], message: str) -> 
     [
         key
         for key, kinds in KINDS.items()
-        if kinds & {"integer", "number"} and key != "scene.nodata" and not key.startswith("mosaics.")
+        if kinds & {"integer", "number"}
+        and key not in ("scene.nodata", "scene.quality.invalid")
+        and not key.startswith("mosaics.")
     ],
 )
 @pytest.mark.parametrize("value", ["9" * 40, "-1", "1.0e+300", ".nan"])
@@ -127,6 +129,32 @@ def test_every_number_is_bounded(name: str, value: str) -> None:
         SettingsError, match=rf"Setting {name}=.* is not allowed: it must be .*number (from|above) .* to "
     ):
         load(assignments=[f"{name}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ({"preset": "s2-scl"}, r"Setting scene\.quality\.file is missing\. Give scene\.quality\.file: in"),
+        ({"file": "a.tif"}, "it must be a section with a file and one of preset, invalid and bits"),
+        ({"file": "a.tif", "bits": [3], "invalid": [1]}, "it must be a section with a file and one of preset"),
+        ({"file": "a.tif", "preset": "s2"}, r"scene\.quality\.preset='s2' .* it must be s2-scl or landsat-qa or null"),
+        ({"file": "a.tif", "bits": [64]}, r"scene\.quality\.bits=64 .* a list \(a whole number from 0 to 63 each\)"),
+        ({"file": "a.tif", "invalid": [float("nan")]}, r"scene\.quality\.invalid=nan is not allowed"),
+        ({"fil": "a.tif"}, r"Did you mean scene\.quality\.file\?"),
+    ],
+)
+def test_messages_about_quality_bands(quality: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(flags={**NEEDED, "scene.quality": quality})
+
+
+def test_rules_of_quality_bands_are_lists_with_commas() -> None:
+    found = load(assignments=["scene.quality.file=a.tif", "scene.quality.invalid=3,8.5"]).scene.quality
+    assert found is not None
+    assert found.invalid == (3, 8.5)
+    found = load(assignments=["scene.quality.file=a.tif", "scene.quality.bits=3,4"]).scene.quality
+    assert found is not None
+    assert found.bits == (3, 4)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
         *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling"),
-        *("aoi", "aoi_crs"),
+        *("aoi", "aoi_crs", "quality"),
     }
 )
 """Settings that only decide whether a scene is accepted, or whose effect is part of the scene's description."""
@@ -121,8 +121,12 @@ def take_fingerprint(
 
 def _validity(selection: BandSelection) -> dict[str, Any]:
     """What makes pixels valid beyond the file; empty unless it is set, as `_chosen`."""
-    area = selection.area
-    return {} if area is None else {"scene.aoi": f"{area.pixels} pixels, sha256 {area.digest}"}
+    area, quality = selection.area, selection.quality
+    facts: dict[str, Any] = {} if area is None else {"scene.aoi": f"{area.pixels} pixels, sha256 {area.digest}"}
+    if quality is not None:
+        rule = {"invalid": sorted(quality.invalid), "bits": sorted(quality.bits), "grow_px": quality.grow_px}
+        facts["scene.quality"] = {"band": quality.band, **rule}
+    return facts
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from geoseg.publish.geodesy.pixel_area import pixel_area
 from geoseg.publish.polygon_table import published_crs
 from geoseg.raster.band_names import check_band_names
 from geoseg.raster.bands import BandSelection, describe_warnings
-from geoseg.raster.collar import collar_warnings
 from geoseg.raster.read_sources import some_files
+from geoseg.raster.rim.collar_warnings import collar_warnings
 from geoseg.raster.sample import sample_warnings, take_sample, without_nodata
 from geoseg.raster.source.layout import check_layout
 from geoseg.raster.source.scene import Scene

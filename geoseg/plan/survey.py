@@ -19,6 +19,7 @@ from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
 from geoseg.publish.geodesy.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.raster.validity.quality_file import find_quality, with_files
 from geoseg.redact import redact
 from geoseg.store.manifest import Manifest, polygons_prefix, published_scenes, rasters_prefix
 from geoseg.store.storages.opening import open_storage
@@ -66,6 +67,10 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
             if area is not None and area.pixels < scene.grid.window.pixels:
                 selection = replace(selection, area=area)
+            if settings.scene.quality is not None:
+                quality, texts = find_quality(scene, settings.scene, selection.bounds(scene))
+                scene, selection = with_files(scene, quality.source), replace(selection, quality=quality)
+                warnings += texts
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:
             failed.append((path, _why(path, error)))

@@ -13,6 +13,8 @@ from geoseg.raster.band_names import absent_names, bands_named
 from geoseg.raster.source.georeference import IDENTITY
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.validity.area import Area
+from geoseg.raster.validity.quality import Quality
+from geoseg.raster.validity.quality_file import split_band
 from geoseg.redact import redact
 
 NodataRule = Literal["any", "all"]
@@ -39,6 +41,8 @@ class BandSelection:
     """Whether undecodable pixels fail the scene or are nodata, see `geoseg.raster.decode_errors`."""
     area: Area | None = None
     """Pixels that get a class; None for all. It changes no pixel that is read."""
+    quality: Quality | None = None
+    """Band that rules out clouds and the like."""
 
     def bounds(self, scene: Scene) -> Window:
         """The smallest window with all pixels that get a class, if the whole scene is valid."""
@@ -100,11 +104,24 @@ def select_bands(
         raise SceneError(
             f"Band {mask_band} of {scene.path} cannot be both input and mask. Correct scene.bands or scene.mask_band."
         )
-    if bands == "auto" and (unused := set(range(wanted + 1, scene.bands + 1)) - {mask_band, scene.alpha_band}):
+    quality_band = _quality_band(scene, settings, chosen)
+    used = {mask_band, scene.alpha_band, quality_band}
+    if bands == "auto" and (unused := set(range(wanted + 1, scene.bands + 1)) - used):
         raise SceneError(f"{wants}, {has}: {_advise(scene, chosen, names, unused)}")
     if mask_band is None and scene.alpha_band not in chosen:
         mask_band = scene.alpha_band
     return BandSelection(chosen, mask_band, settings.nodata_rule, settings.apply_scale, settings.on_read_error)
+
+
+def _quality_band(scene: Scene, settings: SceneSettings, chosen: Sequence[int]) -> int | None:
+    """The band of the scene that is its quality band, if it is one."""
+    file, band = ("", None) if settings.quality is None else split_band(settings.quality.file)
+    if not file and band in chosen:
+        raise SceneError(
+            f"Band {band} of {scene.path} cannot be both input and quality band. Correct scene.bands or "
+            "scene.quality.file."
+        )
+    return None if file else band
 
 
 def merge_alpha_warnings(warnings: Sequence[str]) -> list[str]:

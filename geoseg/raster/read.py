@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
-from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, count_losses
+from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, QUALITY, count_losses
 from geoseg.raster.read_sources import count_composite_losses, read_composite
 from geoseg.raster.source.cells import CellCache, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.source.env import open_raster
@@ -43,8 +44,8 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
     """Read the selected bands of a window at full resolution.
 
     Of several sources the first valid one counts, see `geoseg.raster.read_sources`; the rest holds for each file.
-    A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask or the mask band excludes
-    it, or if one of its values is NaN or infinite.
+    A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask, the mask band or the
+    quality band excludes it, or if one of its values is NaN or infinite.
 
     Args:
         scene: The scene.
@@ -66,35 +67,51 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
 
 def read_counted(scene: Scene, selection: BandSelection, window: Window, within: Window) -> CountedPixels:
     """As `read_window`, with the causes of invalid pixels ``within`` a part of the window if few are valid."""
-    pixels, valid, losses = read_declared(scene, selection, window, within)
-    if pixels.dtype.kind == "f":
-        at = within.slices(window)
-        declared = int(np.count_nonzero(valid[at]))
-        for band in pixels:
-            valid &= np.isfinite(band)
-        finite = int(np.count_nonzero(valid[at]))
-        if finite < COUNTED_BELOW * within.pixels:
-            # If the window was not counted before, other causes void few pixels.
-            losses |= {PIXELS: within.pixels, DATA: losses[DATA] or within.pixels, NOT_FINITE: declared - finite}
-    return CountedPixels(pixels, valid, losses)
+    read = read_declared(scene, selection, window, within)
+    if read.pixels.dtype.kind != "f":
+        return read
+    finite = np.ones(window.shape, np.bool_)
+    for band in read.pixels:
+        finite &= np.isfinite(band)
+    return _exclude(read, NOT_FINITE, finite, within.slices(window))
+
+
+def _exclude(read: CountedPixels, cause: str, kept: NDArray[np.bool_], counted: tuple[slice, slice]) -> CountedPixels:
+    """Make more pixels invalid, where ``kept`` is False, and count them as losses if few valid ones are left."""
+    before = int(np.count_nonzero(read.valid[counted]))
+    valid = read.valid & kept
+    after, size = int(np.count_nonzero(valid[counted])), kept[counted].size
+    losses = read.losses
+    if after < COUNTED_BELOW * size:
+        # If the window was not counted before, other causes void few pixels.
+        losses = losses | Counter({PIXELS: size, DATA: losses[DATA] or size, cause: before - after})
+    return CountedPixels(read.pixels, valid, losses)
 
 
 def read_declared(
     scene: Scene, selection: BandSelection, window: Window, within: Window | None = None
 ) -> CountedPixels:
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
+    read = _read_own(scene, replace(selection, quality=None), window, within or window)
+    if selection.quality is None:
+        return read
+    return _exclude(read, QUALITY, selection.quality.mask(window), (within or window).slices(window))
+
+
+def _read_own(scene: Scene, selection: BandSelection, window: Window, within: Window) -> CountedPixels:
+    """As `read_declared`, by what the file itself declares."""
     if not scene.grid.window.contains(window):
         raise ValueError(f"{window} reaches outside the scene, {scene.grid.window}.")
     if scene.composite is not None:
         composed, valid = read_composite(scene, scene.composite, selection, window, read_window)
-        return CountedPixels(composed, valid, count_composite_losses(scene.composite, valid, window, within or window))
+        return CountedPixels(composed, valid, count_composite_losses(scene.composite, valid, window, within))
     open_reader = partial(_open_reader, scene, selection)
     if scene.in_cells:
         stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_reader, _CACHE)
     else:
         with open_reader() as fetch:
             stored, masks = fetch(window)
-    return _apply_masks(scene, selection, stored, masks, (within or window).slices(window))
+    return _apply_masks(scene, selection, stored, masks, within.slices(window))
 
 
 @contextmanager

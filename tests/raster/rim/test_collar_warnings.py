@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.config import SceneSettings
 from geoseg.raster.bands import BandSelection, NodataRule, select_bands
-from geoseg.raster.collar import collar_warnings
+from geoseg.raster.rim.collar_warnings import collar_warnings
 from geoseg.raster.source.scene import describe
 from tests.support.scenes import write_scene
 

@@ -72,6 +72,8 @@ class SceneSettings(_Section):
     """Nodata value of all bands, or one for each band of the file, instead of what the file declares."""
     quality: QualitySettings | None = None
     """Band with clouds and the like; null: none."""
+    collar: Literal["none", "auto"] = "none"
+    """auto: black or white pixels around the picture, connected with the rim of the scene, are nodata."""
     nodata_rule: Literal["any", "all"] = "any"
     """A pixel is not valid if any, or only if all, of its bands hold the nodata value."""
     allow_empty: bool = False

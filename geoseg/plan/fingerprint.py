@@ -31,7 +31,7 @@ WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
         *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling"),
-        *("aoi", "aoi_crs", "quality"),
+        *("aoi", "aoi_crs", "quality", "collar"),
     }
 )
 """Settings that only decide whether a scene is accepted, or whose effect is part of the scene's description."""
@@ -126,6 +126,9 @@ def _validity(selection: BandSelection) -> dict[str, Any]:
     if quality is not None:
         rule = {"invalid": sorted(quality.invalid), "bits": sorted(quality.bits), "grow_px": quality.grow_px}
         facts["scene.quality"] = {"band": quality.band, **rule}
+    if selection.collar is not None:
+        collar = selection.collar
+        facts["scene.collar"] = f"{collar.pixels} pixels of {collar.value:g}{', noisy' * collar.noisy}, {collar.digest}"
     return facts
 
 

@@ -18,6 +18,7 @@ from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
 from geoseg.publish.geodesy.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
+from geoseg.raster.rim.find_collar import find_collar
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.raster.validity.quality_file import find_quality, with_files
 from geoseg.redact import redact
@@ -70,6 +71,10 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             if settings.scene.quality is not None:
                 quality, texts = find_quality(scene, settings.scene, selection.bounds(scene))
                 scene, selection = with_files(scene, quality.source), replace(selection, quality=quality)
+                warnings += texts
+            if settings.scene.collar == "auto":
+                collar, texts = find_collar(scene, selection)
+                selection = replace(selection, collar=collar)
                 warnings += texts
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:

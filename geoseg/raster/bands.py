@@ -13,6 +13,7 @@ from geoseg.raster.band_names import absent_names, bands_named
 from geoseg.raster.source.georeference import IDENTITY
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.validity.area import Area
+from geoseg.raster.validity.collar import Collar
 from geoseg.raster.validity.quality import Quality
 from geoseg.raster.validity.quality_file import split_band
 from geoseg.redact import redact
@@ -43,6 +44,8 @@ class BandSelection:
     """Pixels that get a class; None for all. It changes no pixel that is read."""
     quality: Quality | None = None
     """Band that rules out clouds and the like."""
+    collar: Collar | None = None
+    """Pixels around the picture that are ruled out."""
 
     def bounds(self, scene: Scene) -> Window:
         """The smallest window with all pixels that get a class, if the whole scene is valid."""

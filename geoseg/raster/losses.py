@@ -12,7 +12,7 @@ from geoseg.raster.source.scene import Scene
 COUNTED_BELOW = 0.1
 """Windows with a larger share of valid pixels are not counted: a scene that loses 99 % has few of them."""
 PIXELS, DATA, BY_RULE, NOT_FINITE, ABSENT = "pixels", "data", "by rule", "not finite", "absent"
-QUALITY = "quality"
+QUALITY, COLLAR = "quality", "collar"
 """Counted pixels; pixels that are not nodata in all bands; pixels lost because only some bands are nodata and no mask
 excludes them; pixels with NaN or infinity; pixels in internal tiles that are not stored or cannot be decoded."""
 MAX_BY_RULE = 0.99
@@ -20,7 +20,7 @@ MAX_BY_RULE = 0.99
 
 Losses = Mapping[str, int]
 """Pixels by cause: the keys above and, of the pixels with data, ``band 3`` for those where that band is nodata,
-``mask band 4``, ``mask`` and `QUALITY`. A pixel can count for several causes."""
+``mask band 4``, ``mask``, `QUALITY` and `COLLAR`. A pixel can count for several causes."""
 
 
 def count_losses(
@@ -73,8 +73,8 @@ def describe_losses(scene: Scene, selection: BandSelection, losses: Losses) -> s
             causes.append((count, f"{name} is nodata ({scene.nodata[int(name[5:]) - 1]:g})"))
         elif "mask" in name:
             causes.append((count, f"the {name} is 0"))
-        elif name == QUALITY:
-            causes.append((count, "scene.quality rules out what is there"))
+        elif name in (QUALITY, COLLAR):
+            causes.append((count, f"scene.{name} rules out what is there"))
     return ", ".join(
         f"{text} in {'all' if count == pixels else f'{count:,} of'} {pixels:,} pixels"
         for count, text in sorted(causes, key=lambda cause: -cause[0])
@@ -110,6 +110,8 @@ def describe_remedies(selection: BandSelection, losses: Losses) -> str:
         texts.append("scene.mask_band to the right band")
     if losses.get(QUALITY, 0):
         texts.append("scene.quality to the values of pixels that are not valid, if these are")
+    if losses.get(COLLAR, 0):
+        texts.append("scene.collar to none")
     if losses.get(DATA, 0) < losses.get(PIXELS, 0) - losses.get(ABSENT, 0):
         texts.append("scene.nodata to the true value, if that is none")
     return ", or ".join([*texts, "scene.allow_empty to publish an empty class map"])

@@ -15,7 +15,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import SceneError, UnreachableError
 from geoseg.grid.window import Window
 from geoseg.raster.bands import BandSelection, is_scaled, usable_nodata
-from geoseg.raster.losses import COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, QUALITY, count_losses
+from geoseg.raster.losses import COLLAR, COUNTED_BELOW, DATA, NOT_FINITE, PIXELS, QUALITY, count_losses
 from geoseg.raster.read_sources import count_composite_losses, read_composite
 from geoseg.raster.source.cells import CellCache, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.source.env import open_raster
@@ -44,8 +44,8 @@ def read_window(scene: Scene, selection: BandSelection, window: Window) -> tuple
     """Read the selected bands of a window at full resolution.
 
     Of several sources the first valid one counts, see `geoseg.raster.read_sources`; the rest holds for each file.
-    A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask, the mask band or the
-    quality band excludes it, or if one of its values is NaN or infinite.
+    A pixel is invalid if it is nodata (see `BandSelection.nodata_rule`), if the raster's mask, the mask band, the
+    quality band or the collar excludes it, or if one of its values is NaN or infinite.
 
     Args:
         scene: The scene.
@@ -92,10 +92,13 @@ def read_declared(
     scene: Scene, selection: BandSelection, window: Window, within: Window | None = None
 ) -> CountedPixels:
     """As `read_counted`, but NaN and infinite values count as valid unless the file declares otherwise."""
-    read = _read_own(scene, replace(selection, quality=None), window, within or window)
-    if selection.quality is None:
-        return read
-    return _exclude(read, QUALITY, selection.quality.mask(window), (within or window).slices(window))
+    within = within or window
+    read = _read_own(scene, replace(selection, quality=None, collar=None), window, within)
+    if selection.quality is not None:
+        read = _exclude(read, QUALITY, selection.quality.mask(window), within.slices(window))
+    if selection.collar is not None:
+        read = _exclude(read, COLLAR, selection.collar.mask(window), within.slices(window))
+    return read
 
 
 def _read_own(scene: Scene, selection: BandSelection, window: Window, within: Window) -> CountedPixels:

@@ -41,7 +41,7 @@ def has_data(scene: Scene, selection: BandSelection, window: Window) -> bool:
     # All absent tiles read as one value, so one pixel is enough. It must be read, since a sidecar may declare another
     # nodata value than the file, and a data type may not represent it. A mask could differ elsewhere, so it is ignored.
     corner = Window(window.row, window.col, 1, 1)
-    _, valid = read_window(replace(scene, has_mask=False), replace(selection, quality=None), corner)
+    _, valid = read_window(replace(scene, has_mask=False), replace(selection, quality=None, collar=None), corner)
     return bool(valid[0, 0])
 
 

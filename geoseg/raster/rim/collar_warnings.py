@@ -28,9 +28,10 @@ def collar_warnings(scene: Scene, selection: BandSelection, near: Window | None 
         A warning, or nothing.
     """
     declared = any(usable_nodata(scene, band) is not None for band in selection.bands)
-    if declared or scene.has_mask or selection.mask_band is not None or scene.palette is not None:
+    known = declared or scene.has_mask or selection.mask_band is not None or selection.collar is not None
+    if known or scene.palette is not None:
         return []
-    stored = replace(selection, apply_scale=False, quality=None)  # nodata is a stored value
+    stored = replace(selection, apply_scale=False, quality=None, collar=None)  # nodata is a stored value
     edge_pixels, window_pixels = [], []
     windows = [window for window in _windows(scene) if near is None or window.intersect(near) is not None]
     for window, (pixels, *_) in read_decodable(scene, stored, windows):

@@ -51,6 +51,14 @@ def paint(runs: Runs, window: Window) -> NDArray[np.bool_]:
     return mask
 
 
+def paint_part(runs: NDArray[np.integer], window: Window) -> NDArray[np.bool_]:
+    """Return True in those pixels of a window that lie in runs; shape of the window."""
+    first, stop = np.searchsorted(runs[:, 0], window.ranges[0])
+    part: Runs = runs[first:stop].astype(np.int64)
+    part[:, 1:] = np.clip(part[:, 1:], window.col, window.col_stop)
+    return paint(part[part[:, 1] < part[:, 2]], window)
+
+
 def _downwards(edges: Edges, window: Window) -> Edges:
     """The edges in the rows of a window, from their northern to their southern end."""
     down = edges[:, 1] <= edges[:, 3]

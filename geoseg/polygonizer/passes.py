@@ -93,7 +93,9 @@ class BlockPasses:
             files.append(folder / f"{block.name}.arrow")
             save_table(files[-1], self.build(polygons))
         blocks = PackedFiles(partial(unpack, OpenPolygons), open_files)
-        for number, spanning in enumerate(join_blocks(blocks, find_seams(borders), transform)):
+        for number, spanning in enumerate(
+            join_blocks(blocks, find_seams(borders), transform, simplify_px=self.simplify_px)
+        ):
             files.append(folder / f"spanning-{number:05d}.arrow")
             save_table(files[-1], self.build(spanning))
         return files

@@ -4,9 +4,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from geoseg.run.report import Report
+from geoseg.vector.polygons import SPECK_PX
 
 MAX_HECTARES_M2, MAX_METRES_M2 = 1e7, 1e4
 """Larger areas are shown in km2; smaller ones in m2."""
+MANY_SPECKS = 1 / 3
+"""Share of polygons that are specks above which the setting that removes them is named."""
 
 
 def print_report(report: Report, output: str, out: Console, err: Console) -> None:
@@ -19,6 +22,12 @@ def print_report(report: Report, output: str, out: Console, err: Console) -> Non
             if scene.get("resumed_blocks"):
                 facts += f"; {scene['resumed_blocks']} of {count(scene['blocks'], 'block')} done by an earlier run"
             out.print(f"[green]{word}[/green] {escape(scene['scene_id'])}: {facts}")
+            if scene.get("specks", 0) > MANY_SPECKS * scene["polygons"]:
+                share = 100 * scene["specks"] // scene["polygons"]
+                out.print(
+                    f"  {share} % of these polygons have fewer than {SPECK_PX} pixels; "
+                    f"polygons.min_area_px={SPECK_PX} gives such specks to their neighbours."
+                )
     for scene in report.failed:
         err.print(f"[red]failed[/red] {escape(scene['error'])}")
     saved = "no report could be written" if report.url is None else f"report: {report.url}"

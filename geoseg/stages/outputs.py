@@ -31,6 +31,7 @@ from geoseg.stages.tracing import polygon_table
 from geoseg.store.commit import commit, seal, stage
 from geoseg.store.manifest import Manifest, polygons_prefix, rasters_prefix
 from geoseg.vector.joining import join_blocks
+from geoseg.vector.polygons import SPECK_PX
 from geoseg.vector.seams import concatenate_seams
 
 READ_AHEAD = 1
@@ -152,20 +153,30 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
     parts.mkdir()
     open_polygons, seams = plan.store.open_blocks(plan.tiling.blocks(), traced)
     sources = plan.store.polygon_files(plan.tiling.blocks(), traced)
-    for number, spanning in enumerate(join_blocks(open_polygons, concatenate_seams(seams), plan.scene.grid.transform)):
+    spanning_polygons = join_blocks(
+        open_polygons, concatenate_seams(seams), plan.scene.grid.transform, simplify_px=plan.polygons.simplify_px
+    )
+    for number, spanning in enumerate(spanning_polygons):
         sources.append(folder / f"spanning-{number:05d}.arrow")
         save_table(sources[-1], polygon_table(plan, spanning))
     crs_wkt, made = published_crs(plan.scene.grid, plan.polygons.crs), plan.polygons
     provenance = Provenance(made.simplify_px, plan.cut_px, made.min_area_px, made.classes, made.not_dissolved)
     areas: Counter[str] = Counter()
-    count = 0
+    count = specks = 0
     for part, table in enumerate(sorted_parts(sources, plan.scene.grid, plan.cut_px)):
         write_part(parts, part, provenance.stamp(table), crs_wkt=crs_wkt)
         sums = table.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
         areas.update(dict(zip(sums["class_name"], sums["area_m2_sum"], strict=True)))
         count += len(table)
+        specks += int(np.count_nonzero(table["pixels"].to_numpy() < SPECK_PX))
     by_class = {name: float(areas[name]) for name in plan.legend.names}
-    results = {"polygons": count, "area_m2": sum(by_class.values()), "area_m2_by_class": by_class, "crs": crs_wkt}
+    results = {
+        "polygons": count,
+        "specks": specks,
+        "area_m2": sum(by_class.values()),
+        "area_m2_by_class": by_class,
+        "crs": crs_wkt,
+    }
     return sorted(parts.iterdir()), results
 
 

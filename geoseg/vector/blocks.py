@@ -25,8 +25,9 @@ from geoseg.vector.labels.components import (
     sum_planes,
 )
 from geoseg.vector.lines.arcs import Arcs, Corners, arcs_beside, find_corners, trace_arcs
+from geoseg.vector.lines.crossings import join_crossings
 from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons
-from geoseg.vector.lines.simplify import simplify_arcs
+from geoseg.vector.lines.simplify import crossing_guard, simplify_arcs
 from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries, find_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, add_halo, blank_border, find_border, find_seams, neighbours
@@ -158,7 +159,8 @@ def trace_block(
         if step in around:
             is_open[np.searchsorted(names, edge.names[edge.names != NO_COMPONENT])] = True
     finished = block.components.take(~is_open)
-    polygons = as_polygons(build_polygons(arcs, finished.first_pixel, transform), finished)
+    whole = join_crossings(arcs, crossing_guard(simplify_px))
+    polygons = as_polygons(build_polygons(whole, finished.first_pixel, transform), finished)
     open_names = np.concatenate([names[is_open], *_names_before(around, block.core)])
     arcs = arcs_beside(arcs, np.unique(open_names[open_names != NO_COMPONENT]))
     return polygons, OpenPolygons(block.components.take(is_open), arcs)

@@ -12,7 +12,9 @@ from geoseg.vector.labels.component_ids import is_among, rename
 from geoseg.vector.labels.components import Components, concatenate_components, merge_sums
 from geoseg.vector.labels.union_find import unite
 from geoseg.vector.lines.arcs import Arcs, arcs_beside, concatenate_arcs
+from geoseg.vector.lines.crossings import join_crossings
 from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons, find_rings
+from geoseg.vector.lines.simplify import crossing_guard
 from geoseg.vector.polygons import PixelPolygons
 
 BATCH_VERTICES = 1 << 21
@@ -24,6 +26,7 @@ def join_blocks(
     seams: NDArray[np.int64],
     transform: Affine = PIXELS,
     *,
+    simplify_px: float,
     batch_vertices: int = BATCH_VERTICES,
 ) -> Iterator[PixelPolygons]:
     """Build the polygons of the components that touch block borders.
@@ -33,6 +36,7 @@ def join_blocks(
             batch that needs it, so the items may be read from files.
         seams: Pairs of names that are one component, shape (P, 2), as `find_seams` returns them.
         transform: Affine transform of the polygons' coordinates.
+        simplify_px: The bound of the blocks' lines.
         batch_vertices: Vertices of a batch. It cannot change the polygons.
 
     Yields:
@@ -42,12 +46,14 @@ def join_blocks(
     for block in blocks:
         components.append(block.components)
         count += len(block.arcs.xy)
+    guard = crossing_guard(simplify_px)
     parts = concatenate_components(components)
     parts = parts.take(np.argsort(parts.first_pixel))
     whole = unite(parts.first_pixel, seams)
     sums = merge_sums(parts, whole)
     if count <= batch_vertices:
         arcs = concatenate_arcs([_rename_sides(block.arcs, parts, whole) for block in blocks])
+        arcs = join_crossings(arcs, guard)
         yield as_polygons(build_polygons(arcs, sums.first_pixel, transform), sums)
         return
     vertices, present = _count_vertices(blocks, parts, whole, sums)
@@ -58,7 +64,8 @@ def join_blocks(
         needed = [at for at, rows in enumerate(present) if ((rows >= first) & (rows < stop)).any()]
         beside = (arcs_beside(_rename_sides(blocks[at].arcs, parts, whole), chosen.first_pixel) for at in needed)
         # No name for the arcs and rings, so that they are freed before the polygons are built.
-        yield as_polygons(find_rings(concatenate_arcs(list(beside)), chosen.first_pixel, transform).build(), chosen)
+        rings = find_rings(join_crossings(concatenate_arcs(list(beside)), guard), chosen.first_pixel, transform)
+        yield as_polygons(rings.build(), chosen)
 
 
 def _count_vertices(

@@ -78,7 +78,9 @@ def polygonize(
         )
         for place, block in blocks.items()
     ]
-    joined = join_blocks([open_polygons for _, open_polygons in traced], find_seams(borders), transform)
+    joined = join_blocks(
+        [open_polygons for _, open_polygons in traced], find_seams(borders), transform, simplify_px=simplify_px
+    )
     return concatenate_polygons([*joined, *(polygons for polygons, _ in traced)])
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SPECK_PX = 5
+"""Polygons of fewer pixels count as specks."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelPolygons:

@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 
 from geoseg.plan.software import software
-from tests.benchmarks import driver, memory, network, null, polygonize_memory, polygons, stages, usual
+from tests.benchmarks import driver, lines, memory, network, null, polygonize_memory, polygons, stages, usual
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import SHRINK
 from tests.benchmarks.table import RESULT, all_figures
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "null": null.run,
     "memory": memory.run,
     "polygons": polygons.run,
+    "lines": lines.run,
     "polygonize_memory": polygonize_memory.run,
     "driver": driver.run,
 }

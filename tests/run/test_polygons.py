@@ -1,5 +1,6 @@
 """Published polygons, compared with the class map by tools that share no code with the engine."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import shapely
 from rasterio.transform import from_origin
+from rich.console import Console
 
 from geoseg.errors import SettingsError
 from geoseg.plan import polygon_plan
+from geoseg.run.summary import print_report
 from geoseg.vector.polygonize import polygonize as polygonize_whole
 from tests.support.bundles import identity_bundle, unet_bundle
 from tests.support.oracle import polygonize as polygonize_by_gdal
@@ -47,6 +50,22 @@ def test_unsimplified_polygons_and_their_attributes_equal_gdals(inputs: tuple[Pa
     assert shapely.equals(found.geometry, oracle.geometry).all()
     np.testing.assert_allclose(found["area_m2"], oracle.pixels * 100)
     np.testing.assert_allclose(found["perimeter_m"], shapely.length(oracle.geometry) * 10)
+
+
+def test_the_end_of_a_run_names_the_setting_that_removes_specks(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    printed = {}
+    for least in (0, 5):
+        output, out = tmp_path / str(least), Console(file=StringIO(), width=200)
+        report = run(*inputs, output, tiling={"block_px": 2 * STRIDE}, polygons={"min_area_px": least})
+        print_report(report, str(output), out, out)
+        printed[least] = out.file.getvalue()
+        pixels = gpd.read_parquet(output / "polygons")["pixels"]
+        assert report.scenes[0]["specks"] == (pixels < 5).sum()
+        if not least:
+            share = 100 * (pixels < 5).sum() // len(pixels)
+    assert share > 33
+    assert f"{share} % of these polygons have fewer than 5 pixels; polygons.min_area_px=5" in printed[0]
+    assert "min_area_px" not in printed[5]
 
 
 @pytest.mark.parametrize("simplify_px", [0, 1, 3.5])

@@ -9,12 +9,15 @@ from math import inf
 import numpy as np
 
 from geoseg.vector.labels.components import NO_COMPONENT
+from geoseg.vector.lines.arcs import PASSED
 
 EPSILON = 1e-9
 
 
 def points_of(arcs, arc):
-    return [tuple(point) for point in arcs.xy[arcs.offsets[arc] : arcs.offsets[arc + 1]].tolist()]
+    """Vertices of an arc; not those near a crossing that the line passes over."""
+    part = slice(*arcs.offsets[arc : arc + 2])
+    return [tuple(point) for point in arcs.xy[part][arcs.states[part] != PASSED].tolist()]
 
 
 def start_line(corners, closed):

@@ -48,8 +48,8 @@ def unfinished(classes):
 @pytest.mark.parametrize("batch_vertices", [1, 300])
 def test_batches_cannot_change_the_polygons(name, batch_vertices):
     blocks, seams = unfinished(MAPS[name])
-    (whole,) = join_blocks(blocks, seams)
-    batches = list(join_blocks(blocks, seams, batch_vertices=batch_vertices))
+    (whole,) = join_blocks(blocks, seams, simplify_px=1)
+    batches = list(join_blocks(blocks, seams, simplify_px=1, batch_vertices=batch_vertices))
     for column in ("class_id", "first_pixel", "pixels", "confidence_sum"):
         assert np.concatenate([getattr(batch, column) for batch in batches]).tolist() == getattr(whole, column).tolist()
     geometry = np.concatenate([batch.geometry for batch in batches])
@@ -59,6 +59,6 @@ def test_batches_cannot_change_the_polygons(name, batch_vertices):
 def test_a_batch_asks_only_the_blocks_that_it_needs():
     blocks, seams = unfinished(MAPS["landscape"])
     counted = Counted(blocks)
-    batches = list(join_blocks(counted, seams, batch_vertices=1))
+    batches = list(join_blocks(counted, seams, simplify_px=1, batch_vertices=1))
     assert len(batches) > 20
     assert max(counted.asked) < len(batches)

@@ -10,7 +10,7 @@ from geoseg.grid.window import Window
 from geoseg.vector.blocks import concatenate_polygons, find_block_boundaries, label_block, relabel, trace_block
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.labels.components import Components, concatenate_components, merge_sums
-from geoseg.vector.lines.arcs import RIGHT, UP, Arcs
+from geoseg.vector.lines.arcs import FIRM, RIGHT, UP, Arcs
 from geoseg.vector.lines.rings import build_polygons
 from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import split_at_grid
@@ -52,7 +52,10 @@ def trace(classes, start, shape, simplify_px, least=1):
         for place, block in blocks.items()
     ]
     return concatenate_polygons(
-        [*join_blocks([rest for _, rest in traced], find_seams(borders)), *(found for found, _ in traced)]
+        [
+            *join_blocks([rest for _, rest in traced], find_seams(borders), simplify_px=simplify_px),
+            *(found for found, _ in traced),
+        ]
     )
 
 
@@ -87,7 +90,8 @@ def test_rings_as_long_as_the_scene():
     inner = [(1, 1), (SIDE - 1, 1), (SIDE - 1, SIDE - 2), (1, SIDE - 2), (1, 1)]
     arcs = Arcs(
         2 * np.array(outer + inner, np.int32), np.array([0, 5, 10]), np.array([-1, 0]), np.array([0, SIDE + 1]),
-        np.array([RIGHT, RIGHT], np.uint8), np.array([UP, UP], np.uint8),
+        np.array([RIGHT, RIGHT], np.uint8), np.array([UP, UP], np.uint8), np.full(10, FIRM, np.uint8),
+        np.zeros(2, np.uint8),
     )  # fmt: skip
     shell, island = build_polygons(arcs, np.array([0, SIDE + 1]))
     assert shapely.is_valid([shell, island]).all()
@@ -118,7 +122,7 @@ def test_joined_polygons_keep_sums_that_pass_32_bits():
         _, rest = trace_block(block, neighbours(borders, place), (SIDE, SIDE), cut_px=CUT, simplify_px=0)
         sums = replace(rest.components, pixels=np.array([2**34]), confidence_sum=np.array([255 * 2**34]))
         rests.append(replace(rest, components=sums))
-    (polygons,) = join_blocks(rests, find_seams(borders))
+    (polygons,) = join_blocks(rests, find_seams(borders), simplify_px=0)
     assert polygons.pixels.tolist() == [2**35]
     assert polygons.confidence_sum.tolist() == [255 * 2**35]
     assert polygons.first_pixel.tolist() == [(SIDE - CUT) * SIDE + SIDE - 2 * CUT]

@@ -20,12 +20,17 @@ from geoseg.vector.labels.components import NO_COMPONENT, Runs
 UP, RIGHT, DOWN, LEFT = range(4)
 """Directions along an arc, clockwise as seen on the map."""
 
-TURN, NODE, SEEN = 16, 32, 64
-"""Bits of a corner: turn of an arc; node; turn already traced. Bit 1 << heading is set for each pixel edge that starts
-there and that the block owns."""
+TURN, NODE, SEEN, LATTICE = 16, 32, 64, 128
+"""Bits of a corner: turn of an arc; node; turn already traced; node for the cut lattice alone. Bit 1 << heading is set
+for each pixel edge that starts there and that the block owns."""
 
 VERTEX = TURN | NODE
 """A corner that is a vertex of some arc of some block."""
+
+
+PASSED, DRAWN, FIRM, CROSSING = range(4)
+"""States of a vertex: the line passes over it, or has it, but neither is final; the line has it; only the cut lattice
+needs it. All but the last two are near a crossing, see `geoseg.vector.lines.crossings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ class Arcs:
     """Heading of the first pixel edge, shape (N,). Simplified vertices do not contain it."""
     arriving: NDArray[np.uint8]
     """Heading of the last pixel edge, shape (N,)."""
+    states: NDArray[np.uint8]
+    """`FIRM` or another state of each vertex, shape (V,)."""
+    crossing: NDArray[np.uint8]
+    """Bit 1 if a simplified arc starts at a crossing, bit 2 if it ends at one; shape (N,)."""
 
     def __len__(self) -> int:
         return len(self.left)
@@ -75,8 +84,7 @@ NO_ARCS = Arcs(
     np.zeros(1, np.int64),
     np.empty(0, np.int64),
     np.empty(0, np.int64),
-    np.empty(0, np.uint8),
-    np.empty(0, np.uint8),
+    *(np.empty(0, np.uint8) for _ in range(4)),
 )
 
 
@@ -143,29 +151,40 @@ def trace_arcs(
     _find_sides(xy, offsets, headings[0], runs, core.width, names.copy(), outside, sides)
     xy += np.array([core.col, core.row], np.int32)
     xy *= np.int32(2)
-    return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1])
+    states, crossing = np.full(len(xy), FIRM, np.uint8), np.zeros(count, np.uint8)
+    return Arcs(xy, offsets, sides[0], sides[1], headings[0], headings[1], states, crossing)
 
 
 def arcs_beside(arcs: Arcs, names: NDArray[np.int64]) -> Arcs:
     """Select the arcs that have one of the named components, ascending, on a side."""
-    keep = is_among(arcs.left, names) | is_among(arcs.right, names)
+    return select_arcs(arcs, is_among(arcs.left, names) | is_among(arcs.right, names))
+
+
+def select_arcs(arcs: Arcs, keep: NDArray[np.bool_]) -> Arcs:
+    """Select the arcs where ``keep``, shape (N,), is True."""
     lengths = np.diff(arcs.offsets)
-    offsets = np.concatenate([[0], np.cumsum(lengths[keep])])
-    xy = arcs.xy[np.repeat(keep, lengths)]
-    return Arcs(xy, offsets, arcs.left[keep], arcs.right[keep], arcs.leaving[keep], arcs.arriving[keep])
+    vertices, offsets = np.repeat(keep, lengths), np.concatenate([[0], np.cumsum(lengths[keep])])
+    return Arcs(
+        arcs.xy[vertices],
+        offsets,
+        arcs.left[keep],
+        arcs.right[keep],
+        arcs.leaving[keep],
+        arcs.arriving[keep],
+        arcs.states[vertices],
+        arcs.crossing[keep],
+    )
 
 
 def concatenate_arcs(parts: Sequence[Arcs]) -> Arcs:
     """Concatenate the arcs of several blocks."""
     parts = [NO_ARCS, *parts]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    columns = ("left", "right", "leaving", "arriving", "states", "crossing")
     return Arcs(
         np.concatenate([part.xy for part in parts]),
         np.concatenate([[0], np.cumsum(lengths)]),
-        np.concatenate([part.left for part in parts]),
-        np.concatenate([part.right for part in parts]),
-        np.concatenate([part.leaving for part in parts]),
-        np.concatenate([part.arriving for part in parts]),
+        *(np.concatenate([getattr(part, column) for part in parts]) for column in columns),
     )
 
 
@@ -213,11 +232,13 @@ def _end(starts: NDArray[np.int32], run: int, stop: int, width: int) -> int:
 
 @compiled
 def _kind(nw: int, ne: int, se: int, sw: int, on_row: bool, on_col: bool) -> int:
-    """Classify the corner of four pixels: `NODE`, `TURN` or 0."""
+    """Classify the corner of four pixels: `NODE`, with or without `LATTICE`, `TURN` or 0."""
     up, right, down, left = nw != ne, ne != se, se != sw, sw != nw
     vertical, horizontal = up or down, right or left
-    if int(up) + int(right) + int(down) + int(left) > 2 or (on_row and vertical) or (on_col and horizontal):
+    if int(up) + int(right) + int(down) + int(left) > 2:
         return NODE
+    if (on_row and vertical) or (on_col and horizontal):
+        return NODE | LATTICE
     return TURN if vertical and horizontal else 0
 
 

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.lines.arcs import CROSSING, DRAWN, FIRM, PASSED
 
 KEPT, OPEN, BENT, LOOP, RING = range(5)
 """Kinds of lines: unchanged; with two ends; the same, with an inner vertex; closed at a node; closed without a node."""
 RING_SEGMENTS = 4
 """Fewest segments of a closed line."""
+
+WINDOW_SEGMENTS = 2
+"""Segments on each side of a crossing that are drawn anew when its arcs are joined."""
 
 _UNREACHED = 1 << 30
 
@@ -23,7 +27,8 @@ _UNREACHED = 1 << 30
 @compiled
 def simplify_lines(
     xy: NDArray[np.int32], offsets: NDArray[np.int64], kinds: NDArray[np.int8], guard: float,
-    limits: NDArray[np.int32], out: NDArray[np.int32], out_offsets: NDArray[np.int64],
+    limits: NDArray[np.int32], crossing: NDArray[np.uint8], out: NDArray[np.int32], out_offsets: NDArray[np.int64],
+    states: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Write the polylines with the fewest segments, of these the one with the least sum of squared distances.
 
@@ -33,8 +38,10 @@ def simplify_lines(
         kinds: `KEPT`, `OPEN`, `BENT`, `LOOP` or `RING`, shape (N,).
         guard: Largest distance of a passed vertex from its segment, in half pixels.
         limits: Most vertices that a segment may advance from each vertex, shape (V,); or empty.
-        out: Remaining vertices, shape (V, 2).
+        crossing: Bit 1 if a line starts at a crossing of the cut lattice, bit 2 if it ends at one, shape (N,).
+        out: Remaining vertices, and all those within `WINDOW_SEGMENTS` of a crossing, shape (V, 2).
         out_offsets: Shape (N + 1,).
+        states: State of each vertex, see `geoseg.vector.lines.arcs.PASSED`, shape (V,).
     """
     longest = 2
     for number in range(len(kinds)):
@@ -60,10 +67,31 @@ def simplify_lines(
         else:
             _load(xy[first:last], 2, line, sums)
             steps = _simplify_ring(line, sums, count - 1, kind == LOOP, guard, limit, path)
-        for step in range(steps + 1):
-            out[size] = xy[first + path[step]]
-            size += 1
+        size = _store(xy[first : last + 1], path, steps, crossing[number], out, states, size)
         out_offsets[number + 1] = size
+
+
+@compiled
+def _store(
+    xy: NDArray[np.int32], path: NDArray[np.int64], steps: int, crossing: int,
+    out: NDArray[np.int32], states: NDArray[np.uint8], size: int,
+) -> int:  # fmt: skip
+    """Write the vertices of a polyline, near a crossing also those between; return the number of vertices so far."""
+    head = WINDOW_SEGMENTS if crossing & 1 else 0
+    tail = steps - WINDOW_SEGMENTS if crossing & 2 else steps
+    for step in range(steps + 1):
+        before, behind = step <= head or step > tail, step < head or step >= tail
+        out[size], states[size] = xy[path[step]], DRAWN if before and behind else FIRM
+        if (step == 0 and crossing & 1) or (step == steps and crossing & 2):
+            states[size] = CROSSING
+        elif step in (0, steps):
+            states[size] = FIRM
+        size += 1
+        if behind and step < steps:
+            for vertex in range(path[step] + 1, path[step + 1]):
+                out[size], states[size] = xy[vertex], PASSED
+                size += 1
+    return size
 
 
 @compiled
@@ -167,7 +195,8 @@ def _simplify_ring(
             best, least = total, square
             at = states - 1
             for step in range(total, -1, -1):
-                path[step] = (start + at % (count + 1)) % count
+                vertex = start + at % (count + 1)
+                path[step] = vertex if vertex <= count else vertex - count
                 at = before[at]
     return best
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.window import Window
 from geoseg.vector.labels.components import NO_COMPONENT, Runs
-from geoseg.vector.lines.arcs import NODE, Arcs, Corners
+from geoseg.vector.lines.arcs import LATTICE, NODE, Arcs, Corners
 from geoseg.vector.lines.fewest_segments import BENT, KEPT, LOOP, OPEN, RING, reach_within, simplify_lines
 from geoseg.vector.lines.obstacles import shorten
 from geoseg.vector.lines.start_lines import find_start_lines
@@ -71,9 +71,23 @@ def simplify_arcs(arcs: Arcs, corners: Corners, classes: Runs, core: Window, cut
         limits = np.ones(len(lines), np.int32)
         reach_within(lines, line_offsets, kinds, guard, limits)
         shorten(limits, lines, line_offsets, kinds, corners, classes, core)
-    xy, offsets = np.empty_like(lines), np.empty_like(line_offsets)
-    simplify_lines(lines, line_offsets, kinds, guard, limits, xy, offsets)
-    return replace(arcs, xy=xy[: offsets[-1]].copy(), offsets=offsets)
+    crossing = _crossing(arcs, kinds, corners, core)
+    xy, offsets, states = np.empty_like(lines), np.empty_like(line_offsets), np.empty(len(lines), np.uint8)
+    simplify_lines(lines, line_offsets, kinds, guard, limits, crossing, xy, offsets, states)
+    count = offsets[-1]
+    return replace(arcs, xy=xy[:count].copy(), offsets=offsets, states=states[:count].copy(), crossing=crossing)
+
+
+def crossing_guard(simplify_px: float) -> float:
+    """Guard in half pixels with which the lines at crossings are drawn, see `geoseg.vector.lines.crossings`."""
+    return 2.0 * max(0.0, min(simplify_px - _START_PX, _FREE_GUARD_PX))
+
+
+def _crossing(arcs: Arcs, kinds: NDArray[np.int8], corners: Corners, core: Window) -> NDArray[np.uint8]:
+    """Whether an arc that may change starts (1) or ends (2) where only the cut lattice has a node."""
+    (row, col), (last_row, last_col) = (((end // 2 - (core.col, core.row)).T)[::-1] for end in (arcs.start, arcs.end))
+    starts, ends = corners.bits[row, col] & LATTICE > 0, corners.bits[last_row, last_col] & LATTICE > 0
+    return np.where(kinds == KEPT, 0, starts + 2 * ends).astype(np.uint8)
 
 
 def _kinds(arcs: Arcs, corners: Corners, core: Window, cut_px: int) -> NDArray[np.int8]:

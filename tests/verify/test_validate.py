@@ -232,10 +232,14 @@ class TestPlantedFaults:
         """No unpaired edge is a pixel side."""
 
         row, col = np.indices((30, 30))
-        classes = (2 * row > col + 7).astype(np.uint8)
-        # Where the boundary crosses the cut lattice; before and behind it the simplified line slants.
-        old, new = (X + 160, Y - 120), (X + 160, Y - 121)
-        output = publish(tmp_path, classes, simplify_px=2.0, change=lambda t: moved(t, old, new, [0]))
+        classes = (2 * row > abs(col - 15) + 17).astype(np.uint8)
+
+        def change(table):
+            xy = shapely.get_coordinates(geometry_of(table)[0])
+            x, y = xy[((xy > (X, Y - 300)) & (xy < (X + 300, Y))).all(axis=1)][0]
+            return moved(table, (x, y), (x, y - 1), [0])
+
+        output = publish(tmp_path, classes, simplify_px=1.0, change=change)
         assert failed(output) == {"coverage", "area"}
 
     def test_an_edge_that_should_be_a_curve(self, tmp_path):

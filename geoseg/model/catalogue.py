@@ -15,8 +15,10 @@ from geoseg.model.network import DTYPES
 from geoseg.model.zoo.architecture import Architecture
 from geoseg.model.zoo.architectures import ARCHITECTURES, build
 
-BANDS, CLASSES, SIDE_PX, BATCH = 4, 8, 256, 1
-"""What parameters and speed are of. A run on a CPU has batches of 1, too."""
+BANDS, CLASSES, SIDE_PX = 4, 8, 256
+"""What parameters and speed are of."""
+BATCH, THREADS = 1, 1
+"""Those of a worker of a run on CPUs, by default."""
 LEAST_RUNS, LEAST_S = 3, 0.5
 
 
@@ -76,7 +78,7 @@ def describe_speed() -> str:
     """What speed is of, in words."""
     return (
         f"Speed: forward passes on the CPU in {precision()}, batches of {BATCH}, patches of {SIDE_PX} px, "
-        f"{torch.get_num_threads()} threads."
+        f"{THREADS} thread, as one worker of a run."
     )
 
 
@@ -101,10 +103,15 @@ def forward_pass(architecture: Architecture) -> Callable[[], float]:
     given = pixels.to(dtype).contiguous(memory_format=torch.channels_last)
 
     def run() -> float:
-        started = perf_counter()
-        with torch.inference_mode():
-            fast(given)
-        return (perf_counter() - started) / (BATCH * side_px**2)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(THREADS)
+        try:
+            started = perf_counter()
+            with torch.inference_mode():
+                fast(given)
+            return (perf_counter() - started) / (BATCH * side_px**2)
+        finally:
+            torch.set_num_threads(threads)
 
     return run
 

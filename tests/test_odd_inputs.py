@@ -158,7 +158,7 @@ NAMED: dict[int, tuple[str, ...]] = {
     61: ("run/test_segment.py::test_patches_run_are_the_lattices_patches_with_a_valid_pixel",),
     64: (
         "vector/test_polygonize.py::test_hard_maps_give_the_polygons_of_gdal_for_any_blocks",
-        "vector/test_polygonize.py::test_any_map_with_any_blocks_and_tolerance",
+        "vector/test_polygonize.py::test_any_map_with_any_blocks_and_bound",
         "run/test_polygons.py::test_unsimplified_polygons_and_their_attributes_equal_gdals",
     ),
     65: (

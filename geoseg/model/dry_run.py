@@ -38,8 +38,8 @@ def check_output(network: Network, bundle: Bundle, batch_size: int, patch_px: in
     if returned[2:] != (size, size):
         raise SettingsError(
             f"{bundle.artifact} returns maps of {returned[2]} x {returned[3]} px for patches of {patch_px} px, but its "
-            f"model.json declares {size:g} x {size:g}. If the network gives smaller maps, which geoseg enlarges, state "
-            "both sizes there as numbers: mlm:input input.shape and mlm:output result.shape."
+            f"model.json declares {size:g} x {size:g}. Correct mlm:output result.shape there. If the network gives "
+            "smaller maps, which geoseg enlarges, write both sizes as numbers, that of mlm:input input.shape too."
         )
     if not torch.isfinite(output).all():
         raise SettingsError(

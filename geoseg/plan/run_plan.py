@@ -10,6 +10,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.decision import LAYERS, Decision
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle.bundle import Bundle
+from geoseg.model.bundle.files import MODEL_FILE
 from geoseg.model.hardware import Hardware
 from geoseg.model.inference import Inference, Started, check_options, choose_precision
 from geoseg.model.patchwork.options import Crf, PatchOptions
@@ -219,8 +220,8 @@ def _overlap_px(settings: Settings, bundle: Bundle) -> int:
     if patch % multiple:
         below = max(multiple, patch // multiple * multiple)
         raise SettingsError(
-            f"tiling.patch_px={patch} is not a multiple of {multiple}, which {bundle.name} needs. "
-            f"Use {below} or {below + multiple}."
+            f"tiling.patch_px={patch} is not a multiple of {multiple}, which {bundle.path / MODEL_FILE} states as "
+            f"geoseg:size_multiple. Use {below} or {below + multiple}."
         )
     overlap = settings.tiling.overlap_px
     if overlap == "auto":

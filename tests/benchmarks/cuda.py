@@ -170,7 +170,9 @@ def _end_to_end(result: Result, network: _Plain, case: Case, device: torch.devic
     tiling = Tiling(lattice, block_px)
     blocks = [block for block in tiling.blocks() if block.core.pixels == block_px**2][: args.blocks]
     scale = partial(_normalise, mean=torch.full((BANDS, 1, 1), 2000.0, device=device))
-    task = Task("", "", CLASSES, "softmax", scale, "{} is not finite".format, 0.0, case.patch_px, case.batch_size)
+    task = Task(
+        "", "", Decision(CLASSES), "softmax", scale, "{} is not finite".format, 0.0, case.patch_px, case.batch_size
+    )
     predictor = Predictor(network, task, device)
     pixels = [_landscape(seed, blocks[0].read.shape) for seed in range(3)]
     valid = np.ones(blocks[0].read.shape, np.bool_)
@@ -227,10 +229,11 @@ def _finish(tiling: Tiling, block: Block, found: object) -> int:
     labels, components = find_components(done.classes, done.confidence, block.core, scene.width)
     # All pixels are valid here, so no run has the label -1.
     classes = replace(labels, values=components.class_id[labels.values])
-    corners = find_corners(add_halo(classes, block.core.width, {}), block.core, scene.shape, stride)
+    around = add_halo(classes, block.core.width, {})
+    corners = find_corners(around, block.core, scene.shape, stride)
     north, west = np.full(block.core.width, NO_COMPONENT), np.full(block.core.height, NO_COMPONENT)
     arcs = trace_arcs(corners, block.core, labels, components.first_pixel, north, west)
-    return len(simplify_arcs(arcs, corners, block.core, stride, 1.0).left)
+    return len(simplify_arcs(arcs, corners, around, block.core, stride, 1.0).left)
 
 
 def _wait(device: torch.device) -> None:

@@ -229,7 +229,7 @@ def killed(raster, output, signum):
     """Run the command and send a signal once its temporary folder is there; its exit code and what it said."""
     command = [sys.executable, "-m", "geoseg.cli", "polygonize", raster, "--output", output, "--simplify-px", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not any(output.parent.glob(f".{output.name}.*/*.rest")):
+        while process.poll() is None and not any(output.parent.glob(f".{output.name}.*/*")):
             os.sched_yield()
         process.send_signal(signum)
         _, text = process.communicate()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ MAX_DEPTH = 64
 COMMENT = "//"
 """Beginning of a line of a ``model.json`` that is a comment."""
 TOO_DEEP = f"its brackets are nested more than {MAX_DEPTH} deep. Correct it, or copy the bundle again."
+_SURROGATE = re.compile("[\ud800-\udfff]")
 FIRST_DATA_FILE = 2
 """Index of the first data file, after ``model.json`` and the artifact."""
 
@@ -112,6 +114,9 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise ValueError(TOO_DEEP) from error
     if _depth(document) > MAX_DEPTH:
         raise ValueError(TOO_DEEP)
+    if odd := _SURROGATE.search(json.dumps(document, ensure_ascii=False)):
+        code = f"\\u{ord(odd[0]):04x}"
+        raise ValueError(f"it holds {code}, half of a character, which no file can hold. Correct that text.")
     if not isinstance(document, dict):
         kind = type(document).__name__
         raise ValueError(f"it holds a {kind}, not an object. Write its keys in braces.")  # noqa: TRY004  of its content

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from geoseg.explain import shown
 from geoseg.model.zoo.architecture import COMMON, Architecture, whole_number
 from geoseg.model.zoo.deeplab_v1 import DeepLabV1
 from geoseg.model.zoo.extra import NETWORK_NAME
@@ -72,7 +73,7 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     for argument, value in arguments.items():
         limit = architecture.limits.get(argument)
         if limit is not None and not limit.accepts(value):
-            raise ValueError(f"geoseg:arguments {argument}={value!r} is not {limit.text}. Correct it.")
+            raise ValueError(f"geoseg:arguments {argument}={shown(value)} is not {limit.text}. Correct it.")
     unknown = [argument for argument in arguments if argument not in architecture.limits]
     if unknown:
         raise ValueError(_misfit(name, arguments, f"it has {', '.join(architecture.limits)}, and no {unknown}"))

@@ -91,6 +91,7 @@ def test_an_oversized_patch_is_refused(tmp_path: Path) -> None:
         (b"[" * 100_000, "its brackets are nested more than 64 deep"),
         (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", "its brackets are nested more than 64 deep"),
         (b'{"mlm:name": "\xff"}', "it is not UTF-8 text at byte 14. Save it as UTF-8"),
+        (rb'{"a": "x\ud800"}', r"it holds \\ud800, half of a character"),
         (b'{"a": 1, "b": 2, "a": 3}', r"it has the keys \['a'\] twice"),
         (b"[1]", "it holds a list, not an object"),
         (b"{} {}", "it is not JSON: Extra data: line 1 column 4"),

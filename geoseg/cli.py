@@ -11,6 +11,7 @@ from rich.table import Table
 
 from geoseg import __version__
 from geoseg.cli_models import TrustOption, models, out
+from geoseg.cli_results import export_command
 from geoseg.cli_train import train_command
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.command("train")(train_command)
+app.command("export")(export_command)
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

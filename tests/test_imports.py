@@ -26,6 +26,7 @@ ORDER = [
     "vector",
     "publish.geodesy",
     "area",
+    "publish.styles",
     "publish",
     "store.storages",
     "store",
@@ -46,6 +47,7 @@ ORDER = [
     "train.data",
     "train.publish",
     "train",
+    "gis_export",
     "demo",
 ]
 """Packages from the bottom up: each imports only packages that stand before it."""

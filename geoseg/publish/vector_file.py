@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -75,33 +75,75 @@ def write_vector_file(path: Path, parts: Iterable[pa.Table], *, crs_wkt: str) ->
     if path.suffix.lower() == ".parquet":
         write_file(path, parts, crs_wkt=crs_wkt)
         return
-    remaining = map(_for_ogr, parts)
-    first = next(remaining)
+    tables = map(_for_ogr, parts)
+    first = next(tables)
+    batches = (batch for table in chain([first], tables) for batch in table.to_batches())
+    write_layer(path, first.schema, batches, driver=OGR_DRIVERS[path.suffix.lower()], layer=path.stem, crs=crs_wkt)
 
+
+def write_layer(
+    path: Path,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    driver: str,
+    layer: str,
+    crs: str,
+    countable: bool = True,
+    options: Mapping[str, str] | None = None,
+) -> int:
+    """Write polygons with a driver of GDAL, with one batch in memory, and whatever the driver keeps.
+
+    Args:
+        path: The file. After a failure it may be incomplete.
+        schema: Columns, of types that GDAL knows, with ``geometry`` (WKB).
+        batches: The rows.
+        driver: Name of the driver.
+        layer: Name of the layer.
+        crs: CRS of the geometries.
+        countable: Whether the driver tells the number of features of a file without reading all of it; it is then
+            compared.
+        options: Options of the driver.
+
+    Returns:
+        Number of polygons.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     count = 0
+    failures: list[BaseException] = []
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def counted() -> Iterator[pa.RecordBatch]:
         nonlocal count
-        for table in chain([first], remaining):
-            count += len(table)
-            yield from table.to_batches()
+        try:
+            for batch in batches:
+                count += len(batch)
+                yield batch
+        except BaseException as error:
+            failures.append(error)
+            raise
 
     try:
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(first.schema, batches()),
+            pa.RecordBatchReader.from_batches(schema, counted()),
             path,
-            layer=path.stem,
-            driver=OGR_DRIVERS[path.suffix.lower()],
+            layer=layer,
+            driver=driver,
             geometry_name="geometry",
             geometry_type="Polygon",
-            crs=crs_wkt,
+            crs=crs,
+            **(options or {}),
         )
         # Some failures of GDAL, e.g. a full disk, are visible only in the number of features.
-        written = pyogrio.read_info(path, layer=path.stem, force_feature_count=True)["features"]
+        written = pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"] if countable else count
     except (RuntimeError, ValueError) as error:  # the base classes of pyogrio's errors
+        if failures:  # GDAL hides the errors of what it reads from
+            raise failures[0] from error
         raise OSError(errno.EIO, f"GDAL cannot write it ({error})", str(path)) from error
     if written != count:
         raise OSError(errno.EIO, f"GDAL wrote {written} of {count} polygons", str(path))
+    return count
 
 
 def _for_ogr(table: pa.Table) -> pa.Table:

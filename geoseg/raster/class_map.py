@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
+from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.source.env import open_raster
 
@@ -53,6 +55,20 @@ def class_map_names(path: Path) -> tuple[str, ...]:
     if not names or sorted(names) != list(range(len(tags))):
         raise SceneError(f"{path} has the tags {sorted(tags)} for names of classes, not {NAME_TAG}0, {NAME_TAG}1, ...")
     return tuple(names[number] for number in range(len(names)))
+
+
+def class_map_legend(path: Path) -> Legend:
+    """Names and colours of the classes, from the tags and the palette of a class map; errors as of `class_map_names`.
+
+    A class map without a palette has shades of gray.
+    """
+    names = class_map_names(path)
+    with _open(path) as dataset:
+        has_palette = dataset.colorinterp[0] is ColorInterp.palette
+        palette = dataset.colormap(1) if has_palette else {}
+    grays = [round(255 * number / max(1, len(names) - 1)) for number in range(len(names))]
+    colors = [palette.get(number, (gray, gray, gray))[:3] for number, gray in enumerate(grays)]
+    return Legend(tuple(LegendClass(*entry) for entry in zip(range(len(names)), names, colors, strict=True)))
 
 
 def value_names(tags: Mapping[str, str]) -> dict[int, str]:

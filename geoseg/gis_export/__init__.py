@@ -1,0 +1,1 @@
+"""`geoseg export`: published results as files of other GIS programs, with styles, and as a project of QGIS."""

@@ -100,6 +100,8 @@ class SceneSettings(_Section):
     """Accept scenes whose layout makes reading a hundred times as expensive."""
     observed_at: Time = None
     """Time of the scenes, in UTC if it has no zone; a column of the polygons."""
+    resolution_m: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] | None = None
+    """Side of the pixels, in metres; null: those of the file, or the finest of several."""
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
     """How sources of another grid or resolution are brought to the scene's; masks take the nearest pixel."""
 
@@ -222,8 +224,8 @@ class PolygonSettings(_Section):
 class Settings(_Section):
     """All settings of a run."""
 
-    scenes: tuple[Text, ...]
-    """Files to segment."""
+    scenes: tuple[Text | dict[Text, Text], ...]
+    """Files or STAC Items to segment, or mappings of the model's bands to FILE#BAND."""
     mosaics: tuple[MosaicSettings, ...] = ()
     """Scenes that are made of many files."""
     model: Name

@@ -30,7 +30,7 @@ RECORDS = 3
 WITHOUT_EFFECT = frozenset(
     {
         *("assume_crs", "allow_ungeoreferenced", "strict_bands", "max_nonfinite_share", "force_layout"),
-        *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling"),
+        *("remote", "allow_private_hosts", "nodata", "allow_empty", "resampling", "resolution_m"),
         *("aoi", "aoi_crs", "quality", "collar"),
     }
 )
@@ -58,11 +58,16 @@ def _describe_composite(scene: Scene) -> dict[str, Any]:
     composite = scene.composite
     if composite is None:
         return {}
-    parts = [[part.grid.transform, part.bands, part.gives] for source in composite.sources for part in source.parts]
+    parts = [
+        [part.grid.transform, part.bands, part.gives, part.nodata, part.scaling, part.shift]
+        for source in composite.sources
+        for part in source.parts
+    ]
     # Where every source is on the scene's own grid, none is resampled.
     resampled = {"scene.resampling": composite.resampling} if scene.in_cells else {}
     places = digest({"windows": composite.windows.tolist(), "parts": parts})
-    return {**resampled, "scene.sources": places, "scene.pick": composite.pick}
+    time = {} if scene.time is None else {"scene.time": scene.time.isoformat()}
+    return {**resampled, **time, "scene.sources": places, "scene.pick": composite.pick}
 
 
 def scene_grid(facts: Fingerprint) -> Grid:

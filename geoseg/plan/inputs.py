@@ -70,7 +70,8 @@ def check_unchanged(scene: Scene) -> list[str]:
         UnreachableError: If a file cannot be reached.
     """
     pieces, seen = pieces_per_file(len(scene.files)), []
-    for file, before, after in zip(scene.files, scene.versions, identify_all(scene.files), strict=True):
+    asked = [(file, version) for file, version in zip(scene.files, scene.versions, strict=True) if not version.declared]
+    for (file, before), after in zip(asked, identify_all(file for file, _ in asked), strict=True):
         if before.is_known and not after.is_known:
             raise UnreachableError(
                 f"{file} is gone or out of reach, or may no longer be read. What is done is kept: run the same command "
@@ -83,7 +84,7 @@ def check_unchanged(scene: Scene) -> list[str]:
                 "the scene is done anew."
             )
         seen.append(now)
-    return _touched(scene.files, scene.versions, seen)
+    return _touched([file for file, _ in asked], [version for _, version in asked], seen)
 
 
 def _settle(file: str, version: Version, before: Sequence[Version], pieces: int) -> Version:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pyproj import CRS
 
+from geoseg.catalog.entry import Entry
 from geoseg.config import Settings
 from geoseg.errors import SceneError
 from geoseg.model.bundle.bundle import Bundle
@@ -29,15 +30,18 @@ SOURCES_SAMPLED = 4
 """Sources of a mosaic that are looked at: opening all would take longer than a small run."""
 
 
-def drop_repeated(paths: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+def drop_repeated(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
     """Remove files that are listed twice, also under another name such as a link.
 
     Returns:
-        The remaining paths in their order, and a warning for each removed one.
+        The remaining entries in their order, and a warning for each removed one.
     """
-    first: dict[object, str] = {}
+    first: dict[object, Entry] = {}
     warnings = []
-    for path in paths:
+    for path in entries:
+        if not isinstance(path, str):
+            first[tuple(path.items())] = path
+            continue
         try:
             status = os.stat(path)  # noqa: PTH116  (pathlib would change GDAL's virtual paths)
             key: object = (status.st_dev, status.st_ino)

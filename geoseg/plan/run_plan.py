@@ -116,7 +116,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                     smoothed=bool(settings.inference.smoothing_radius_px),
                 ),
                 model=survey.bundle.name,
-                observed_at=settings.scene.observed_at,
+                observed_at=settings.scene.observed_at or scene.time,
                 polygons=polygons,
                 block_bytes=_memory(tiling.lattice, decision, scene, selection).project(tiling.block_px),
                 fingerprint=fingerprint,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geoseg.area.place import describe_outside, place_area
 from geoseg.area.read import read_area
+from geoseg.catalog.entry import describe_entry, entry_name
 from geoseg.catalog.mosaic import describe_mosaic, mosaic_name
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
@@ -19,7 +20,7 @@ from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
 from geoseg.publish.geodesy.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
 from geoseg.raster.rim.find_collar import find_collar
-from geoseg.raster.source.scene import Scene, describe
+from geoseg.raster.source.scene import Scene
 from geoseg.raster.validity.quality_file import find_quality, with_files
 from geoseg.redact import redact
 from geoseg.store.manifest import Manifest, polygons_prefix, published_scenes, rasters_prefix
@@ -49,13 +50,13 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             outside all scenes.
     """
     accepted, failed, outside, order = [], [], [], []
-    paths, warnings = drop_repeated(settings.scenes)
+    entries, warnings = drop_repeated(settings.scenes)
     aoi = None if settings.scene.aoi is None else read_area(settings.scene.aoi, settings.scene.aoi_crs)
     warnings += [] if aoi is None else aoi.warnings
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)
-    described = [(path, partial(describe, path, settings.scene)) for path in paths]
-    described += [
-        (mosaic_name(mosaic), partial(describe_mosaic, mosaic, settings.scene)) for mosaic in settings.mosaics
+    described = [
+        *((entry_name(entry), partial(describe_entry, entry, settings.scene, bundle.bands)) for entry in entries),
+        *((mosaic_name(one), partial(describe_mosaic, one, settings.scene, bundle.bands)) for one in settings.mosaics),
     ]
     for path, describe_scene in described:
         try:
@@ -76,6 +77,7 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
                 collar, texts = find_collar(scene, selection)
                 selection = replace(selection, collar=collar)
                 warnings += texts
+            warnings += [f"{scene.path}: {note}" for note in scene.composite.notes] if scene.composite else []
             warnings += check_scene(scene, selection, settings, bundle)
         except (SceneError, OSError) as error:
             failed.append((path, _why(path, error)))

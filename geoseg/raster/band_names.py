@@ -53,7 +53,7 @@ def check_band_names(
         SceneError: If ``strict`` and the names differ.
     """
     called = [name_of(scene, band) for band in bands]
-    wanted = {_canonical(name) for name in names}
+    wanted = {canonical(name) for name in names}
     colours = [scene.roles[band - 1] for band in bands if _is_colour(scene, band)]
     trusted = strict or all(colour in wanted for colour in colours)
     differ = [
@@ -61,7 +61,7 @@ def check_band_names(
         for band, own, name in zip(bands, called, names, strict=True)
         if (own or strict)
         and (trusted or not _is_colour(scene, band))
-        and (own is None or _canonical(own) != _canonical(name))
+        and (own is None or canonical(own) != canonical(name))
     ]
     if not differ:
         return []
@@ -91,7 +91,7 @@ def find_colours(names: Sequence[str]) -> tuple[int, int, int] | None:
 
 def _find(scene: Scene, name: str) -> int | None:
     called = [name_of(scene, band) for band in range(1, scene.bands + 1)]
-    for simplify in (_plain, _canonical):  # an equal spelling has priority over a synonym
+    for simplify in (plain, canonical):  # an equal spelling has priority over a synonym
         bands = [band for band, own in enumerate(called, 1) if own is not None and simplify(own) == simplify(name)]
         if bands:
             return bands[0] if len(bands) == 1 else None
@@ -108,10 +108,12 @@ def _quoted(scene: Scene, band: int) -> str:
     return "unnamed" if name is None else f"{name} (colour interpretation)" if _is_colour(scene, band) else name
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name without case and punctuation."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def _canonical(name: str) -> str:
-    plain = re.sub(r"^b0+(?=\d)", "b", _plain(name))
-    return _COMMON_NAMES.get(plain, plain)
+def canonical(name: str) -> str:
+    """A name as STAC's common name if it is a synonym of one, else as `plain`; without leading zeros."""
+    short = re.sub(r"^b0+(?=\d)", "b", plain(name))
+    return _COMMON_NAMES.get(short, short)

@@ -7,7 +7,7 @@ the fixed cells of `geoseg.raster.source.cells`, so that no pixel depends on the
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -113,6 +113,11 @@ def described(part: Part, settings: SceneSettings) -> Scene:
         raise SceneError(
             f"{part.path} has {file.bands} bands, and band {max(part.bands)} is wanted. Correct the number."
         )
+    if part.nodata is not None and all(value is None for value in file.nodata):
+        file = replace(file, nodata=(part.nodata,) * file.bands)
+    if part.scaling is not None:
+        scale, offset = part.scaling
+        file = replace(file, scales=(scale,) * file.bands, offsets=(offset,) * file.bands)
     return file
 
 
@@ -125,22 +130,30 @@ def _read_source(
     scene: Scene, composite: Composite, source: Source, selection: BandSelection, window: Window, read: Read
 ) -> Pixels:
     """Read all selected bands of one source in a window that it touches."""
-    result: Pixels | None = None
+    pixels = np.zeros((len(selection.bands), *window.shape), selection.dtype(scene))
+    valid: NDArray[np.bool_] | None = None
     for part in source.parts:
         places, bands = _bands_of(part, selection)
         if bands is None:
             continue
-        child = described(part, composite.settings)
-        values, valid = _read_placed(child, bands, scene.grid, window, composite.resampling, read)
-        if len(source.parts) == 1:
-            return values, valid
-        if result is None:
-            result = np.zeros((len(selection.bands), *window.shape), selection.dtype(scene)), valid
-        result[0][places] = values
-        result = result[0], (result[1] & valid if selection.nodata_rule == "any" else result[1] | valid)
-    if result is None:
+        file = described(part, composite.settings)
+        if bands.mask_band is None and file.alpha_band not in bands.bands:
+            bands = replace(bands, mask_band=file.alpha_band)
+        placed = _Placed(file, bands, scene.grid, composite.resampling, 0 if bands.apply_scale else part.shift)
+        values, found = placed.read(window, read)
+        if pixels.dtype.kind != "f" and not np.can_cast(values.dtype, pixels.dtype):
+            raise SceneError(
+                f"{part.path} holds {values.dtype}, and other sources of {scene.path} {pixels.dtype}. Convert it: "
+                f"gdal_translate -ot {pixels.dtype} IN OUT; if it came with an Item, correct its data_type."
+            )
+        pixels[places] = values
+        if valid is None:
+            valid = found
+        else:
+            (np.logical_and if selection.nodata_rule == "any" else np.logical_or)(valid, found, out=valid)
+    if valid is None:
         raise SceneError(f"{source.name} gives none of the bands {list(selection.bands)}. Correct its bands.")
-    return result
+    return pixels, valid
 
 
 def _bands_of(part: Part, selection: BandSelection) -> tuple[list[int], BandSelection | None]:
@@ -152,17 +165,43 @@ def _bands_of(part: Part, selection: BandSelection) -> tuple[list[int], BandSele
     return places, replace(selection, bands=bands, mask_band=mask_band) if bands else None
 
 
-def _read_placed(
-    child: Scene, selection: BandSelection, grid: Grid, window: Window, resampling: Resampling, read: Read
-) -> Pixels:
-    """Read a window of a scene's grid from a file: copied where its pixels are the scene's, else warped in cells."""
-    own = _own_window(child.grid, grid, window)
-    if own is not None:
-        return read(child, selection, own)
-    warp_cell = partial(_warp_cell, child, selection, grid, resampling, read)
-    key = (child, selection, grid, resampling)
-    values, valid = cut_from_cells(window, grid.window.shape, key, partial(_opened, warp_cell), _CELLS)
-    return values, valid[0]
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Bands of a file on the grid of a scene."""
+
+    file: Scene
+    selection: BandSelection
+    grid: Grid
+    resampling: Resampling
+    shift: int
+
+    def read(self, window: Window, read: Read) -> Pixels:
+        """Read a window of the grid: copied where the file's pixels are the grid's, else warped in cells."""
+        own = _own_window(self.file.grid, self.grid, window)
+        if own is not None:
+            return self._shifted(*read(self.file, self.selection, own))
+        # The cell's position and this value are all that its pixels depend on.
+        opened = partial(_opened, partial(self._warp_cell, read))
+        values, valid = cut_from_cells(window, self.grid.window.shape, self, opened, _CELLS)
+        return values, valid[0]
+
+    def _warp_cell(self, read: Read, cell: Window) -> Pixels:
+        """Read what a cell needs of the file, and warp it; validity has the shape (1, H, W)."""
+        margin = margin_px(self.file.grid, self.grid, self.resampling)
+        window = needed(cell, self.grid, self.file.grid, margin)
+        if window is None:
+            shape = (len(self.selection.bands), *cell.shape)
+            return np.zeros(shape, self.selection.dtype(self.file)), np.zeros((1, *cell.shape), np.bool_)
+        pixels, valid = self._shifted(*read(self.file, self.selection, window))
+        values, found = warp(pixels, valid, self.file.grid, window, self.grid, cell, self.resampling)
+        return values, found[None]
+
+    def _shifted(self, pixels: NDArray[np.number], valid: NDArray[np.bool_]) -> Pixels:
+        """The values with the shift added, at least 0."""
+        if not self.shift:
+            return pixels, valid
+        shifted = np.maximum(pixels.astype(np.float64) + self.shift, 0)
+        return shifted.astype(pixels.dtype), valid
 
 
 def _own_window(child: Grid, grid: Grid, window: Window) -> Window | None:
@@ -175,20 +214,6 @@ def _own_window(child: Grid, grid: Grid, window: Window) -> Window | None:
 def _opened(read: ReadCell) -> Iterator[ReadCell]:
     with gdal_env():
         yield read
-
-
-def _warp_cell(
-    child: Scene, selection: BandSelection, grid: Grid, resampling: Resampling, read: Read, cell: Window
-) -> Pixels:
-    """Read what a cell needs of a file, and warp it; validity has the shape (1, H, W)."""
-    window = needed(cell, grid, child.grid, margin_px(child.grid, grid, resampling))
-    if window is None:
-        return np.zeros((len(selection.bands), *cell.shape), selection.dtype(child)), np.zeros(
-            (1, *cell.shape), np.bool_
-        )
-    pixels, valid = read(child, selection, window)
-    values, found = warp(pixels, valid, child.grid, window, grid, cell, resampling)
-    return values, found[None]
 
 
 def _summary(grid: Grid) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,12 @@ class Part:
     """Bands of the file, counted from 1."""
     gives: tuple[int, ...]
     """The bands of the scene that they are, in the same order."""
+    nodata: float | None = None
+    """Nodata value where neither the file nor the settings declare one."""
+    scaling: tuple[float, float] | None = None
+    """Scale and offset of the bands, instead of what the file declares."""
+    shift: int = 0
+    """Added to stored values, which end at 0 then; not to scaled ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,10 @@ class Composite:
     pick: Pick = "first"
     resampling: Resampling = "bilinear"
     """How sources on another grid are brought to the scene's; masks always take the nearest pixel."""
+    observed_at: datetime | None = None
+    """Time of all sources, if it is one."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the report: what was decided about the sources."""
 
     def touching(self, window: Window) -> Iterator[tuple[Source, Window]]:
         """Yield the sources that touch a window of the scene, in order, with the common part."""

@@ -23,9 +23,9 @@ from geoseg.raster.source.env import network_setting
 from geoseg.raster.source.version import Response, Version
 
 FIRST_BYTES = 16
-_RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 """HTTP status codes after which a request is repeated."""
-_MAX_TIMEOUT_S = 30.0
+MAX_TIMEOUT_S = 30.0
 
 
 def query_server(url: str) -> Response:
@@ -39,17 +39,17 @@ def query_server(url: str) -> Response:
     name = PurePosixPath(urlsplit(url).path).name
     # GET, not HEAD: a presigned URL allows GET only.
     request = urllib.request.Request(url, headers={"Range": f"bytes=0-{FIRST_BYTES - 1}"})  # noqa: S310  locate() has
-    for key, value in _credentials().items():  # must not be sent to a redirect's target
+    for key, value in credentials().items():  # must not be sent to a redirect's target
         request.add_unredirected_header(key, value)
     tries, delay_s = 1 + int(network_setting("GDAL_HTTP_MAX_RETRY")), network_setting("GDAL_HTTP_RETRY_DELAY")
     for attempt in range(tries):
         if attempt:
             time.sleep(delay_s * 2 ** (attempt - 1))
         try:
-            with _opener().open(request, timeout=min(_MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))) as response:
+            with opener().open(request, timeout=min(MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))) as response:
                 return Response(_version(name, response.headers), response.read(FIRST_BYTES))
         except urllib.error.HTTPError as error:
-            if error.code not in _RETRY_STATUS:
+            if error.code not in RETRY_STATUS:
                 return Response(Version(name))
             reason = f"{error.code} {error.reason}"
         except (OSError, HTTPException, ValueError) as error:
@@ -57,7 +57,7 @@ def query_server(url: str) -> Response:
             if isinstance(cause, ssl.SSLCertVerificationError):  # GDAL may use other certificates
                 return Response(Version(name))
             reason = str(cause) or type(cause).__name__
-    raise _unreachable(url, reason)
+    raise unreachable(url, reason)
 
 
 def query_bucket(file: str) -> Response:
@@ -72,19 +72,20 @@ def query_bucket(file: str) -> Response:
     bucket, _, key = file.removeprefix("/vsis3/").partition("/")
     name = PurePosixPath(key).name
     try:
-        meta = obstore.head(_open_bucket(bucket, _bucket_config()), key)
+        meta = obstore.head(open_bucket(bucket, bucket_config()), key)
     except (FileNotFoundError, NotFoundError, PermissionDeniedError, UnauthenticatedError):
         return Response(Version(name))
     except BaseError as error:
         text = str(error)
         if "latest/" in text or "redirect" in text:  # no credentials, or another region
             return Response(Version(name))
-        raise _unreachable(f"s3://{bucket}/{key}", text.partition("\n")[0]) from error
+        raise unreachable(f"s3://{bucket}/{key}", text.partition("\n")[0]) from error
     modified = int(meta["last_modified"].timestamp() * 1e9)
     return Response(Version(name, meta["size"], meta["e_tag"] or _time_text(modified), modified))
 
 
-def _unreachable(url: str, reason: str) -> UnreachableError:
+def unreachable(url: str, reason: str) -> UnreachableError:
+    """The error of a server that does not answer."""
     return UnreachableError(
         f"{url} cannot be reached: {reason.rstrip('.')}. Finished work is kept: run the same command again when the "
         "server answers. GDAL_HTTP_MAX_RETRY and GDAL_HTTP_RETRY_DELAY set how long to try."
@@ -105,7 +106,8 @@ def _time_text(modified_ns: int) -> str:
     return datetime.fromtimestamp(modified_ns / 1e9, UTC).isoformat(timespec="seconds")
 
 
-def _credentials() -> dict[str, str]:
+def credentials() -> dict[str, str]:
+    """Headers of GDAL's variables; they must not be sent to the target of a redirect."""
     headers = {}
     for line in os.environ.get("GDAL_HTTP_HEADERS", "").split(","):
         key, colon, value = line.partition(":")
@@ -118,14 +120,15 @@ def _credentials() -> dict[str, str]:
     return headers
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def opener() -> urllib.request.OpenerDirector:
+    """Opens URLs through the proxy of GDAL's variables."""
     proxy = os.environ.get("GDAL_HTTP_PROXY")
     secure = os.environ.get("GDAL_HTTPS_PROXY", proxy)
     named = {scheme: address for scheme, address in (("http", proxy), ("https", secure)) if address}
     return urllib.request.build_opener(*([urllib.request.ProxyHandler(named)] if named else []))
 
 
-def _bucket_config() -> tuple[tuple[str, str], ...]:
+def bucket_config() -> tuple[tuple[str, str], ...]:
     """Translate GDAL's S3 variables to the options of obstore, which have other names."""
     config = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
     scheme = "http" if _is_off("AWS_HTTPS") else "https"
@@ -164,11 +167,12 @@ def _is_off(variable: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _open_bucket(bucket: str, config: tuple[tuple[str, str], ...]) -> Any:
+def open_bucket(bucket: str, config: tuple[tuple[str, str], ...]) -> Any:
+    """A bucket as a store of obstore; ``config`` is that of `bucket_config`."""
     from obstore.store import S3Store  # noqa: PLC0415
 
     named: Any = dict(config)
-    limit_s = min(_MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))
+    limit_s = min(MAX_TIMEOUT_S, network_setting("GDAL_HTTP_TIMEOUT"))
     return S3Store(
         bucket,
         config=named,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from rasterio.errors import RasterioIOError
@@ -75,6 +76,11 @@ class Scene:
     """Colours of the single stored band, which is read as red, green and blue; see `geoseg.raster.source.palette`."""
     composite: Composite | None = None
     """The sources of a scene that is made of several; then ``path`` is its name, and there is no such file."""
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was taken, if Items say so and all have one time."""
+        return None if self.composite is None else self.composite.observed_at
 
     @property
     def alpha_band(self) -> int | None:

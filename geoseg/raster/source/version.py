@@ -18,6 +18,9 @@ class Version:
     modified: int | None = None
     """Time of the last modification, in nanoseconds since 1970."""
 
+    declared: bool = False
+    """A catalog states size and content, so the server is not asked."""
+
     @property
     def is_known(self) -> bool:
         """Whether more than the name is known."""

@@ -112,7 +112,7 @@ class GridSettings(_Section):
     crs: Text | None = None
     """CRS, such as EPSG:32633."""
     resolution_m: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] | None = None
-    """Side of a pixel in metres; its lines are then multiples of it."""
+    """Side of a pixel in metres."""
     bounds: Bounds | None = None
     """xmin, ymin, xmax, ymax in its CRS, rounded to whole pixels outwards."""
 

@@ -247,7 +247,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_table_of_settings_is_the_schema() -> None:
-    page = (CONFIGS / "README.md").read_text().partition("## Classes of an evaluation")[0]
+    page = (CONFIGS / "README.md").read_text().partition("## Scenes of several files")[0]
     table = re.findall(r"^\| `([a-z0-9_.]+)` \|", page, re.MULTILINE)
     sections = {key.rpartition(".")[0] for key in KINDS}
     assert table == [key for key in KINDS if key not in sections]

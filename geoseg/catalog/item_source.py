@@ -10,7 +10,9 @@ from geoseg.catalog.item import Item, ItemBand, bands_of, declared_grid, find_ba
 from geoseg.catalog.sentinel2 import OFFSET, SCALE, is_sentinel2, stored_offset
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
+from geoseg.grid.window import Grid
 from geoseg.raster.mosaic.composite import Part, Source
+from geoseg.raster.mosaic.placement import explain_other_grid, offset_px, same_crs
 from geoseg.raster.source.address import locate
 from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.identity import identify_all
@@ -49,6 +51,9 @@ class ItemReader:
     _dtypes: dict[str, str] = field(default_factory=dict)
     """Data type of each asset in the Items before, by its key."""
 
+    _crss: list[str] = field(default_factory=list)
+    """CRSs of the files that were opened."""
+
     def read(self, item: Item) -> Candidate:
         """Make a source of an Item. A file is opened only where the Items do not state its grid, or for its data type.
 
@@ -64,7 +69,7 @@ class ItemReader:
             if band.asset not in files:
                 files[band.asset] = self._open(item, band)
             href, file = files[band.asset]
-            grid = declared_grid(item, band) or (file.grid if file else self._describe(item, band.asset, href).grid)
+            grid = self._grid(item, band, href, file)
             part = Part(href, grid, (band.number,), (place,), band.number_of("nodata"))
             part, note = _with_values(part, item, band, name)
             notes += note
@@ -108,6 +113,19 @@ class ItemReader:
         file = self._describe(item, band.asset, href)
         self._dtypes[band.asset] = file.dtypes[0]
         return href, file
+
+    def _grid(self, item: Item, band: ItemBand, href: str, file: Scene | None) -> Grid:
+        """The grid of an asset's file: its own if it was opened, else what the Item states, in the same words."""
+        stated = declared_grid(item, band)
+        if file is None and stated is not None:
+            crs = next((crs for crs in self._crss if same_crs(crs, stated.crs)), stated.crs)
+            return replace(stated, crs=crs)
+        file = file or self._describe(item, band.asset, href)
+        if stated is not None and (stated.window != file.grid.window or offset_px(file.grid, stated) != (0, 0)):
+            raise SceneError(f"Item {item.id}, asset {band.asset}: {explain_other_grid(href, file.grid, stated)}")
+        if file.grid.crs not in self._crss:
+            self._crss.append(file.grid.crs)
+        return file.grid
 
     def _describe(self, item: Item, asset: str, href: str) -> Scene:
         try:

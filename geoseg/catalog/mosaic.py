@@ -38,8 +38,8 @@ def describe_mosaic(
     if any(items) and not all(items):
         file = paths[items.index(False)]
         raise SceneError(
-            f"{name} mixes STAC Items ({paths[items.index(True)]}) with files ({file}). Give Items for all, or make two "
-            "mosaics."
+            f"{name} mixes STAC Items ({paths[items.index(True)]}) with files ({file}). Give Items for all, or make "
+            "two mosaics."
         )
     candidates = _of_items(paths, settings, names) if any(items) else _of_files(paths, settings)
     grid = mosaic.grid

@@ -1,8 +1,8 @@
 """Sentinel-2's offset: since processing baseline 04.00 (2022-01-25) stored values are 1000 too high.
 
 Models are trained on values without it: files from before, or from archives that take it away. Which ones have it is
-told by `earthsearch:boa_offset_applied`, by the offset of the bands, or by the baseline. Items are known where the first
-two contradict each other, so the first one counts.
+told by `earthsearch:boa_offset_applied`, by the offset of the bands, or by the baseline. In some Items the first two
+contradict each other; then the first one is right.
 """
 
 import re

@@ -19,7 +19,7 @@ from geoseg.grid.window import Grid, Window
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.losses import ABSENT, COUNTED_BELOW, DATA, PIXELS
 from geoseg.raster.mosaic.composite import Composite, Part, Resampling, Source
-from geoseg.raster.mosaic.placement import needed, offset_px
+from geoseg.raster.mosaic.placement import explain_other_grid, needed, offset_px
 from geoseg.raster.mosaic.warp import margin_px, warp
 from geoseg.raster.source.cells import CellCache, Pixels, ReadCell, cut_from_cells
 from geoseg.raster.source.env import gdal_env
@@ -105,10 +105,7 @@ def described(part: Part, settings: SceneSettings) -> Scene:
     """
     file = _describe(part.path, settings)
     if file.grid.window != part.grid.window or offset_px(file.grid, part.grid) != (0, 0):
-        raise SceneError(
-            f"{part.path} is not what it was said to be: {_summary(file.grid)}, not {_summary(part.grid)}. If the file "
-            "has changed, start the run again; if it came with an Item, correct the Item's proj: properties."
-        )
+        raise SceneError(explain_other_grid(part.path, file.grid, part.grid))
     if max(part.bands) > file.bands:
         raise SceneError(
             f"{part.path} has {file.bands} bands, and band {max(part.bands)} is wanted. Correct the number."
@@ -214,8 +211,3 @@ def _own_window(child: Grid, grid: Grid, window: Window) -> Window | None:
 def _opened(read: ReadCell) -> Iterator[ReadCell]:
     with gdal_env():
         yield read
-
-
-def _summary(grid: Grid) -> str:
-    a, _, x, _, e, y = grid.transform
-    return f"{grid.height} x {grid.width} pixels of {a:g}, {e:g} at ({x:.10g}, {y:.10g})"

@@ -86,6 +86,16 @@ def outline(window: Window) -> NDArray[np.float64]:
     return np.stack([window.col + window.width * cols, window.row + window.height * rows], axis=-1)
 
 
+def explain_other_grid(path: str, own: Grid, stated: Grid) -> str:
+    """Message that a file has another grid than was stated."""
+    found, said = (_summary(grid) for grid in (own, stated))
+    crs = " in another CRS" if not same_crs(own.crs, stated.crs) else ""
+    return (
+        f"{path} is not what it was said to be: {found}, not {said}{crs}. If the file has changed, start the run "
+        "again; if it came with an Item, correct the Item's proj: properties."
+    )
+
+
 @lru_cache(maxsize=256)
 def crs_of(wkt: str) -> CRS:
     """The CRS of a WKT text; parsed once."""
@@ -95,6 +105,11 @@ def crs_of(wkt: str) -> CRS:
 @lru_cache(maxsize=1024)
 def _equal(first: str, second: str) -> bool:
     return bool(first and second and crs_of(first) == crs_of(second))
+
+
+def _summary(grid: Grid) -> str:
+    a, _, x, _, e, y = grid.transform
+    return f"{grid.height} x {grid.width} pixels of {a:g}, {e:g} at ({x:.10g}, {y:.10g})"
 
 
 def _bounding(pixel: NDArray[np.float64]) -> Window | None:

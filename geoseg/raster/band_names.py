@@ -84,7 +84,7 @@ def name_of(scene: Scene, band: int) -> str | None:
 
 def find_colours(names: Sequence[str]) -> tuple[int, int, int] | None:
     """Places of red, green and blue among a model's names of its bands; None if one is absent."""
-    called = [_canonical(name) for name in names]
+    called = [canonical(name) for name in names]
     red, green, blue = (called.index(colour) if colour in called else None for colour in ("red", "green", "blue"))
     return None if red is None or green is None or blue is None else (red, green, blue)
 

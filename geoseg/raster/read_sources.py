@@ -159,7 +159,7 @@ def _bands_of(part: Part, selection: BandSelection) -> tuple[list[int], BandSele
     places = [place for place, band in enumerate(selection.bands) if band in own]
     mask_band = None if selection.mask_band is None else own.get(selection.mask_band)
     bands = tuple(own[selection.bands[place]] for place in places)
-    return places, replace(selection, bands=bands, mask_band=mask_band) if bands else None
+    return places, replace(selection, bands=bands, mask_band=mask_band, area=None) if bands else None
 
 
 @dataclass(frozen=True, slots=True)

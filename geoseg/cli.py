@@ -13,6 +13,7 @@ from geoseg import __version__
 from geoseg.cli_models import TrustOption, models, out
 from geoseg.cli_results import export_command
 from geoseg.cli_train import train_command
+from geoseg.cli_scenes import scenes
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
 from geoseg.run.summary import count, print_report
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.command("train")(train_command)
 app.command("export")(export_command)
+app.add_typer(scenes, name="scenes")
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -65,10 +65,16 @@ def key_schemas(
     schemas: dict[str, Mapping[str, Any]] = {}
     for name, field in (whole if section is None else section)["properties"].items():
         schemas[prefix + name] = field
-        for option in (field, field.get("items", {}), *field.get("anyOf", ())):
-            if "$ref" in option:
-                schemas |= key_schemas(whole, whole["$defs"][option["$ref"].rpartition("/")[2]], f"{prefix}{name}.")
+        for reference in _references(field):
+            schemas |= key_schemas(whole, whole["$defs"][reference.rpartition("/")[2]], f"{prefix}{name}.")
     return schemas
+
+
+def _references(field: Mapping[str, Any]) -> list[str]:
+    """Sections that a value, or an entry of a list, may be."""
+    either = [field, field.get("items", {})]
+    either += [part for one in either for part in one.get("anyOf", [])]
+    return [one["$ref"] for one in either if "$ref" in one]
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:

@@ -161,7 +161,7 @@ def test_rules_of_quality_bands_are_lists_with_commas() -> None:
     ("mosaic", "message"),
     [
         ({"items": ["a.tif"]}, r"Setting mosaics\.id is missing\. Give mosaics\.id: in"),
-        ({"id": "m", "items": []}, r"mosaics\.items=\[\] is not allowed: it must be a list \(a text each\)"),
+        ({"id": "m", "items": []}, r"mosaics\.items=\[\] is not allowed: it must be a list \(a text or a section"),
         ({"id": "m", "items": ["a.tif"], "pick": "best"}, r"mosaics\.pick='best' is not allowed: it must be first"),
         (
             {"id": "m", "items": ["a.tif"], "grid": {"bounds": [1, 2]}},

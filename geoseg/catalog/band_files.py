@@ -1,6 +1,5 @@
 """A mapping of a model's bands to files as a source: ``{red: a.tif#1, nir: b.tif, red@2: c.tif#3}``."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -9,8 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from geoseg.catalog.candidate import Candidate, facts_of, stacked
-from geoseg.catalog.documents import read_document
-from geoseg.catalog.item import Item, is_item
+from geoseg.catalog.item import Item, names_document, read_item
 from geoseg.catalog.item_source import ItemReader
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
@@ -20,8 +18,6 @@ from geoseg.raster.source.scene import Scene, describe
 
 ID = "id"
 """Key of a mapping that is no band: the scene's name in the output."""
-_ITEM_SUFFIXES = (".json", ".geojson")
-_OF_API = re.compile(r"https?://.*/collections/[^/]+/items/[^/?#]+", re.IGNORECASE)
 
 
 def of_mapping(files: Mapping[str, str], names: Sequence[str], settings: SceneSettings) -> Candidate:
@@ -47,7 +43,7 @@ def of_mapping(files: Mapping[str, str], names: Sequence[str], settings: SceneSe
 
     def of_band(key: str, text: str) -> Candidate:
         path, band = _split(text)
-        if names_item(path):
+        if names_document(path):
             return ItemReader([band or key.partition("@")[0]], settings).read(item_of(path))
         file = described(path)
         number = _number(file, path, band, key.partition("@")[0])
@@ -73,24 +69,6 @@ def mapping_name(files: Mapping[str, str]) -> str:
     stems = [PurePosixPath(urlsplit(_split(text)[0]).path).stem for text in files.values()]
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*stems, strict=False))
     return "".join(letters[0] for letters in alike).rstrip("_-. ") or stems[0]
-
-
-def names_item(path: str) -> bool:
-    """Return whether a path names a STAC Item and not a raster: by its suffix, or as an Item of a STAC API."""
-    return path.partition("?")[0].lower().endswith(_ITEM_SUFFIXES) or _OF_API.fullmatch(path) is not None
-
-
-def read_item(path: str, settings: SceneSettings) -> Item:
-    """Read a STAC Item.
-
-    Raises:
-        SceneError: If it cannot be read or is something else.
-    """
-    document = read_document(path, settings)
-    if not is_item(document):
-        kind = document.get("type", "no type")
-        raise SceneError(f"{path} is no STAC Item with assets ({kind}). Give an Item; a mosaic takes ItemCollections.")
-    return Item(document, path if "://" in path else str(Path(path).absolute()))
 
 
 def _in_order(files: Mapping[str, str], names: Sequence[str]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
-from geoseg.raster.source.address import Address, is_prefixed, locate
+from geoseg.raster.source.address import is_prefixed, locate
 from geoseg.raster.source.env import network_setting
 from geoseg.raster.source.remote_version import (
     MAX_TIMEOUT_S,
@@ -39,14 +39,29 @@ def read_document(path: str, settings: SceneSettings) -> dict[str, Any]:
         SceneError: If the path is not allowed, cannot be read or holds no JSON object.
         UnreachableError: If a server does not answer, after all retries.
     """
-    address = locate(path, remote=settings.remote, allow_private_hosts=settings.allow_private_hosts)
     try:
-        document = json.loads(_read(path, address))
+        document = json.loads(read_bytes(path, settings))
     except (ValueError, RecursionError) as error:
         raise SceneError(f"{path} is not valid JSON: {error}. Fetch it again.") from error
     if not isinstance(document, dict):
         raise SceneError(f"{path} holds a {type(document).__name__}, not a STAC Item. Give the Item's own document.")
     return document
+
+
+def read_bytes(path: str, settings: SceneSettings) -> bytes:
+    """Read a whole document; errors as of `read_document`."""
+    address = locate(path, remote=settings.remote, allow_private_hosts=settings.allow_private_hosts)
+    if address.file is not None:
+        file = Path(address.file)
+        try:
+            if file.stat().st_size > MAX_BYTES:
+                raise SceneError(f"{path} is larger than {MAX_BYTES >> 20} MiB, too large for JSON. Split it.")
+            return file.read_bytes()
+        except OSError as error:
+            raise SceneError(f"{path} cannot be read: {error.strerror or error}. Check the file.") from error
+    if address.name.startswith("/vsis3/"):
+        return _read_object(path, address.name)
+    return _download(address.name.removeprefix("/vsicurl/"))
 
 
 def absolute_href(href: str, document: str) -> str:
@@ -78,20 +93,6 @@ def _join_s3(document: str, href: str) -> str:
 
 def _same_host(url: str, rest: str) -> bool:
     return urlsplit(url).netloc == rest.partition("/")[0]
-
-
-def _read(path: str, address: Address) -> bytes:
-    if address.file is not None:
-        file = Path(address.file)
-        try:
-            if file.stat().st_size > MAX_BYTES:
-                raise SceneError(f"{path} is larger than {MAX_BYTES >> 20} MiB, too large for JSON. Split it.")
-            return file.read_bytes()
-        except OSError as error:
-            raise SceneError(f"{path} cannot be read: {error.strerror or error}. Check the file.") from error
-    if address.name.startswith("/vsis3/"):
-        return _read_object(path, address.name)
-    return _download(address.name.removeprefix("/vsicurl/"))
 
 
 def _read_object(path: str, name: str) -> bytes:

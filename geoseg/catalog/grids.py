@@ -81,8 +81,9 @@ def _lattice(grids: Sequence[Grid], settings: GridSettings, name: str) -> Grid:
     if not crs:
         raise SceneError(f"{name}: its items have no CRS, so grid.resolution_m has no meaning. Leave it out.")
     side = _side(common, crs) if settings.resolution_m is None else _to_units(settings.resolution_m, crs, name)
-    # From a corner of the items, so that those of this resolution may be copied, or else from the CRS's origin.
-    x, y = (common.transform[2], common.transform[5]) if same_crs(common.crs, crs) else (0.0, 0.0)
+    # From a corner of the items, so that those of this resolution are copied. In a CRS that was asked for, from
+    # multiples of the side, so that mosaics fit together.
+    x, y = (common.transform[2], common.transform[5]) if settings.crs is None else (0.0, 0.0)
     return Grid(1, 1, (side, 0.0, x, 0.0, -side, y), crs)
 
 

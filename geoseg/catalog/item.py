@@ -8,17 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.catalog.documents import absolute_href
+from geoseg.catalog.documents import absolute_href, read_document
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
 from geoseg.raster.band_names import canonical, plain
 from geoseg.raster.source.env import gdal_env
 
+_DOCUMENT_SUFFIXES = (".json", ".geojson")
+_OF_API = re.compile(r"https?://.*/collections/[^/]+/items/[^/?#]+", re.IGNORECASE)
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 """Roles of assets that show a scene and do not hold its values."""
 
@@ -101,6 +105,24 @@ class ItemBand:
 def is_item(document: Mapping[str, Any]) -> bool:
     """Return whether a JSON document is a STAC Item."""
     return document.get("type") == "Feature" and isinstance(document.get("assets"), dict)
+
+
+def names_document(path: str) -> bool:
+    """Return whether a path names a JSON document and not a raster: by its suffix, or as an Item of a STAC API."""
+    return path.partition("?")[0].lower().endswith(_DOCUMENT_SUFFIXES) or _OF_API.fullmatch(path) is not None
+
+
+def read_item(path: str, settings: SceneSettings) -> Item:
+    """Read a STAC Item.
+
+    Raises:
+        SceneError: If it cannot be read or is something else.
+    """
+    document = read_document(path, settings)
+    if not is_item(document):
+        kind = document.get("type", "no type")
+        raise SceneError(f"{path} is no STAC Item with assets ({kind}). Give an Item; a mosaic takes ItemCollections.")
+    return Item(document, path if "://" in path else str(Path(path).absolute()))
 
 
 def bands_of(item: Item, key: str) -> list[ItemBand]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import numpy as np
 
-from geoseg.catalog.band_files import names_item, read_item
 from geoseg.catalog.candidate import Candidate, join, of_file, ordered_as
 from geoseg.catalog.grids import fit_grid
+from geoseg.catalog.item import Item
 from geoseg.catalog.item_source import ItemReader, with_versions
-from geoseg.catalog.look_up import find_files
+from geoseg.catalog.look_up import look_up
 from geoseg.config import GridSettings, MosaicSettings, SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.mosaic.composite import Composite
@@ -33,15 +34,15 @@ def describe_mosaic(
         SceneError: If a file cannot be used, or does not fit to the others.
         SettingsError: If the settings name no usable CRS.
     """
-    name, paths = mosaic_name(mosaic), find_files(mosaic.items)
-    items = [names_item(path) for path in paths]
-    if any(items) and not all(items):
-        file = paths[items.index(False)]
+    name, found = mosaic_name(mosaic), look_up(mosaic.items, settings)
+    items = [one for one in found if isinstance(one, Item)]
+    files = [one for one in found if isinstance(one, str)]
+    if items and files:
         raise SceneError(
-            f"{name} mixes STAC Items ({paths[items.index(True)]}) with files ({file}). Give Items for all, or make "
-            "two mosaics."
+            f"{name} mixes STAC Items ({items[0].id}) with files ({files[0]}). Give Items for all, or make two mosaics."
         )
-    candidates = _of_items(paths, settings, names) if any(items) else _of_files(paths, settings)
+    candidates = _of_items(items, settings, names) if items else _of_files(files, settings)
+    candidates = _ordered(candidates, mosaic.order, name)
     grid = mosaic.grid
     if grid.resolution_m is None and settings.resolution_m is not None:
         grid = grid.model_copy(update={"resolution_m": settings.resolution_m})
@@ -71,7 +72,24 @@ def _of_files(paths: Sequence[str], settings: SceneSettings) -> list[Candidate]:
     return [ordered_as(file, files[0]) for file in files]
 
 
-def _of_items(paths: Sequence[str], settings: SceneSettings, names: Sequence[str]) -> list[Candidate]:
+def _of_items(items: Sequence[Item], settings: SceneSettings, names: Sequence[str]) -> list[Candidate]:
     reader = ItemReader(names, settings)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return with_versions([reader.read(item) for item in pool.map(lambda path: read_item(path, settings), paths)])
+    return with_versions([reader.read(item) for item in items])
+
+
+def _ordered(candidates: list[Candidate], order: str, name: str) -> list[Candidate]:
+    """Sources by descending priority; those that are equal keep their order."""
+    if order == "given":
+        return candidates
+    what, sign = ("observed_at", -1.0) if order == "newest" else ("cloud_percent", 1.0)
+    unknown = next((one for one in candidates if getattr(one, what) is None), None)
+    if unknown is not None:
+        raise SceneError(
+            f"{name}: order={order} needs {'the time' if sign < 0 else 'eo:cloud_cover'} of each item, and "
+            f"{unknown.source.name} does not tell it. Only STAC Items can. Use order: given."
+        )
+    return sorted(candidates, key=lambda one: sign * _number(getattr(one, what)))
+
+
+def _number(value: datetime | float) -> float:
+    return value.timestamp() if isinstance(value, datetime) else value

@@ -40,7 +40,7 @@ def drop_repeated(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str
     warnings = []
     for path in entries:
         if not isinstance(path, str):
-            first[tuple(path.items())] = path
+            first[id(path)] = path
             continue
         try:
             status = os.stat(path)  # noqa: PTH116  (pathlib would change GDAL's virtual paths)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from geoseg.area.place import describe_outside, place_area
 from geoseg.area.read import read_area
-from geoseg.catalog.entry import describe_entry, entry_name
+from geoseg.catalog.entry import describe_entry, entry_name, expand_entries
 from geoseg.catalog.mosaic import describe_mosaic, mosaic_name
 from geoseg.config import Settings
 from geoseg.errors import SceneError, SettingsError
@@ -50,7 +50,10 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             outside all scenes.
     """
     accepted, failed, outside, order = [], [], [], []
-    entries, warnings = drop_repeated(settings.scenes)
+    expanded, unexpanded = expand_entries(settings.scenes, settings.scene)
+    failed += [(name, str(error)) for name, error in unexpanded]
+    order += [name for name, _ in unexpanded]
+    entries, warnings = drop_repeated(expanded)
     aoi = None if settings.scene.aoi is None else read_area(settings.scene.aoi, settings.scene.aoi_crs)
     warnings += [] if aoi is None else aoi.warnings
     warnings += warn_unscaled(bundle.name, bundle.file.scaling)

@@ -197,7 +197,7 @@ def test_an_item_that_was_replaced_by_another_grid_fails(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"items": ["{folder}/*.jp2"]}, r"\*\.jp2 matches no file here"),
+        ({"items": ["{folder}/*.jp2"]}, r"\*\.jp2 is a pattern that matches no file here"),
         ({"items": ["{folder}/empty"]}, "empty is a directory without a raster"),
         ({"items": ["{folder}/none.txt"]}, "none.txt lists no file"),
         ({"items": ["{folder}/missing.tif"]}, "missing.tif does not exist"),

@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import rasterio
+from rasterio.transform import from_origin
+from rasterio.warp import transform
 
 from geoseg.config import Settings
 from geoseg.run.report import Report
 from geoseg.run.segment import segment
+from geoseg.verify.validate import validate
 from tests.support.bundles import unet_bundle
 from tests.support.cli import CommandLine
 from tests.support.mosaics import cut
-from tests.support.scenes import digests, run, textured, write_scene
+from tests.support.scenes import digests, read_band, run, textured, write_scene
 
 HEIGHT, WIDTH, STRIDE = 203, 317, 24
+FP32 = {"address": "inline", "precision": "fp32"}
 POLYGONS = {"min_area_px": 5}
 
 
@@ -101,3 +105,22 @@ def test_a_collar_of_the_files_is_seen(bundle: Path, tmp_path: Path) -> None:
             dataset.write(framed)
     report = run_mosaic(files, bundle, tmp_path / "out")
     assert any("the value 4000 in all bands fills" in warning for warning in report.warnings)
+
+
+def test_two_utm_zones_give_one_coverage_for_any_block_size(bundle: Path, tmp_path: Path) -> None:
+    """The second file lies in the next zone, with a common strip; its pixels are warped."""
+    west = write_scene(tmp_path / "west.tif", textured(90, 130), nodata=0)
+    (x,), (y,) = transform("EPSG:32632", "EPSG:32633", [480_900], [5_480_000])
+    moved = from_origin(round(x, -1), round(y, -1), 10, 10)
+    east = write_scene(tmp_path / "east.tif", textured(90, 110, seed=3), nodata=0, crs="EPSG:32633", transform=moved)
+    found = []
+    for block_px in (2 * STRIDE, 5 * STRIDE, 14 * STRIDE):
+        output = tmp_path / f"{block_px}"
+        report = run_mosaic([west, east], bundle, output, tiling={"block_px": block_px}, run=FP32)
+        assert report.exit_code == 0
+        found.append(digests(output))
+    assert found[0] == found[1] == found[2]
+    assert [check.finding.name for check in validate(output) if not check.finding.ok] == []
+    # The strip that only the second file covers has classes, too.
+    classes = read_band(output / "rasters/region/classes.tif")
+    assert (classes[:, 140:190] != 255).mean() > 0.3

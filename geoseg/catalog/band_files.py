@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from geoseg.catalog.candidate import Candidate, facts_of, stacked
-from geoseg.catalog.item import Item, names_document, read_item
 from geoseg.catalog.item_source import ItemReader
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.band_names import canonical, plain
 from geoseg.raster.mosaic.composite import Part, Source
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.stac.item import Item, names_document, read_item
 
 ID = "id"
 """Key of a mapping that is no band: the scene's name in the output."""

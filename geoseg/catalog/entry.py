@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from geoseg.catalog.band_files import mapping_name, of_mapping
 from geoseg.catalog.candidate import of_file
-from geoseg.catalog.item import Item, names_document, read_item
 from geoseg.catalog.item_source import ItemReader, with_versions
 from geoseg.catalog.look_up import look_up
 from geoseg.catalog.mosaic import compose
 from geoseg.config import GridSettings, SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.stac.item import Item, names_document, read_item
 
 Entry = str | Mapping[str, str] | Item
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from geoseg.catalog.candidate import BandFacts, Candidate, finest, with_part
-from geoseg.catalog.item import Item, ItemBand, bands_of, declared_grid, find_bands, href_of
-from geoseg.catalog.sentinel2 import OFFSET, SCALE, is_sentinel2, stored_offset
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
@@ -18,6 +16,8 @@ from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.identity import identify_all
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.raster.source.version import Version
+from geoseg.stac.item import Item, ItemBand, bands_of, declared_grid, find_bands, href_of
+from geoseg.stac.sentinel2 import OFFSET, SCALE, is_sentinel2, stored_offset
 
 MAX_ASKED = 2_000
 """Remote files whose server is asked for their version. Of more, the Items tell it: their time of update."""

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Set
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin
 
-from geoseg.catalog.documents import read_bytes
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.source.address import locate
 from geoseg.raster.source.remote_version import bucket_config, open_bucket, unreachable
+from geoseg.stac.documents import read_bytes
 
 _LINK = re.compile(rb"""<a\s[^>]*href\s*=\s*["']([^"'?#]+)["']""", re.IGNORECASE)
 

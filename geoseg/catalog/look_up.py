@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from geoseg.catalog.documents import read_document
-from geoseg.catalog.item import Item, is_item, names_document
 from geoseg.catalog.listing import is_prefix, list_prefix
-from geoseg.catalog.search import search
 from geoseg.catalog.tables import TABLE_SUFFIXES, read_table
 from geoseg.config import SceneSettings, SearchSettings
 from geoseg.errors import SceneError
+from geoseg.stac.documents import read_document
+from geoseg.stac.item import Item, is_item, names_document
+from geoseg.stac.search import search
 
 RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf"})
 """Files that are taken from a directory."""

@@ -8,13 +8,13 @@ import numpy as np
 
 from geoseg.catalog.candidate import Candidate, join, of_file, ordered_as
 from geoseg.catalog.grids import fit_grid
-from geoseg.catalog.item import Item
 from geoseg.catalog.item_source import ItemReader, with_versions
 from geoseg.catalog.look_up import look_up
 from geoseg.config import GridSettings, MosaicSettings, SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.mosaic.composite import Composite
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.stac.item import Item
 
 _THREADS = 8
 """Files that are described at a time: most of it waits for the disk or the network."""

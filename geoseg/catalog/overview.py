@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from rasterio.warp import transform_bounds
 
-from geoseg.catalog.item import Item, bands_of
 from geoseg.catalog.look_up import look_up
 from geoseg.config import SceneSettings, SearchSettings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.raster.mosaic.placement import crs_of
 from geoseg.raster.source.env import gdal_env
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.stac.item import Item, bands_of
 from geoseg.strict_yaml import read_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")

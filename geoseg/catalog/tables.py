@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from geoseg.catalog.item import Item
 from geoseg.errors import SceneError
+from geoseg.stac.item import Item
 
 TABLE_SUFFIXES = frozenset({".parquet", ".geoparquet", ".gpkg", ".fgb", ".shp"})
 LOCATION = "location"

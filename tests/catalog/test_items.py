@@ -9,13 +9,13 @@ import pytest
 import rasterio
 
 from geoseg.catalog.entry import describe_entry
-from geoseg.catalog.item import Item, find_bands
-from geoseg.catalog.sentinel2 import stored_offset
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.raster.bands import select_bands
 from geoseg.raster.read import read_window
 from geoseg.raster.source.scene import Scene
+from geoseg.stac.item import Item, find_bands
+from geoseg.stac.sentinel2 import stored_offset
 from tests.support.scenes import write_scene
 from tests.support.stac import write_item
 

@@ -12,11 +12,11 @@ import pytest
 import rustac
 import shapely
 
-from geoseg.catalog.item import Item
 from geoseg.catalog.look_up import look_up
 from geoseg.catalog.mosaic import describe_mosaic
 from geoseg.config import MosaicSettings, SceneSettings
 from geoseg.errors import SceneError, UnreachableError
+from geoseg.stac.item import Item
 from tests.support.cli import CommandLine
 from tests.support.scenes import write_scene
 from tests.support.stac import write_item

@@ -14,12 +14,12 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.catalog.documents import absolute_href, read_document
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid
 from geoseg.raster.band_names import canonical, plain
 from geoseg.raster.source.env import gdal_env
+from geoseg.stac.documents import absolute_href, read_document
 
 _DOCUMENT_SUFFIXES = (".json", ".geojson")
 _OF_API = re.compile(r"https?://.*/collections/[^/]+/items/[^/?#]+", re.IGNORECASE)

@@ -4,11 +4,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from geoseg.catalog.item import Item
 from geoseg.config import SceneSettings, SearchSettings
 from geoseg.errors import SceneError, SettingsError, UnreachableError
 from geoseg.raster.source.address import locate
 from geoseg.raster.source.env import network_setting
+from geoseg.stac.item import Item
 
 
 def search(wanted: SearchSettings, settings: SceneSettings) -> Iterator[Item]:

@@ -1,0 +1,1 @@
+"""STAC: the JSON of Items, the documents that hold it, and searches."""

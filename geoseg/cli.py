@@ -12,8 +12,8 @@ from rich.table import Table
 from geoseg import __version__
 from geoseg.cli_models import TrustOption, models, out
 from geoseg.cli_results import export_command
-from geoseg.cli_train import train_command
 from geoseg.cli_scenes import scenes
+from geoseg.cli_train import train_command
 from geoseg.config import Settings, load_settings
 from geoseg.errors import ExitCode, GeosegError, Interrupted, SettingsError
 from geoseg.run.summary import count, print_report

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 
 from geoseg.errors import SettingsError
 from geoseg.explain import explain, shown
+from geoseg.mosaic_settings import MosaicSettings
 from geoseg.quality_settings import QualitySettings
 from geoseg.setting_types import (
     NO_BOOL,
@@ -20,7 +21,6 @@ from geoseg.setting_types import (
     Auto,
     Band,
     Bands,
-    Bounds,
     Count,
     Crs,
     Finite,
@@ -104,50 +104,6 @@ class SceneSettings(_Section):
     """Side of the pixels, in metres; null: those of the file, or the finest of several."""
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
     """How sources of another grid or resolution are brought to the scene's; masks take the nearest pixel."""
-
-
-class GridSettings(_Section):
-    """The grid of a mosaic; what is left out is that of most of its items."""
-
-    crs: Text | None = None
-    """CRS, such as EPSG:32633."""
-    resolution_m: Annotated[Finite, Field(gt=0, le=1e6), NO_BOOL] | None = None
-    """Side of a pixel in metres."""
-    bounds: Bounds | None = None
-    """xmin, ymin, xmax, ymax in its CRS, rounded to whole pixels outwards."""
-
-
-class SearchSettings(_Section):
-    """A search of a STAC API; keys are those of its Item search."""
-
-    search: Text
-    """Address of the API."""
-    collections: Annotated[tuple[Text, ...], Field(min_length=1)]
-    """Ids of collections."""
-    bbox: Bounds | None = None
-    """West, south, east, north in degrees."""
-    intersects: dict[str, Any] | None = None
-    """A GeoJSON geometry."""
-    datetime: Text | None = None
-    """Time or interval, such as 2024-06-01/2024-08-31."""
-    query: dict[str, Any] | None = None
-    """Conditions, such as {eo:cloud_cover: {lt: 20}}."""
-    max_items: Annotated[Count, Field(le=1_000_000)] | None = None
-    """Largest number of Items."""
-
-
-class MosaicSettings(_Section):
-    """A scene that is made of many sources."""
-
-    id: Name
-    """Name of the scene in the output."""
-    items: Annotated[tuple[Text | SearchSettings, ...], Field(min_length=1)]
-    """Files, directories, patterns, lists, STAC Items and ItemCollections, tables of them, and searches."""
-    grid: GridSettings = GridSettings()
-    order: Literal["given", "newest", "least_cloud"] = "given"
-    """Which item comes first where several are valid; given: as they are listed."""
-    pick: Literal["first"] = "first"
-    """What counts where several items are valid."""
 
 
 class RunSettings(_Section):

@@ -7,8 +7,9 @@ from geoseg.catalog.candidate import of_file
 from geoseg.catalog.item_source import ItemReader, with_versions
 from geoseg.catalog.look_up import look_up
 from geoseg.catalog.mosaic import compose
-from geoseg.config import GridSettings, SceneSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
+from geoseg.mosaic_settings import GridSettings
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.stac.item import Item, names_document, read_item
 

@@ -10,9 +10,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
-from geoseg.config import GridSettings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid, Window
+from geoseg.mosaic_settings import GridSettings
 from geoseg.raster.mosaic.placement import crs_of, extent, offset_px, same_crs
 from geoseg.raster.source.env import gdal_env
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from geoseg.catalog.listing import is_prefix, list_prefix
 from geoseg.catalog.tables import TABLE_SUFFIXES, read_table
-from geoseg.config import SceneSettings, SearchSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
+from geoseg.mosaic_settings import SearchSettings
 from geoseg.stac.documents import read_document
 from geoseg.stac.item import Item, is_item, names_document
 from geoseg.stac.search import search

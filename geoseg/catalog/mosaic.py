@@ -10,8 +10,9 @@ from geoseg.catalog.candidate import Candidate, join, of_file, ordered_as
 from geoseg.catalog.grids import fit_grid
 from geoseg.catalog.item_source import ItemReader, with_versions
 from geoseg.catalog.look_up import look_up
-from geoseg.config import GridSettings, MosaicSettings, SceneSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
+from geoseg.mosaic_settings import GridSettings, MosaicSettings
 from geoseg.raster.mosaic.composite import Composite
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.stac.item import Item

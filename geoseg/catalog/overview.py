@@ -9,8 +9,9 @@ import numpy as np
 from rasterio.warp import transform_bounds
 
 from geoseg.catalog.look_up import look_up
-from geoseg.config import SceneSettings, SearchSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, SettingsError
+from geoseg.mosaic_settings import SearchSettings
 from geoseg.raster.mosaic.placement import crs_of
 from geoseg.raster.source.env import gdal_env
 from geoseg.raster.source.scene import Scene, describe

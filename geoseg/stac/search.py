@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from geoseg.config import SceneSettings, SearchSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, SettingsError, UnreachableError
+from geoseg.mosaic_settings import SearchSettings
 from geoseg.raster.source.address import locate
 from geoseg.raster.source.env import network_setting
 from geoseg.stac.item import Item

@@ -14,8 +14,9 @@ import shapely
 
 from geoseg.catalog.look_up import look_up
 from geoseg.catalog.mosaic import describe_mosaic
-from geoseg.config import MosaicSettings, SceneSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, UnreachableError
+from geoseg.mosaic_settings import MosaicSettings
 from geoseg.stac.item import Item
 from tests.support.cli import CommandLine
 from tests.support.scenes import write_scene

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import pytest
 
 from geoseg.catalog.look_up import look_up
-from geoseg.config import MosaicSettings, SceneSettings, SearchSettings
+from geoseg.config import SceneSettings
 from geoseg.errors import SceneError, UnreachableError
+from geoseg.mosaic_settings import MosaicSettings, SearchSettings
 
 REMOTE = SceneSettings(remote=True, allow_private_hosts=True)
 PAGE = 100

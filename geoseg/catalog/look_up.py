@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,15 +57,15 @@ def _expand(entry: str | SearchSettings, settings: SceneSettings, base: Path | N
     elif _URL.match(path):
         paths = list_prefix(path, settings, RASTER_SUFFIXES) if is_prefix(path) else [path]
         yield from _some(paths, f"{path} lists no raster ({_listed(RASTER_SUFFIXES)}). Correct the prefix.")
-    elif _is_folder(place):
-        files = sorted(file for file in place.iterdir() if file.suffix.lower() in RASTER_SUFFIXES)
+    elif _is(Path.is_dir, place):
+        files = sorted(file for file in _entries_of(place) if file.suffix.lower() in RASTER_SUFFIXES)
         yield from _some(map(str, files), f"{path} is a directory without a raster ({_listed(RASTER_SUFFIXES)}).")
-    elif suffix == LIST_SUFFIX and place.is_file():
+    elif suffix == LIST_SUFFIX and _is(Path.is_file, place):
         lines = (one for line in _lines(place) for one in _expand(line, settings, place.absolute().parent))
         yield from _some(lines, f"{path} lists no file. Write a path a line.")
-    elif suffix in TABLE_SUFFIXES and place.is_file():
+    elif suffix in TABLE_SUFFIXES and _is(Path.is_file, place):
         yield from _some(read_table(place), f"{path} holds no row. Give a table with Items or files.")
-    elif glob.has_magic(path) and not place.exists():
+    elif glob.has_magic(path) and not _is(Path.exists, place):
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  pathlib would normalise the pattern
         for match in _some(matches, f"{path} is a pattern that matches no file here. Correct it."):
             yield from _of_document(match, settings) if names_document(match) else [match]
@@ -110,11 +110,19 @@ def _lines(file: Path) -> Iterator[str]:
     yield from (line for raw in text.splitlines() if (line := raw.partition("#")[0].strip()))
 
 
-def _is_folder(path: Path) -> bool:
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Whether a path is of a kind; a name that no file can have is of none, and fails where it is opened."""
     try:
-        return path.is_dir()
-    except ValueError:  # a zero byte
+        return kind(path)
+    except (OSError, ValueError):  # too long, a circle of links, a zero byte
         return False
+
+
+def _entries_of(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise SceneError(f"{folder} cannot be listed: {error.strerror}. Check its permissions.") from error
 
 
 def _listed(suffixes: Iterable[str]) -> str:

@@ -94,7 +94,7 @@ def wait_for_the_end(family: list[psutil.Process]) -> None:
     [
         ("inline", 3),
         ("threads", 2),
-        pytest.param("local", 1, marks=pytest.mark.ray),
+        pytest.param("local", 1, marks=[pytest.mark.slow, pytest.mark.ray]),
         pytest.param("inline", 20, marks=pytest.mark.slow),
         pytest.param("threads", 20, marks=pytest.mark.slow),
         pytest.param("local", 20, marks=[pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1200)]),

@@ -21,6 +21,7 @@ from tests.support.transformers_networks import TRANSFORMERS, segformer
 
 PATCH_PX, LEAST_SAME = 64, 0.999
 SOURCES = (*networks.SOURCES, *TRANSFORMERS)
+QUICK = {"smp_folder", "flair", "deepness", "mlm_item", "segformer"}
 NAIP = Path(__file__).parents[2].parent / "shared" / "data" / "naip_nd_20180716.tif"
 
 
@@ -54,7 +55,11 @@ def assert_same_map(saved: Saved, bundle: Path, pixels: np.ndarray, folder: Path
     assert (found == expected).mean() > LEAST_SAME
 
 
-@pytest.mark.parametrize("save", SOURCES, ids=lambda save: save.__name__)
+@pytest.mark.parametrize(
+    "save",
+    [save if save.__name__ in QUICK else pytest.param(save, marks=pytest.mark.slow) for save in SOURCES],
+    ids=lambda save: save.__name__,
+)
 def test_the_class_map_is_that_of_the_original(save: Callable[[Path], Saved], tmp_path: Path) -> None:
     saved, bundle = save(tmp_path), tmp_path / "bundle"
     code, screen = import_(saved, bundle)

@@ -297,7 +297,7 @@ def test_records_of_another_format_are_not_read(
         pytest.param("blocks", {"min_area_px": 9}, marks=pytest.mark.slow),
         ("merged", {"min_area_px": 9}),
         ("graphs", {"min_area_px": 9}),
-        ("changes", {"min_area_px": 9}),
+        pytest.param("changes", {"min_area_px": 9}, marks=pytest.mark.slow),
         ("traced", {}),
         pytest.param("traced", {"min_area_px": 9}, marks=pytest.mark.slow),
     ],

@@ -198,9 +198,9 @@ def circle_beside(path: Path) -> Path:
     return path
 
 
-def folder_of_scenes(path: Path) -> Path:
+def folder_of_empty_files(path: Path) -> Path:
     path.mkdir()
-    for name in ("b.TIF", "a.tif", "c.tif", "notes.txt"):
+    for name in ("a.tif", "notes.txt"):
         (path / name).touch()
     return path
 
@@ -214,16 +214,9 @@ def not_utf8(path: Path) -> Path:
     [
         (circle, "{0} cannot be reached: Too many levels of symbolic links. Check the path, its links"),
         (circle_beside, "{0}.aux.xml, which {0} needs, cannot be read: Too many levels of symbolic links."),
-        (folder_of_scenes, "{0} is a directory, not a raster. Give the files in it: {0}/*.tif (2 here)."),
-        (lambda path: path.mkdir() or path, "{0} is a directory, not a raster, and holds none."),
-        (
-            lambda path: path.with_name("*.tif"),
-            "{0} does not exist: it is a pattern, which matches 1 file here, such as",
-        ),
-        (
-            lambda path: path.with_name("no*.tif"),
-            "it is a pattern, which matches no file here. Patterns are for the shell",
-        ),
+        (folder_of_empty_files, "{0}/a.tif is empty (0 bytes). Fetch it again."),
+        (lambda path: path.mkdir() or path, "{0} is a directory without a raster (.img, .jp2,"),
+        (lambda path: path.with_name("no*.tif"), "no*.tif is a pattern that matches no file here. Correct it."),
         (lambda path: path.with_name("a" * 300), "cannot be reached: File name too long."),
         (not_utf8, "\\udcff.tif has a name that is not UTF-8. Rename it."),
     ],

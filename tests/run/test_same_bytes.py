@@ -67,7 +67,7 @@ def test_polygon_settings(inputs: tuple[Path, Path], tmp_path: Path, polygons: d
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_minimum_area_on_ray(inputs: tuple[Path, Path], tmp_path: Path, workers: int) -> None:
     run(*inputs, tmp_path / "inline", polygons=POLYGONS[1], tiling={"block_px": 14 * STRIDE})
     run(*inputs, tmp_path / "ray", polygons=POLYGONS[1], tiling={"block_px": 3 * STRIDE}, run={"workers": workers})
@@ -88,7 +88,10 @@ def test_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str, str], t
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(("strides", "workers"), [(2, 1), (1, 2), (5, 2), (14, 2)])
+@pytest.mark.parametrize(
+    ("strides", "workers"),
+    [pytest.param(2, 1, marks=pytest.mark.slow), (1, 2), pytest.param(5, 2, marks=pytest.mark.slow), (14, 2)],
+)
 def test_ray_workers(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, strides: int, workers: int
 ) -> None:

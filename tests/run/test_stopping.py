@@ -15,7 +15,7 @@ INLINE, LOCAL = ("--address", "inline"), ("--address", "local", "--set", "run.wo
 THREADS = (*INLINE, "--set", "run.workers=2")
 MID_RUN, PUBLISHING = "predict:start:r0002c0001:*", "publish:start:classes:*"
 ON_RAY = pytest.param(LOCAL, marks=[pytest.mark.ray, pytest.mark.slow], id="ray")
-EXECUTORS = [pytest.param(INLINE, id="inline"), pytest.param(THREADS, id="threads"), ON_RAY]
+EXECUTORS = [pytest.param(INLINE, id="inline"), pytest.param(THREADS, marks=pytest.mark.slow, id="threads"), ON_RAY]
 
 
 def descendants(command: Command) -> list[psutil.Process]:

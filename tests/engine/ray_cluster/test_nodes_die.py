@@ -151,6 +151,7 @@ def test_a_gpu_on_which_everything_dies_is_put_aside(
     assert len(starts.read_text().splitlines()) == GPU_FAILURES + 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_unit_that_runs_out_of_memory_fails_its_scene_alone(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     small = write_scene(tmp_path / "small.tif", textured(90, 90), nodata=0)

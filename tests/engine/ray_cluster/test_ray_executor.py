@@ -72,7 +72,11 @@ def test_a_scene_that_fails_on_a_node_fails_alone(inputs: tuple[Path, Path], tmp
     ("held", "message"),
     [
         (3.5, r"2 of 4 processes did not start within 15 s; a predictor needs \{'num_cpus': 0\.9.*with 4 CPUs"),
-        (4, r"node .* gave no answer within run\.start_timeout_s=15 s: out of reach, or other jobs hold its CPUs"),
+        pytest.param(
+            4,
+            r"node .* gave no answer within run\.start_timeout_s=15 s: out of reach, or other jobs hold its CPUs",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_cluster_that_another_job_holds_is_not_waited_for(

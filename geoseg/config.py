@@ -121,7 +121,7 @@ class RunSettings(_Section):
     """Number format of convolutions; auto: bf16 if all devices have it, else fp32. ONNX runs as it was exported."""
     on_nonfinite: Literal["fail", "nodata"] = "fail"
     """If scaled pixels or logits are NaN or infinite: the scene fails, or these pixels become nodata."""
-    batch_size: Annotated[Count, Field(le=65_536)] | Auto = "auto"
+    batch_size: Annotated[Count, Field(le=4_096)] | Auto = "auto"
     """Patches of a forward pass; auto: 1 on a CPU, as many as fit on a GPU. May change the last bit of a score."""
     memory_gib: Annotated[Finite, Field(gt=0, le=65_536), NO_BOOL] | Auto = "auto"
     """Memory one block may take while it is predicted; auto: 1 GiB on a CPU, a quarter of a GPU's, at most 16 GiB."""

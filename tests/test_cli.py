@@ -124,7 +124,7 @@ def test_nan_logits_name_file_and_patch(geoseg: CommandLine, tmp_path: Path) -> 
         (["--set", "tiling.overlap_px=20"], ["overlap_px=20", "half of patch_px=32", "overlap_px=8"]),
         (["--set", "tiling.overlap_px=16384"], ["tiling.overlap_px=16384 must lie between 0", "use overlap_px=8"]),
         (["--set", "run.workers=10000"], ["run.workers=10000", "threads of one process, at most 256", "address=local"]),
-        (["--set", "run.batch_size=65536", "--set", "tiling.patch_px=2048"], ["GiB", "run.batch_size=", "or less"]),
+        (["--set", "run.batch_size=4096", "--set", "tiling.patch_px=8192"], ["GiB", "run.batch_size=", "or less"]),
         (["--set", "polygons.classes=[lava]"], ["['lava'] are not classes of the model", "Use its classes: class0"]),
         (["--set", "polygons.simplify_m=10000000"], ["at most 1000 are possible", "Set it lower"]),
         (["--set", "run.device=cuda"], ["device=cuda", "run.device=cpu"]),

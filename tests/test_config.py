@@ -81,7 +81,7 @@ def test_settings_in_python_need_no_other_source() -> None:
             {"assignments": ["run.workers=100000"]},
             r"=100000 is not allowed: it must be a whole number from 1 to 10000 or",
         ),
-        ({"assignments": ["run.batch_size=99999999"]}, "a whole number from 1 to 65536 or auto"),
+        ({"assignments": ["run.batch_size=99999999"]}, "a whole number from 1 to 4096 or auto"),
         (
             {"assignments": ["run.unit_timeout_s=1e300"]},
             "'1e300' is not allowed: it must be a number from 1 to 604800",

@@ -92,7 +92,7 @@ def wait_for_the_end(family: list[psutil.Process]) -> None:
 @pytest.mark.parametrize(
     ("executor", "kills"),
     [
-        ("inline", 3),
+        ("inline", 2),
         ("threads", 2),
         pytest.param("local", 1, marks=[pytest.mark.slow, pytest.mark.ray]),
         pytest.param("inline", 20, marks=pytest.mark.slow),

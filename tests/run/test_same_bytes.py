@@ -90,7 +90,12 @@ def test_shuffled_blocks(inputs: tuple[Path, Path], reference: dict[str, str], t
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(
     ("strides", "workers"),
-    [pytest.param(2, 1, marks=pytest.mark.slow), (1, 2), pytest.param(5, 2, marks=pytest.mark.slow), (14, 2)],
+    [
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(1, 2, marks=pytest.mark.slow),
+        pytest.param(5, 2, marks=pytest.mark.slow),
+        (14, 2),
+    ],
 )
 def test_ray_workers(
     inputs: tuple[Path, Path], reference: dict[str, str], tmp_path: Path, strides: int, workers: int

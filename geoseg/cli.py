@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from geoseg import __version__
+from geoseg.cli_labels import labels
 from geoseg.cli_models import TrustOption, models, out
 from geoseg.cli_results import export_command
 from geoseg.cli_scenes import scenes
@@ -27,6 +28,7 @@ app.add_typer(models, name="models")
 app.command("train")(train_command)
 app.command("export")(export_command)
 app.add_typer(scenes, name="scenes")
+app.add_typer(labels, name="labels")
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -49,6 +49,7 @@ ORDER = [
     "train.publish",
     "train",
     "gis_export",
+    "labels",
     "demo",
 ]
 """Packages from the bottom up: each imports only packages that stand before it."""

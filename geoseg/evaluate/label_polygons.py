@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import geopandas
 import numpy as np
+import pyogrio
 import rasterio
 import rasterio.features
 import shapely
@@ -21,6 +22,8 @@ from geoseg.raster.source.env import without_georeference_warning
 
 MISSING = "missing"
 """Value of a polygon of which the class is null."""
+LAYER = "labels"
+"""Layer of labels in a file with several."""
 _EDGES = 32
 """Parts into which an edge of a scene's outline is cut, since straight edges become curves in another CRS."""
 
@@ -84,10 +87,14 @@ def read_label_polygons(path: Path, column: str | None) -> LabelPolygons:
         column: Column with numbers or names of classes; by default ``class_name``, if there is one.
 
     Raises:
-        SettingsError: If the file cannot be read or holds no polygons, has no CRS, or the column is missing.
+        SettingsError: If the file cannot be read or holds no polygons, has no CRS, several layers of which none is
+            ``labels``, or the column is missing.
     """
     try:
-        frame = geopandas.read_parquet(path) if path.suffix.lower().endswith("parquet") else geopandas.read_file(path)
+        is_parquet = path.suffix.lower().endswith("parquet")
+        frame = geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path, layer=_layer(path))
+    except SettingsError:
+        raise
     except Exception as error:  # each driver has errors of its own
         raise SettingsError(f"{path} cannot be read as polygons: {error}") from error
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.crs is None:
@@ -106,6 +113,16 @@ def read_label_polygons(path: Path, column: str | None) -> LabelPolygons:
         kinds = ", ".join(sorted({str(kind) for kind in frame.geom_type.dropna()})) or "nothing"
         raise SettingsError(f"{path} holds no polygons but {kinds}. Labels are polygons or rasters.")
     return LabelPolygons(str(path), parts, tuple(values[place] for place in index), CRS.from_user_input(frame.crs))
+
+
+def _layer(path: Path) -> str:
+    """The layer of labels: the only one with geometry, or ``labels``, as `geoseg labels` writes it."""
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(layers) > 1 and LAYER not in layers:
+        raise SettingsError(
+            f"{path} has the layers {', '.join(layers)}. Save the labels as the layer {LAYER}, or alone in a file."
+        )
+    return layers[0] if len(layers) == 1 else LAYER
 
 
 def draw(polygons: PlacedPolygons, tree: shapely.STRtree, grid: Grid, window: Window) -> NDArray[np.int16]:

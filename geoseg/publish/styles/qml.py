@@ -1,5 +1,6 @@
 """Styles of QGIS 3: exactly the classes of a legend, with their names and colours."""
 
+from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
@@ -27,6 +28,29 @@ def polygon_qml(legend: Legend) -> bytes:
     return document(root)
 
 
+def label_qml(legend: Legend) -> bytes:
+    """The style of labels to correct: as `polygon_qml`, and the form offers the classes in a list."""
+    root = Element("qgis", version=VERSION, styleCategories="Symbology|Fields|Forms")
+    root.append(polygon_renderer(legend))
+    field = SubElement(SubElement(root, "fieldConfiguration"), "field", name=CLASS_COLUMN)
+    config = SubElement(SubElement(field, "editWidget", type="ValueMap"), "config")
+    choices = SubElement(SubElement(config, "Option", type="Map"), "Option", name="map", type="List")
+    for entry in legend.classes:
+        choice = SubElement(choices, "Option", type="Map")
+        SubElement(choice, "Option", name=entry.name, type="QString", value=entry.name)
+    return document(root)
+
+
+def outline_qml() -> bytes:
+    """The style of windows: a red outline without filling."""
+    root = Element("qgis", version=VERSION, styleCategories="Symbology")
+    renderer = SubElement(root, "renderer-v2", type="singleSymbol", enableorderby="0", symbollevels="0")
+    symbol = SubElement(SubElement(renderer, "symbols"), "symbol", type="fill", name="0", alpha="1")
+    line = {"line_color": "220,30,30,255", "line_width": "0.6", "line_width_unit": "MM", "line_style": "solid"}
+    _add_layer(symbol, "SimpleLine", line)
+    return document(root)
+
+
 def raster_pipe(legend: Legend) -> Element:
     """The ``pipe`` element of a class map, in a style or a project."""
     pipe = Element("pipe")
@@ -46,7 +70,6 @@ def polygon_renderer(legend: Legend) -> Element:
     for number, entry in enumerate(legend.classes):
         SubElement(categories, "category", symbol=str(number), value=entry.name, label=entry.name, render="true")
         symbol = SubElement(symbols, "symbol", type="fill", name=str(number), alpha="1", clip_to_extent="1")
-        layer = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"})
         red, green, blue = entry.color
         darker = [round(part * OUTLINE_DARKER) for part in entry.color]
         options = {
@@ -57,10 +80,15 @@ def polygon_renderer(legend: Legend) -> Element:
             "outline_width": "0.15",
             "outline_width_unit": "MM",
         }
-        mapping = SubElement(layer, "Option", type="Map")
-        for name, value in options.items():
-            SubElement(mapping, "Option", name=name, type="QString", value=value)
+        _add_layer(symbol, "SimpleFill", options)
     return renderer
+
+
+def _add_layer(symbol: Element, kind: str, options: Mapping[str, str]) -> None:
+    layer = SubElement(symbol, "layer", {"class": kind, "enabled": "1", "locked": "0", "pass": "0"})
+    mapping = SubElement(layer, "Option", type="Map")
+    for name, value in options.items():
+        SubElement(mapping, "Option", name=name, type="QString", value=value)
 
 
 def document(root: Element) -> bytes:

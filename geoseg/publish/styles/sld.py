@@ -42,6 +42,15 @@ def polygon_sld(legend: Legend, layer: str) -> bytes:
     return _document(root)
 
 
+def outline_sld(layer: str) -> bytes:
+    """The style of a layer of windows: a red outline without filling."""
+    root, rules = _style(layer)
+    stroke = SubElement(SubElement(SubElement(rules, "Rule"), "PolygonSymbolizer"), "Stroke")
+    for name, value in (("stroke", "#dc1e1e"), ("stroke-width", "2")):
+        SubElement(stroke, "CssParameter", name=name).text = value
+    return _document(root)
+
+
 def _style(layer: str) -> tuple[Element, Element]:
     """The root element, and the element for the rules of a layer."""
     root = Element("StyledLayerDescriptor", {"version": "1.0.0", "xmlns": SLD, "xmlns:ogc": OGC})

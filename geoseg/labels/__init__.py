@@ -1,0 +1,1 @@
+"""Labels for the next training: windows to label, checks of corrections, and one set of many files."""

@@ -14,11 +14,16 @@ from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.mosaic_settings import GridSettings, MosaicSettings
 from geoseg.raster.mosaic.composite import Composite
+from geoseg.raster.source.address import is_prefixed
+from geoseg.raster.source.env import gdal_env
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.stac.item import Item
 
 _THREADS = 8
-"""Files that are described at a time: most of it waits for the disk or the network."""
+"""Remote files that are described at a time: most of it waits for the network. Local ones are quicker one by one, since
+GDAL's opening holds Python's lock."""
+_READDIR_LIMIT = 1000
+"""GDAL looks for sidecar files in the listing of a folder, unless it holds more files than this: then one by one."""
 
 
 def describe_mosaic(
@@ -65,11 +70,12 @@ def compose(
 
 
 def _of_files(paths: Sequence[str], settings: SceneSettings) -> list[Candidate]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        files = [
-            of_file(path, file)
-            for path, file in zip(paths, pool.map(lambda path: describe(path, settings), paths), strict=True)
-        ]
+    remote = any(is_prefixed(path) for path in paths)
+    # Without a listing for each file where GDAL would give it up anyway.
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"} if len(paths) > _READDIR_LIMIT else {}
+    with ThreadPoolExecutor(_THREADS) as pool, gdal_env(**options):
+        described = (pool.map if remote else map)(lambda path: describe(path, settings), paths)
+        files = [of_file(path, file) for path, file in zip(paths, described, strict=True)]
     return [ordered_as(file, files[0]) for file in files]
 
 

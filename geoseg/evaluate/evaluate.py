@@ -17,7 +17,7 @@ from geoseg.evaluate.polygon_match import PolygonMetrics, match_scene, sum_match
 from geoseg.evaluate.predictions import Prediction, find_predictions
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.class_map import open_band
+from geoseg.raster.maps.class_map import open_band
 
 RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png", ".jpg", ".jpeg", ".bmp", ".jp2")
 """Suffixes of label rasters; all other files are read as polygons."""

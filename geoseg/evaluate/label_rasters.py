@@ -17,7 +17,7 @@ from geoseg.errors import SceneError, SettingsError
 from geoseg.evaluate.class_mapping import NO_LABEL, ClassMapping
 from geoseg.grid.window import Grid, Window
 from geoseg.publish.geodesy.crs import transformer
-from geoseg.raster.class_map import value_names
+from geoseg.raster.maps.class_map import value_names
 from geoseg.raster.source.env import open_raster
 
 MAX_PIXELS = 1 << 24

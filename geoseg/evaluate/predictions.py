@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.window import Grid
-from geoseg.raster.class_map import class_map_grid, class_map_names
+from geoseg.raster.maps.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import polygons_prefix
 
 

@@ -20,7 +20,7 @@ from geoseg.grid.legend import NODATA_CLASS, Legend
 from geoseg.grid.window import Grid
 from geoseg.publish.styles.qml import VERSION, document, polygon_renderer, raster_pipe
 from geoseg.raster.band_names import bands_named
-from geoseg.raster.class_map import class_map_grid, class_map_legend
+from geoseg.raster.maps.class_map import class_map_grid, class_map_legend
 from geoseg.raster.source.scene import describe
 from geoseg.raster.thumbnail import STRETCH_PERCENTILES, read_thumbnail
 

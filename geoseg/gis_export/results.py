@@ -14,7 +14,7 @@ from pyproj import CRS
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.publish.geoparquet import GEOMETRY, file_crs
-from geoseg.raster.class_map import class_map_grid, class_map_legend
+from geoseg.raster.maps.class_map import class_map_grid, class_map_legend
 from geoseg.store.manifest import Manifest, polygons_prefix, published_scenes, rasters_prefix
 from geoseg.store.storages.base import Storage
 from geoseg.store.storages.opening import open_storage

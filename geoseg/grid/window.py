@@ -66,6 +66,11 @@ class Window:
             return None
         return Window.from_bounds(row, col, row_stop, col_stop)
 
+    def around(self, other: "Window") -> "Window":
+        """Return the smallest window that contains both."""
+        row, col = min(self.row, other.row), min(self.col, other.col)
+        return Window.from_bounds(row, col, max(self.row_stop, other.row_stop), max(self.col_stop, other.col_stop))
+
     def contains(self, other: "Window") -> bool:
         """Return whether every pixel of ``other`` is in this window."""
         return (

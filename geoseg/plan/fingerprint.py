@@ -22,7 +22,7 @@ from geoseg.store.manifest import EXPLAINING, MODEL_NAME, MODEL_PARTS, MODIFIED,
 MOST_FILES = 3
 """Number of changed files that a message names."""
 
-ALGORITHM = 4
+ALGORITHM = 5
 """Incremented when a change of geoseg changes a byte of its results."""
 RECORDS = 3
 """Incremented when the records of unfinished work change their format, see `geoseg.store.scene_store`."""

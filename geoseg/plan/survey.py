@@ -156,10 +156,10 @@ def _check_inputs(output: str, scenes: Sequence[Scene]) -> None:
     if "://" in output:
         return
     for scene in scenes:
-        for prefix in (rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)):
-            # Not Path.resolve, which raises for circular links.
-            folder = os.path.realpath(Path(output) / prefix)
-            if any(Path(os.path.realpath(file)).is_relative_to(folder) for file in scene.files):
-                raise SettingsError(
-                    f"The output {output} would replace its own input {scene.path}. Give --output another directory."
-                )
+        prefixes = rasters_prefix(scene.scene_id), polygons_prefix(scene.scene_id)
+        # Not Path.resolve, which raises for circular links.
+        folders = tuple(f"{os.path.realpath(Path(output) / prefix)}{os.sep}" for prefix in prefixes)
+        if any(os.path.realpath(file).startswith(folders) for file in scene.files):
+            raise SettingsError(
+                f"The output {output} would replace its own input {scene.path}. Give --output another directory."
+            )

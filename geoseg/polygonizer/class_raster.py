@@ -17,7 +17,7 @@ from geoseg.grid.tiling import Block, Tiling
 from geoseg.grid.window import Grid, Window
 from geoseg.polygonizer.values import Values
 from geoseg.raster.bands import BandSelection, usable_nodata
-from geoseg.raster.class_map import value_names
+from geoseg.raster.maps.class_map import value_names
 from geoseg.raster.read import read_window
 from geoseg.raster.source.env import open_raster
 from geoseg.raster.source.georeference import IDENTITY

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from geoseg.grid.decision import CONFIDENCE, ENTROPY, MARGIN, PROBABILITIES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.class_map import NAME_TAG
-from geoseg.raster.cog import CogBand, write_cog
+from geoseg.raster.maps.class_map import NAME_TAG
+from geoseg.raster.maps.cog import CogBand, write_cog
 
 AREA_OR_POINT = "AREA_OR_POINT"
 

@@ -110,7 +110,8 @@ def _read_own(scene: Scene, selection: BandSelection, window: Window, within: Wi
         return CountedPixels(composed, valid, count_composite_losses(scene.composite, valid, window, within))
     open_reader = partial(_open_reader, scene, selection)
     if scene.in_cells:
-        stored, masks = cut_from_cells(window, scene.grid.window.shape, (scene, selection), open_reader, _CACHE)
+        shape = scene.grid.window.shape
+        stored, masks = cut_from_cells(window, shape, (scene, selection), lambda _: open_reader(), _CACHE)
     else:
         with open_reader() as fetch:
             stored, masks = fetch(window)

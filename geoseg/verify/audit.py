@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Window
 from geoseg.publish.geodesy.pixel_area import PixelArea
-from geoseg.raster.class_map import class_map_strips
+from geoseg.raster.maps.class_map import class_map_strips
 from geoseg.verify.coverage import Outline
 from geoseg.verify.summary import Summary
 

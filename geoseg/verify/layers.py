@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.grid.decision import CONFIDENCE, MARGIN, PROBABILITIES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.class_map import STRIP_ROWS, ReadBand, open_band, open_bands, raster_grid
+from geoseg.raster.maps.class_map import STRIP_ROWS, ReadBand, open_band, open_bands, raster_grid
 from geoseg.store.manifest import Manifest, rasters_prefix
 from geoseg.verify.check import Finding
 

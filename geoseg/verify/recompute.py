@@ -23,7 +23,7 @@ from geoseg.polygonizer.passes import BlockPasses, find_borders
 from geoseg.publish.polygon_table import build_table
 from geoseg.publish.provenance import Provenance
 from geoseg.publish.sorting import sorted_parts
-from geoseg.raster.class_map import open_band
+from geoseg.raster.maps.class_map import open_band
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.verify.layers import open_confidence, open_layers

@@ -22,7 +22,7 @@ from geoseg.grid.window import Grid
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
 from geoseg.publish.polygon_table import LAYER_FIELDS, layers_of, polygon_schema
 from geoseg.publish.provenance import Provenance, read_provenance
-from geoseg.raster.class_map import class_map_grid, class_map_names
+from geoseg.raster.maps.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix
 from geoseg.store.scene_store import WORK
 from geoseg.store.storages.local import LocalStorage

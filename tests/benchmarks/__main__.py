@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 
 from geoseg.plan.software import software
-from tests.benchmarks import driver, lines, memory, network, null, polygonize_memory, polygons, stages, usual
+from tests.benchmarks import driver, lines, memory, mosaic, network, null, polygonize_memory, polygons, stages, usual
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.scenes import SHRINK
 from tests.benchmarks.table import RESULT, all_figures
@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "lines": lines.run,
     "polygonize_memory": polygonize_memory.run,
     "driver": driver.run,
+    "mosaic": mosaic.run,
 }
 
 

@@ -19,7 +19,7 @@ from geoseg.publish import geoparquet
 from geoseg.publish.polygon_table import POLYGON_SCHEMA, build_table, published_crs
 from geoseg.publish.provenance import Provenance
 from geoseg.publish.rasters import write_classes, write_layer
-from geoseg.raster import class_map
+from geoseg.raster.maps import class_map
 from geoseg.vector.polygonize import polygonize
 from geoseg.verify.coverage import Outline, cancel, polygon_edges
 from geoseg.verify.validate import validate

@@ -5,8 +5,8 @@ always read as a whole, and windows are cut out of the cells.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -67,7 +67,7 @@ def cut_from_cells(
     window: Window,
     shape: tuple[int, int],
     source: Hashable,
-    open_source: Callable[[], AbstractContextManager[ReadCell]],
+    open_source: Callable[[Sequence[Window]], AbstractContextManager[ReadCell]],
     cache: CellCache,
 ) -> Pixels:
     """Assemble a window from whole cells.
@@ -76,7 +76,8 @@ def cut_from_cells(
         window: Window to read, inside the grid.
         shape: Height and width of the grid. The first cell starts at its first pixel.
         source: Cache key of the source: everything except the position that the pixels of a cell depend on.
-        open_source: Opens the source for reading cells; called only if a cell is not in the cache.
+        open_source: Opens the source for reading the given cells, in their order; called if there are any that are not
+            in the cache.
         cache: Cells that were read before.
 
     Returns:
@@ -86,16 +87,14 @@ def cut_from_cells(
         ValueError: If the window lies outside the grid.
     """
     result: Pixels | None = None
-    with ExitStack() as opened:
-        read: ReadCell | None = None
-        for cell in cells_of(window, shape):
-            if (common := cell.intersect(window)) is None:
-                continue  # the window reaches outside the grid
-            pixels = cache.get((source, cell))
-            if pixels is None:
-                read = read or opened.enter_context(open_source())
-                pixels = read(cell)
-                cache.put((source, cell), pixels)
+    # None where the window reaches outside the grid.
+    parts = {cell: common for cell in cells_of(window, shape) if (common := cell.intersect(window)) is not None}
+    known = {cell: pixels for cell in parts if (pixels := cache.get((source, cell))) is not None}
+    missing = [cell for cell in parts if cell not in known]
+    with open_source(missing) if missing else nullcontext(known.pop) as read:
+        for cell, common in parts.items():
+            pixels = known.pop(cell, None) or read(cell)
+            cache.put((source, cell), pixels)
             values, masks = result = result or (_empty_like(pixels[0], window), _empty_like(pixels[1], window))
             target, part = common.slices(window), common.slices(cell)
             values[:, *target], masks[:, *target] = pixels[0][:, *part], pixels[1][:, *part]

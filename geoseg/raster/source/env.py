@@ -60,9 +60,10 @@ def network_setting(name: str) -> float:
 
 
 @contextmanager
-def gdal_env() -> Iterator[None]:
-    """Set the GDAL options with which every file is opened, read and written."""
-    with rasterio.Env(**_OPTIONS, **{name: os.environ.get(name, value) for name, value in _NETWORK_OPTIONS.items()}):
+def gdal_env(**more: str) -> Iterator[None]:
+    """Set the GDAL options with which every file is opened, read and written, and some more."""
+    network = {name: os.environ.get(name, value) for name, value in _NETWORK_OPTIONS.items()}
+    with rasterio.Env(**_OPTIONS, **network, **more):
         yield
 
 

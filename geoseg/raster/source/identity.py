@@ -29,7 +29,10 @@ def identify(file: str) -> Version:
 
 def identify_all(files: Iterable[str]) -> tuple[Version, ...]:
     """As `identify`, for several files, with up to `MAX_REQUESTS` concurrent requests."""
-    return tuple(map_concurrently(identify, files))
+    files = tuple(files)
+    far = [file for file in files if file.startswith(_REMOTE)]
+    versions = dict(zip(far, map_concurrently(identify, far), strict=True))
+    return tuple(versions[file] if file in versions else identify(file) for file in files)
 
 
 def query_file(file: str) -> Response:

@@ -74,7 +74,7 @@ class Quality:
         try:
             if self.source.in_cells:
                 shape = self.source.grid.window.shape
-                values, known = cut_from_cells(window, shape, (self.source, self.band), self._open, _CACHE)
+                values, known = cut_from_cells(window, shape, (self.source, self.band), lambda _: self._open(), _CACHE)
             else:
                 with self._open() as read:
                     values, known = read(window)

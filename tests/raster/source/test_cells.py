@@ -1,6 +1,6 @@
 """Scenes whose pixels GDAL computes or decodes for each window: a pixel is the same in any window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,9 +161,11 @@ class Counting:
         self.opened, self.read = 0, list[Window]()
 
     @contextmanager
-    def open(self) -> Iterator[ReadCell]:
+    def open(self, cells: Sequence[Window]) -> Iterator[ReadCell]:
         self.opened += 1
+        before = len(self.read)
         yield self.cell
+        assert self.read[before:] == list(cells)
 
     def cell(self, cell: Window) -> Pixels:
         self.read.append(cell)

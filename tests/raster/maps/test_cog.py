@@ -17,7 +17,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.cog import CogBand, write_cog
+from geoseg.raster.maps.cog import CogBand, write_cog
 
 UTM = CRS.from_epsg(32633).to_wkt(version="WKT2_2019")
 GRID = Grid(1300, 1500, (2.0, 0.0, 500_000.0, 0.0, -2.0, 5_000_000.0), UTM)
@@ -206,7 +206,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.cog import CogBand, write_cog
+from geoseg.raster.maps.cog import CogBand, write_cog
 
 path, side, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geoseg.raster import class_map
-from geoseg.raster.class_map import class_map_grid, class_map_strips
+from geoseg.raster.maps import class_map
+from geoseg.raster.maps.class_map import class_map_grid, class_map_strips
 
 SHAPE = (61, 37)
 

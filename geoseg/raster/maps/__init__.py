@@ -1,0 +1,1 @@
+"""Rasters that geoseg makes: written as COGs, and class maps read again."""

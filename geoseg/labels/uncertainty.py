@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.errors import SettingsError
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.class_map import class_map_grid, class_map_names, open_band
+from geoseg.raster.maps.class_map import class_map_grid, class_map_names, open_band
 
 
 class Measure(StrEnum):

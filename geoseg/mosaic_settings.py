@@ -51,5 +51,5 @@ class MosaicSettings(_Section):
     grid: GridSettings = GridSettings()
     order: Literal["given", "newest", "least_cloud"] = "given"
     """Which item comes first where several are valid; given: as they are listed."""
-    pick: Literal["first"] = "first"
-    """What counts where several items are valid."""
+    pick: Literal["first", "median", "fuse"] = "first"
+    """What counts where several items are valid: the first, the median of their values, or the sum of their scores."""

@@ -70,7 +70,7 @@ class ItemReader:
                 files[band.asset] = self._open(item, band)
             href, file = files[band.asset]
             grid = self._grid(item, band, href, file)
-            part = Part(href, grid, (band.number,), (place,), band.number_of("nodata"))
+            part = Part(href, grid, (band.number,), (place,), band.number_of("nodata"), asset=band.asset)
             part, note = _with_values(part, item, band, name)
             notes += note
             parts = with_part(parts, part)

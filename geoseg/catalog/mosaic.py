@@ -13,7 +13,7 @@ from geoseg.catalog.look_up import look_up
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
 from geoseg.mosaic_settings import GridSettings, MosaicSettings
-from geoseg.raster.mosaic.composite import Composite
+from geoseg.raster.mosaic.composite import Composite, Pick
 from geoseg.raster.source.address import is_prefixed
 from geoseg.raster.source.env import gdal_env
 from geoseg.raster.source.scene import Scene, describe
@@ -52,7 +52,7 @@ def describe_mosaic(
     grid = mosaic.grid
     if grid.resolution_m is None and settings.resolution_m is not None:
         grid = grid.model_copy(update={"resolution_m": settings.resolution_m})
-    return compose(name, mosaic.id, candidates, grid, settings)
+    return compose(name, mosaic.id, candidates, grid, settings, mosaic.pick)
 
 
 def mosaic_name(mosaic: MosaicSettings) -> str:
@@ -61,11 +61,18 @@ def mosaic_name(mosaic: MosaicSettings) -> str:
 
 
 def compose(
-    name: str, scene_id: str, candidates: Sequence[Candidate], grid: GridSettings, settings: SceneSettings
+    name: str,
+    scene_id: str,
+    candidates: Sequence[Candidate],
+    grid: GridSettings,
+    settings: SceneSettings,
+    pick: Pick = "first",
 ) -> Scene:
     """Place sources on a common grid and describe them as one scene; errors as of `describe_mosaic`."""
+    if pick != "first":  # their order changes no result, and so no fingerprint
+        candidates = sorted(candidates, key=lambda one: (one.source.name, one.files))
     fitted, windows = fit_grid([one.grid for one in candidates], grid, name)
-    composite = Composite((), np.empty((0, 4), np.int64), settings, "first", settings.resampling)
+    composite = Composite((), np.empty((0, 4), np.int64), settings, pick, settings.resampling)
     return join(name, scene_id, candidates, fitted, windows, composite)
 
 

@@ -137,8 +137,13 @@ def decide(
     if decision is not None and decision.limits:
         classes = unsure(classes, best, decision, np)
     valid = valid & (best >= 0)
-    confidence = np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255).astype(np.uint8)
-    return np.where(valid, classes, NODATA_CLASS).astype(np.uint8), np.where(valid, confidence, NODATA_CONFIDENCE)
+    confidence = np.where(valid, to_confidence(best), NODATA_CONFIDENCE).astype(np.uint8)
+    return np.where(valid, classes, NODATA_CLASS).astype(np.uint8), confidence
+
+
+def to_confidence(best: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Confidence, 1..255, of the score of the winning class."""
+    return np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255)
 
 
 def unscored(block: Block, valid: NDArray[np.bool_]) -> BlockScores:
@@ -170,7 +175,7 @@ def finish(own: BlockScores, bands: Sequence[Window], incoming: Sequence[Strip],
     for band in bands:
         scores = np.zeros((decision.channels, *band.shape), np.int32)
         for strip in (*own.bands, *incoming):
-            _add(scores, band, strip)
+            add_strip(scores, band, strip)
         at = band.slices(decided.window)
         classes[at], confidence[at] = decide(scores, decided.classes[at] != NODATA_CLASS, decision)
         for name, layer in layers.items():
@@ -188,7 +193,7 @@ def _layer(decided: ClassMap, name: str, decision: Decision) -> NDArray[np.uint8
     return np.zeros(decision.shape(name, decided.window.shape), np.uint8)
 
 
-def _add(scores: NDArray[np.int32], window: Window, strip: Strip) -> None:
+def add_strip(scores: NDArray[np.int32], window: Window, strip: Strip) -> None:
     """Add the strip's scores to those of ``window`` where the two overlap, in place."""
     common = strip.window.intersect(window)
     if common is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoseg.config import SceneSettings
 from geoseg.grid.window import Grid, Window
 
-Pick = Literal["first"]
+Pick = Literal["first", "median", "fuse"]
 Resampling = Literal["nearest", "bilinear", "cubic"]
 
 
@@ -33,6 +33,8 @@ class Part:
     """Scale and offset of the bands, instead of what the file declares."""
     shift: int = 0
     """Added to stored values, which end at 0 then; not to scaled ones."""
+    asset: str | None = None
+    """Key of the asset of an Item."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,9 @@ def join(
         remote=any(one.remote for one in candidates),
         composite=replace(
             composite,
-            sources=tuple(one.source for one in candidates),
+            sources=tuple(
+                replace(one.source, observed_at=one.observed_at, cloud_percent=one.cloud_percent) for one in candidates
+            ),
             windows=windows[inside],
             observed_at=times.pop() if len(times) == 1 else None,
             notes=tuple(notes),

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
 from geoseg.catalog.candidate import Candidate, join, of_file, ordered_as
+from geoseg.catalog.dates import number_dates
 from geoseg.catalog.grids import fit_grid
 from geoseg.catalog.item_source import ItemReader, with_versions
 from geoseg.catalog.look_up import look_up
@@ -72,8 +74,12 @@ def compose(
     if pick != "first":  # their order changes no result, and so no fingerprint
         candidates = sorted(candidates, key=lambda one: (one.source.name, one.files))
     fitted, windows = fit_grid([one.grid for one in candidates], grid, name)
-    composite = Composite((), np.empty((0, 4), np.int64), settings, pick, settings.resampling)
-    return join(name, scene_id, candidates, fitted, windows, composite)
+    composite = Composite((), np.empty((0, 4), np.int64), settings, pick, resampling=settings.resampling)
+    scene = join(name, scene_id, candidates, fitted, windows, composite)
+    if pick != "fuse" or scene.composite is None:
+        return scene
+    dates = number_dates([source.observed_at for source in scene.composite.sources], fitted, name)
+    return replace(scene, composite=replace(scene.composite, dates=dates))
 
 
 def _of_files(paths: Sequence[str], settings: SceneSettings) -> list[Candidate]:

@@ -4,8 +4,9 @@ Each flow is a generator that the scheduler runs: it yields a unit of work and r
 and continues when that is open. Units that an earlier run has recorded are skipped.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,10 @@ from geoseg.stages.stage import (
     ABSORB,
     COMMIT,
     FINISH,
+    FINISH_DATES,
     GRAPH,
     PREDICT,
+    PREDICT_DATE,
     PUBLISH_CLASSES,
     PUBLISH_POLYGONS,
     PUBLISH_RASTER,
@@ -98,6 +101,9 @@ def score(scene: SceneState, block: Block) -> Flow:
         return None
     scene.blocks_in_work += 1
     try:
+        if scene.plan.is_fused:
+            scene.finish(block, (yield from fuse(scene, block)))
+            return None
         (metrics, state), data = yield Work(READ, block)
         scene.add(metrics)
         if state == TODO:
@@ -112,6 +118,28 @@ def score(scene: SceneState, block: Block) -> Flow:
         scene.blocks_in_work -= 1
     scene.finish(block, metrics)
     return None
+
+
+def fuse(scene: SceneState, block: Block) -> Generator[Work | Until, Any, UnitMetrics]:
+    """Read and predict each date of a block, and finish it from the sums; the metrics of the last unit."""
+    composite, total = scene.plan.scene.composite, None
+    unscored: list[Ref] = []
+    losses, notes = Counter[str](), list[str]()
+    for date in composite.dates_touching(block.read) if composite else ():
+        (metrics, state), data = yield Work(READ, block, args=(date,))
+        scene.add(replace(metrics, notes=(), losses={}))
+        if state == TODO:
+            metrics, total = yield Work(PREDICT_DATE, block, inputs=(data,) if total is None else (data, total))
+            scene.add(metrics)
+        elif state == BLANK:
+            losses.update(metrics.losses)
+            notes += metrics.notes
+        else:
+            unscored.append(data)
+    yield Until(scene.spilled, block)
+    inputs = (*unscored, *(() if total is None else (total,)))
+    finished: UnitMetrics = yield Work(FINISH_DATES, block, args=(dict(losses), tuple(notes)), inputs=inputs)
+    return finished
 
 
 def smooth(scene: SceneState, block: Block) -> Flow:

@@ -20,7 +20,7 @@ from geoseg.errors import ClusterError, Interrupted, LockLostError, SceneError
 from geoseg.grid.tiling import Block
 from geoseg.plan.resume import begin_scene
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.stages.stage import FINISH, PREDICT, READ
+from geoseg.stages.stage import FINISH, FINISH_DATES, PREDICT, PREDICT_DATE, READ
 
 POLL_S = 1.0
 """Longest wait for an executor; a wait ends when a unit ends."""
@@ -49,7 +49,8 @@ class Scheduler:
         self._runnable: deque[tuple[RunningFlow, Any]] = deque()
         self._to_read, self._others = ReadyQueue(), ReadyQueue()
         # In this order: blocks in work before new ones.
-        self._queues = {PREDICT.name: ReadyQueue(), FINISH.name: ReadyQueue(), READ.name: self._to_read}
+        blocks = (PREDICT, PREDICT_DATE, FINISH, FINISH_DATES)
+        self._queues = {**{stage.name: ReadyQueue() for stage in blocks}, READ.name: self._to_read}
         self._active: dict[int, SceneState] = {}
         self.outcomes: list[Outcome] = []
         """Outcomes of the scenes that have ended."""

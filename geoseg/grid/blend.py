@@ -7,6 +7,7 @@ so the scores do not depend on blocks, workers, order of completion or retries.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,8 @@ class ClassMap:
     """Class ids, shape (H, W); 255 where the scene is not valid."""
     confidence: NDArray[np.uint8]
     """Blended probability of the class times 255, 1..255, shape (H, W); 0 where the scene is not valid."""
-    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """Further rasters by name, see `geoseg.grid.decision.LAYERS`."""
+    layers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Further rasters by name, see `geoseg.grid.decision.LAYERS` and `geoseg.grid.fusion.DATES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def decide(
 
 def to_confidence(best: NDArray[np.int32]) -> NDArray[np.int32]:
     """Confidence, 1..255, of the score of the winning class."""
-    return np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255)
+    return np.asarray(np.clip((np.maximum(best, 0) * 255 + SCORE_ONE // 2) >> SCORE_BITS, 1, 255))
 
 
 def unscored(block: Block, valid: NDArray[np.bool_]) -> BlockScores:

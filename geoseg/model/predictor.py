@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -74,6 +74,19 @@ class Prediction(NamedTuple):
     """Description of the cause for each of them."""
 
 
+class Computed(NamedTuple):
+    """What a block took, and what was taken of its scores."""
+
+    arrays: list[NDArray[Any]]
+    """Copied back from the device."""
+    patches: int
+    forward_s: float
+    device_s: float
+    not_finite: tuple[Window, ...]
+    reasons: tuple[str, ...]
+    """These five are those of `Prediction`."""
+
+
 class Predictor:
     """A network on a device, one per actor or per thread of an inline run.
 
@@ -115,11 +128,59 @@ class Predictor:
         Raises:
             SceneError: If scaled pixels or logits of a patch are not finite and `Task.on_nonfinite` is ``fail``.
         """
-        wanted = valid if wanted is None else wanted
+        parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
+
+        def take(scores: Tensor, raw: RawBlock) -> list[Tensor]:
+            own = scores[(slice(None), *block.core.slices(block.covered))]
+            *decided, layers = decide(own, raw.wanted_in(block.core), self.task.decision)
+            return [*decided, *layers, *(scores[:, *part.slices(block.covered)].clone() for part in parts)]
+
+        done = self._compute(tiling, block, pixels, valid, valid if wanted is None else wanted, source, take)
+        classes, confidence, *left = done.arrays
+        named = dict(zip(self.task.decision.layers, left, strict=False))
+        by_window = dict(zip(parts, map(Strip, parts, left[len(named) :]), strict=True))
+        bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
+        spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
+        scored = BlockScores(ClassMap(block.core, classes, confidence, named), bands)
+        return Prediction(scored, spill, *done[1:])
+
+    def score(
+        self,
+        tiling: Tiling,
+        block: Block,
+        pixels: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        source: str,
+        *,
+        wanted: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.int32], Computed]:
+        """Scores of the block's patches, before any decision; arguments and errors as of `predict`.
+
+        Returns:
+            Fixed point, shape (C, H, W) of ``block.read``, 0 where a pixel is not wanted; and what it took.
+        """
+
+        def take(scores: Tensor, raw: RawBlock) -> list[Tensor]:
+            own, inside = scores[:, *block.read.slices(block.covered)], raw.wanted_in(block.read)
+            return [own.clone() if inside is None else own * inside]
+
+        done = self._compute(tiling, block, pixels, valid, valid if wanted is None else wanted, source, take)
+        return done.arrays[0], done
+
+    def _compute(
+        self,
+        tiling: Tiling,
+        block: Block,
+        pixels: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        wanted: NDArray[np.bool_],
+        source: str,
+        take: Callable[[Tensor, RawBlock], list[Tensor]],
+    ) -> Computed:
+        """Blend the block's patches on the device, and copy back what is taken of the scores."""
         todo = valid_patches(tiling.lattice, block, wanted)
         masks = {name: mask for name, mask in (("valid", valid), ("wanted", wanted)) if not mask.all()}
         uploaded, there = self._copier.upload((pixels, *masks.values()))
-        parts = [*band_windows(block, tiling.lattice.rows.overlap_px), *filter(None, spill_windows(tiling, block))]
         busy = Stopwatch(self._device)
         with self._computing:
             with torch.inference_mode(), busy.running():
@@ -127,11 +188,9 @@ class Predictor:
                 self._copier.join(uploaded, there)
                 raw = RawBlock(block.read, uploaded[0], **dict(zip(masks, uploaded[1:], strict=True)))
                 scores, finite, watch = self._blend(tiling, block, raw, todo)
-                own = scores[(slice(None), *block.core.slices(block.covered))]
-                *decided, layers = decide(own, raw.wanted_in(block.core), self.task.decision)
-                strips = [scores[(slice(None), *part.slices(block.covered))].clone() for part in parts]
+                taken = take(scores, raw)
             done = self._copier.mark()
-        finite_there, classes, confidence, *left = self._copier.download([finite, *decided, *layers, *strips], done)
+        finite_there, *arrays = self._copier.download([finite, *taken], done)
         bad = [int(place) for place in np.flatnonzero(~finite_there.all(0))]
         not_finite = tuple(tiling.lattice.patch(*todo[place]) for place in bad)
         reasons = tuple(
@@ -143,12 +202,7 @@ class Predictor:
                 f"{source}: {reasons[0]} in the patch at {not_finite[0]}. Check the scaling in "
                 f"{self.task.described_in} against the values of the scene, or set run.on_nonfinite=nodata."
             )
-        named = dict(zip(self.task.decision.layers, left, strict=False))
-        by_window = dict(zip(parts, map(Strip, parts, left[len(named) :]), strict=True))
-        bands = tuple(by_window[part] for part in band_windows(block, tiling.lattice.rows.overlap_px))
-        spill = Spill(*(None if part is None else by_window[part] for part in spill_windows(tiling, block)))
-        scored = BlockScores(ClassMap(block.core, classes, confidence, named), bands)
-        return Prediction(scored, spill, len(todo), watch.seconds(), busy.seconds(), not_finite, reasons)
+        return Computed(arrays, len(todo), watch.seconds(), busy.seconds(), not_finite, reasons)
 
     def _blend(
         self, tiling: Tiling, block: Block, raw: RawBlock, todo: list[tuple[int, int]]

@@ -65,7 +65,8 @@ def _describe_composite(scene: Scene) -> dict[str, Any]:
     ]
     # Where every source is on the scene's own grid, none is resampled.
     resampled = {"scene.resampling": composite.resampling} if scene.in_cells else {}
-    places = digest({"windows": composite.windows.tolist(), "parts": parts})
+    dates = {} if composite.dates is None else {"dates": composite.dates.tolist()}
+    places = digest({"windows": composite.windows.tolist(), "parts": parts, **dates})
     time = {} if scene.time is None else {"scene.time": scene.time.isoformat()}
     return {**resampled, **time, "scene.sources": places, "scene.pick": composite.pick}
 

@@ -1,5 +1,6 @@
 """Forecast of a run without starting it: `geoseg segment --dry-run`."""
 
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ def _forecast_scene(scene: ScenePlan, device: str, workers: int, passes: float) 
     strips_bytes = tiling.count * strip_bytes(tiling.block_px, lattice, len(scene.legend))
     area = scene.selection.area
     blocks, patches = (tiling.count, lattice.count) if area is None else area.touched(tiling)
+    patches = math.ceil(patches * scene.dates)
     patch_pixels = patches * lattice.rows.patch_px**2
     return SceneForecast(
         scene,

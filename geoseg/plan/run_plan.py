@@ -8,6 +8,7 @@ from typing import Any
 from geoseg.config import InferenceSettings, Settings
 from geoseg.errors import SceneError, SettingsError
 from geoseg.grid.decision import LAYERS, Decision
+from geoseg.grid.fusion import DATES
 from geoseg.grid.tiling import Lattice, Tiling
 from geoseg.model.bundle.bundle import Bundle
 from geoseg.model.bundle.files import MODEL_FILE
@@ -19,7 +20,14 @@ from geoseg.plan.inputs import settle_versions
 from geoseg.plan.polygon_settings import plan_polygons
 from geoseg.plan.resume import find_earlier_work, read_stored
 from geoseg.plan.scene_plan import ScenePlan
-from geoseg.plan.sizing import BLOCK_PIXELS, BlockMemory, default_block_bytes, project_batch_bytes
+from geoseg.plan.sizing import (
+    BLOCK_PIXELS,
+    DATES_BYTES,
+    SCORE_BYTES,
+    BlockMemory,
+    default_block_bytes,
+    project_batch_bytes,
+)
 from geoseg.plan.survey import Survey
 from geoseg.plan.thresholds import extend_legend, plan_limits
 from geoseg.raster.bands import BandSelection
@@ -124,7 +132,7 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 allow_empty=settings.scene.allow_empty,
                 decision=decision,
                 smoothing_px=settings.inference.smoothing_radius_px,
-                rasters=settings.rasters.publish,
+                rasters=(*settings.rasters.publish, *((DATES,) if _is_fused(scene, inference) else ())),
             )
         )
     return Plan(
@@ -275,6 +283,20 @@ def _tile(
     return tiling
 
 
+def _is_fused(scene: Scene, inference: Inference) -> bool:
+    """Whether the scores of several dates are summed; raises SettingsError if the settings do not allow that."""
+    if scene.composite is None or not scene.composite.is_fused:
+        return False
+    if inference.on_nonfinite == "nodata":
+        raise SettingsError(
+            f"{scene.path}: pick: fuse with run.on_nonfinite=nodata is not possible: a patch without a score on one "
+            "date would spoil the sums of all. Set run.on_nonfinite=fail, or correct geoseg:scaling."
+        )
+    return True
+
+
 def _memory(lattice: Lattice, decision: Decision, scene: Scene, selection: BandSelection) -> BlockMemory:
     pixel_bytes = len(selection.bands) * selection.dtype(scene).itemsize + (selection.area is not None)
+    if scene.composite is not None and scene.composite.is_fused:
+        pixel_bytes += SCORE_BYTES * decision.channels + DATES_BYTES  # the sums of the dates before
     return BlockMemory(lattice, decision.channels, pixel_bytes, decision.planes)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from geoseg.grid.decision import CONFIDENCE, Decision
+from geoseg.grid.fusion import DATES
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Tiling
 from geoseg.plan.polygon_plan import PolygonPlan
@@ -43,6 +44,17 @@ class ScenePlan:
     """Rasters that are published beside the class map: the confidence, and layers of `decision`."""
 
     @property
+    def is_fused(self) -> bool:
+        """Whether each date of the scene is predicted by itself, and scores are summed."""
+        return self.scene.composite is not None and self.scene.composite.is_fused
+
+    @property
+    def dates(self) -> float:
+        """Dates of a pixel that are predicted, on average and at most; 1 unless dates are fused."""
+        composite = self.scene.composite
+        return 1.0 if composite is None or not composite.is_fused else composite.mean_dates(self.scene.grid.window)
+
+    @property
     def has_polygons(self) -> bool:
         """Whether polygons are published: a scene without a CRS gets none."""
         return bool(self.scene.grid.crs)
@@ -50,7 +62,7 @@ class ScenePlan:
     @property
     def planes(self) -> int:
         """Published bytes of a pixel: class map and rasters."""
-        return 1 + self.decision.planes + (CONFIDENCE in self.rasters)
+        return 1 + self.decision.planes + (CONFIDENCE in self.rasters) + 2 * (DATES in self.rasters)
 
     @property
     def cut_px(self) -> int:

@@ -7,6 +7,8 @@ from geoseg.grid.tiling import Lattice
 from geoseg.model.hardware import Hardware
 
 SCORE_BYTES = 4
+DATES_BYTES = 2
+"""Bytes of the number of dates of a pixel."""
 BLOCKS_PER_WORKER = 8
 """Least number of blocks for each worker, where the stride allows, so that all workers are busy."""
 CPU_BLOCK_BYTES = 1 << 30

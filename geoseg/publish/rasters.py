@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.decision import CONFIDENCE, ENTROPY, MARGIN, PROBABILITIES
+from geoseg.grid.fusion import DATES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE, Legend
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.maps.class_map import NAME_TAG
@@ -14,7 +15,7 @@ from geoseg.raster.maps.cog import CogBand, write_cog
 
 AREA_OR_POINT = "AREA_OR_POINT"
 
-Piece = tuple[Window, NDArray[np.uint8]]
+Piece = tuple[Window, NDArray[Any]]
 """Pixels of a window, shape (H, W), or (C, H, W) of several bands."""
 Pieces = Iterable[Piece]
 """Pieces that together cover a raster."""
@@ -36,6 +37,7 @@ UNITS = {
     PROBABILITIES: "probability times 255, at least 1",
     MARGIN: "difference of the two largest probabilities times 255, at least 1",
     ENTROPY: "entropy of the probabilities, 255 where all are equal, at least 1",
+    DATES: "number of dates whose scores were added",
 }
 
 
@@ -47,10 +49,11 @@ def write_layer(
     Args:
         path: The file.
         grid: Size and georeference.
-        name: Confidence, or one of `geoseg.grid.decision.LAYERS`.
+        name: Confidence, one of `geoseg.grid.decision.LAYERS`, or the dates.
         bands: Description of each band.
         pieces: Windows and their values, shape (H, W), or (bands, H, W) if there are several bands.
         area_or_point: As of `write_classes`.
     """
     tags = {AREA_OR_POINT: area_or_point, "UNIT": UNITS[name]}
-    write_cog(path, grid, pieces, CogBand(tuple(bands), NODATA_CONFIDENCE, "average", tags=tags))
+    dtype: Literal["uint8", "uint16"] = "uint16" if name == DATES else "uint8"
+    write_cog(path, grid, pieces, CogBand(tuple(bands), NODATA_CONFIDENCE, "average", tags=tags, dtype=dtype))

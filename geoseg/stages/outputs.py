@@ -119,7 +119,7 @@ def commit_scene(plan: ScenePlan) -> tuple[UnitMetrics, dict[str, Any]]:
 
 
 def _publish_raster(
-    plan: ScenePlan, name: str, read: Callable[[Block], NDArray[np.uint8]], write: Callable[[Path, Pieces], None]
+    plan: ScenePlan, name: str, read: Callable[[Block], NDArray[Any]], write: Callable[[Path, Pieces], None]
 ) -> Staged:
     """Write a raster from the finished blocks and stage it."""
     faults.hit("publish", "start", name)
@@ -132,10 +132,10 @@ def _publish_raster(
     return Staged(timer.metrics(bytes=_bytes(files)), files)
 
 
-def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[np.uint8]]) -> Iterator[Piece]:
+def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[Any]]) -> Iterator[Piece]:
     """The finished blocks; each is read while the one before it is written."""
     with ThreadPoolExecutor(1) as pool:
-        pending: deque[tuple[Window, Future[NDArray[np.uint8]]]] = deque()
+        pending: deque[tuple[Window, Future[NDArray[Any]]]] = deque()
         for block in plan.tiling.blocks():
             if not plan.store.is_blank(block):
                 pending.append((block.core, pool.submit(read, block)))

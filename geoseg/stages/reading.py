@@ -1,6 +1,7 @@
 """The first stage of a block: read its pixels, and decide whether the model has work there."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,31 +50,41 @@ TODO, UNSCORED, BLANK = "todo", "unscored", "blank"
 or none of its pixels gets a class."""
 
 
-def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], BlockPixels | Scored | None]:
+def read_block(
+    plan: ScenePlan, block: Block, date: int | None = None
+) -> tuple[tuple[UnitMetrics, str], BlockPixels | Scored | None]:
     """Read the pixels of a block and decide what comes next.
+
+    Args:
+        plan: The scene.
+        block: The block.
+        date: Number of a date of a scene whose dates are fused.
 
     Returns:
         Metrics and state; and the data for the next unit: `BlockPixels` if `TODO`, `Scored` without scores of its own
-        if `UNSCORED`, None if `BLANK`: then the block is finished here.
+        if `UNSCORED`, None if `BLANK`: then the block is finished here, unless it is only one of its dates.
 
     Raises:
         SceneError: If the file cannot be read there.
     """
     faults.hit("read", "start", block.name)
     timer = UnitTimer("read")
+    scene = plan.scene if date is None else plan.scene.on_date(date)
+    # Other dates of the block may have valid pixels.
+    end_blank = partial(_end_blank, plan, block, timer, store=date is None)
     area = plan.selection.area
     inside = None if area is None else area.mask(block.read)
     if inside is not None and not inside.any():
-        return (_keep_blank(plan, block, timer, {}), BLANK), None
-    if not has_data(plan.scene, plan.selection, block.read):
+        return (end_blank({}), BLANK), None
+    if not has_data(scene, plan.selection, block.read):
         losses = {PIXELS: block.core.pixels, ABSENT: block.core.pixels}
-        return (_keep_blank(plan, block, timer, losses), BLANK), None
+        return (end_blank(losses), BLANK), None
     pixels, valid, holes, losses = read_around_holes(
-        plan.scene, plan.selection, block.read, block.core.intersect(plan.selection.bounds(plan.scene)) or block.core
+        scene, plan.selection, block.read, block.core.intersect(plan.selection.bounds(scene)) or block.core
     )
     wanted = valid if inside is None else valid & inside
     core_wanted = wanted[block.core.slices(block.read)]
-    notes = describe_holes(plan.scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
+    notes = describe_holes(scene, tuple(p for hole in holes if (p := hole.intersect(block.core)) is not None))
     state: str
     data: BlockPixels | Scored
     if valid_patches(plan.tiling.lattice, block, wanted):
@@ -81,15 +92,16 @@ def read_block(plan: ScenePlan, block: Block) -> tuple[tuple[UnitMetrics, str], 
     elif core_wanted.any():
         state, data = UNSCORED, Scored(unscored(block, core_wanted), Spill(None, None, None), notes, losses)
     else:
-        return (_keep_blank(plan, block, timer, losses, notes), BLANK), None
+        return (end_blank(losses, notes), BLANK), None
     faults.hit("read", "end", block.name)
     return (timer.metrics(bytes=pixels.nbytes + valid.nbytes), state), data
 
 
-def _keep_blank(
-    plan: ScenePlan, block: Block, timer: UnitTimer, losses: Losses, notes: tuple[str, ...] = ()
+def _end_blank(
+    plan: ScenePlan, block: Block, timer: UnitTimer, losses: Losses, notes: tuple[str, ...] = (), *, store: bool
 ) -> UnitMetrics:
     """Store a block of which no pixel gets a class as finished: spill changes no other pixels."""
-    plan.store.put_empty(BLOCKS, block, valid_pixels=0, components=0, notes=notes, losses=losses)
+    if store:
+        plan.store.put_empty(BLOCKS, block, valid_pixels=0, components=0, notes=notes, losses=losses)
     faults.hit("read", "end", block.name)
     return timer.metrics(notes=notes, losses=losses)

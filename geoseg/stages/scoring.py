@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import faults
-from geoseg.grid.blend import ClassMap, band_windows, finish
+from geoseg.grid.blend import ClassMap, Spill, band_windows, finish
 from geoseg.grid.decision import SUMMED, summed_planes
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, SPILL_STEPS, blocks_at
 from geoseg.grid.smoothing import add_edges, smooth, take_edges
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
+from geoseg.raster.losses import Losses
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.reading import BlockPixels, Scored
 from geoseg.store.scene_store import SMOOTHED
@@ -59,15 +60,29 @@ def finish_block(plan: ScenePlan, block: Block, scored: Scored) -> UnitMetrics:
     bands = band_windows(block, plan.tiling.lattice.rows.overlap_px)
     spill = plan.store.take_spill(blocks_at(plan.tiling, block, SPILL_STEPS))
     class_map = finish(scored.scores, bands, spill, plan.decision)
+    return store_finished(plan, block, timer, class_map, scored.spill, notes=scored.notes, losses=scored.losses)
+
+
+def store_finished(
+    plan: ScenePlan,
+    block: Block,
+    timer: UnitTimer,
+    class_map: ClassMap,
+    spill: Spill,
+    *,
+    notes: tuple[str, ...],
+    losses: Losses,
+) -> UnitMetrics:
+    """Store a finished block with its components, or its edges if classes are smoothed, and its strips."""
     labels = None if plan.smoothing_px else find_labels(plan, class_map)
     facts: dict[str, Any] = {
         "valid_pixels": int(np.count_nonzero(class_map.confidence)),
         "components": count_components(plan, labels),
-        "notes": scored.notes,
-        "losses": scored.losses,
+        "notes": notes,
+        "losses": losses,
     }
     after = take_edges(class_map.classes, plan.smoothing_px) if plan.smoothing_px else labels
-    stored_bytes = plan.store.put_finished(block, class_map, scored.spill, after, facts)
+    stored_bytes = plan.store.put_finished(block, class_map, spill, after, facts)
     faults.hit("finish", "end", block.name)
     return timer.metrics(bytes=stored_bytes, **facts)
 

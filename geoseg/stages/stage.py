@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from geoseg.stages.fusing import finish_dates, predict_date
 from geoseg.stages.outputs import commit_scene, publish_classes, publish_polygons, publish_raster, seal_scene
 from geoseg.stages.reading import read_block
 from geoseg.stages.scoring import finish_block, predict_block, smooth_block
@@ -30,6 +31,8 @@ class Stage:
 READ = Stage("read", read_block, "block", in_memory=True, outputs=2)
 PREDICT = Stage("predict", predict_block, "block", needs_model=True, in_memory=True, outputs=2)
 FINISH = Stage("finish", finish_block, "block", in_memory=True)
+PREDICT_DATE = Stage("predict_date", predict_date, "block", needs_model=True, in_memory=True, outputs=2)
+FINISH_DATES = Stage("finish_dates", finish_dates, "block", in_memory=True)
 SMOOTH = Stage("smooth", smooth_block, "block")
 GRAPH = Stage("graph", find_graph, "block")
 ABSORB = Stage("absorb", absorb_small, "scene")
@@ -44,7 +47,7 @@ COMMIT = Stage("commit", commit_scene, "scene")
 STAGES = {
     stage.name: stage
     for stage in (
-        *(READ, PREDICT, FINISH, SMOOTH, GRAPH, ABSORB, RELABEL, TRACE),
+        *(READ, PREDICT, FINISH, PREDICT_DATE, FINISH_DATES, SMOOTH, GRAPH, ABSORB, RELABEL, TRACE),
         *(PUBLISH_CLASSES, PUBLISH_RASTER, PUBLISH_POLYGONS, SEAL, COMMIT),
     )
 }

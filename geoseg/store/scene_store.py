@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid.blend import ClassMap, Spill, Strip
 from geoseg.grid.decision import Decision
+from geoseg.grid.fusion import DATES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.neighbours import Place
 from geoseg.grid.smoothing import Edges
@@ -157,9 +158,10 @@ class SceneStore:
         """Confidence of a finished block, shape of its core."""
         return self._plane(block, "confidence", NODATA_CONFIDENCE, block.core.shape)
 
-    def layer(self, block: Block, name: str, decision: Decision) -> NDArray[np.uint8]:
-        """A layer of a finished block, see `geoseg.grid.decision.LAYERS`; the confidence too."""
-        return self._plane(block, name, NODATA_CONFIDENCE, decision.shape(name, block.core.shape))
+    def layer(self, block: Block, name: str, decision: Decision) -> NDArray[Any]:
+        """A layer of a finished block, see `geoseg.grid.decision.LAYERS`; the confidence and the dates too."""
+        dtype = np.uint16 if name == DATES else np.uint8
+        return self._plane(block, name, NODATA_CONFIDENCE, decision.shape(name, block.core.shape), dtype=dtype)
 
     def labels(self, block: Block, *, merged: bool = False) -> BlockLabels:
         """The components of a finished block; with ``merged`` after the minimum area."""
@@ -243,12 +245,18 @@ class SceneStore:
         return SMOOTHED if self.smoothed else BLOCKS
 
     def _plane(
-        self, block: Block, part: str, blank: int, shape: tuple[int, ...], kind: str = BLOCKS
-    ) -> NDArray[np.uint8]:
-        """Pixels of a block, uint8, read-only; ``blank`` everywhere if the record has none."""
+        self,
+        block: Block,
+        part: str,
+        blank: int,
+        shape: tuple[int, ...],
+        kind: str = BLOCKS,
+        dtype: type[np.uint8 | np.uint16] = np.uint8,
+    ) -> NDArray[Any]:
+        """Pixels of a block, read-only; ``blank`` everywhere if the record has none."""
         data = self.records.get(kind, block.name, part)
-        pixels = np.broadcast_to(np.uint8(blank), shape)
-        return pixels if data is None else np.frombuffer(data, np.uint8).reshape(pixels.shape)
+        pixels = np.broadcast_to(dtype(blank), shape)
+        return pixels if data is None else np.frombuffer(data, dtype).reshape(pixels.shape)
 
 
 def _labels(labels: BlockLabels | None) -> dict[str, Buffer]:
@@ -256,6 +264,6 @@ def _labels(labels: BlockLabels | None) -> dict[str, Buffer]:
     return {} if labels is None else {"labels": pack(labels), "border": pack(labels.border)}
 
 
-def _bytes(pixels: NDArray[np.uint8]) -> Buffer:
+def _bytes(pixels: NDArray[Any]) -> Buffer:
     """The bytes of an array, without a copy if it is contiguous."""
     return np.ascontiguousarray(pixels).data.cast("B")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid.decision import CONFIDENCE, MARGIN, PROBABILITIES
+from geoseg.grid.fusion import DATES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.window import Grid, Window
 from geoseg.raster.maps.class_map import STRIP_ROWS, ReadBand, open_band, open_bands, raster_grid
@@ -21,7 +22,7 @@ PUBLISHED, SMOOTHING = "rasters.publish", "inference.smoothing_radius_px"
 def published_layers(manifest: Manifest | None) -> tuple[str, ...]:
     """Names of the rasters that a scene has beside its class map."""
     facts = {} if manifest is None else manifest.fingerprint
-    return tuple(facts.get(PUBLISHED, (CONFIDENCE,)))
+    return (*facts.get(PUBLISHED, (CONFIDENCE,)), *((DATES,) if facts.get("scene.pick") == "fuse" else ()))
 
 
 def has_confidence(folder: Path) -> bool:

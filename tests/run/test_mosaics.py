@@ -124,3 +124,15 @@ def test_two_utm_zones_give_one_coverage_for_any_block_size(bundle: Path, tmp_pa
     # The strip that only the second file covers has classes, too.
     classes = read_band(output / "rasters/region/classes.tif")
     assert (classes[:, 140:190] != 255).mean() > 0.3
+
+
+def test_the_median_of_dates_gives_the_same_bytes_for_any_order_and_block_size(bundle: Path, tmp_path: Path) -> None:
+    dates = [write_scene(tmp_path / f"{n}.tif", textured(100, 130, seed=n), nodata=0) for n in range(4)]
+    found = []
+    for number, strides in enumerate((1, 3, 14)):
+        items, output = random.Random(number).sample(dates, 4), tmp_path / f"out{number}"
+        how = {"mosaic": {"pick": "median"}, "tiling": {"block_px": strides * STRIDE}}
+        assert run_mosaic(items, bundle, output, **how).exit_code == 0
+        found.append(digests(output))
+    assert found[0] == found[1] == found[2]
+    assert [check.finding.name for check in validate(output) if not check.finding.ok] == []

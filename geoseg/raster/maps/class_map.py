@@ -119,8 +119,9 @@ def _open(path: Path, *, single: bool = True) -> Iterator[DatasetReader]:
     """Open a raster of a ``single`` uint8 band, or of several, at full resolution."""
     try:
         with open_raster(str(path), OVERVIEW_LEVEL="NONE") as dataset:
-            if {*dataset.dtypes} != {"uint8"} or (single and dataset.count > 1):
-                wanted = "a class map has one of uint8" if single else "they must be uint8"
+            allowed = ({"uint8"},) if single else ({"uint8"}, {"uint16"})
+            if {*dataset.dtypes} not in allowed or (single and dataset.count > 1):
+                wanted = "a class map has one of uint8" if single else "they must be uint8 or uint16"
                 raise SceneError(f"{path} has the bands {dataset.dtypes}; {wanted}. Publish it again.")
             yield dataset
     except RasterioIOError as error:

@@ -43,10 +43,11 @@ class CogBand:
     """Red, green, blue (0..255) of each value."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Metadata of the file, such as ``AREA_OR_POINT``."""
+    dtype: Literal["uint8", "uint16"] = "uint8"
 
 
-def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.uint8]]], band: CogBand) -> None:
-    """Write uint8 bands as a COG, atomically.
+def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[Any]]], band: CogBand) -> None:
+    """Write bands as a COG, atomically.
 
     The bytes of the file depend only on the pixels and the metadata: not on the windows or the order of the pieces, or
     on whether pieces of nodata are given. The file is read back and verified before it gets its name. Memory is bounded
@@ -67,7 +68,7 @@ def write_cog(path: Path, grid: Grid, pieces: Iterable[tuple[Window, NDArray[np.
     """
     # An intermediate file that is read once, so only speed matters. Tiles that are not written are nodata.
     profile = {
-        "driver": "GTiff", "count": len(band.names), "dtype": "uint8", "nodata": band.nodata,
+        "driver": "GTiff", "count": len(band.names), "dtype": band.dtype, "nodata": band.nodata,
         "height": grid.height, "width": grid.width, "transform": Affine(*grid.transform), "crs": grid.crs or None,
         "tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX, "sparse_ok": True,
         "compress": "zstd", "zstd_level": 1, "bigtiff": "IF_SAFER",
@@ -107,13 +108,14 @@ def _name_file_in_errors(path: Path) -> Iterator[None]:
         raise OSError(errno.EIO, f"cannot be written: {error.__cause__ or error}", str(path)) from error
 
 
-def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[np.uint8]) -> int:
+def _write(dataset: Any, grid: Grid, window: Window, values: NDArray[Any]) -> int:
     """Write a piece and return its checksum."""
     if not grid.window.contains(window):
         raise ValueError(f"A piece at {window} reaches outside the scene, {grid.window}.")
     shape = window.shape if dataset.count == 1 else (dataset.count, *window.shape)
-    if values.shape != shape or values.dtype != np.uint8:
-        raise ValueError(f"A piece at {window} must be uint8 of shape {shape}, got {values.dtype} {values.shape}.")
+    dtype = dataset.dtypes[0]
+    if values.shape != shape or values.dtype != dtype:
+        raise ValueError(f"A piece at {window} must be {dtype} of shape {shape}, got {values.dtype} {values.shape}.")
     dataset.write(values, 1 if dataset.count == 1 else None, window=window.ranges)
     return zlib.crc32(np.ascontiguousarray(values).data)
 

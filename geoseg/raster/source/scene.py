@@ -82,6 +82,12 @@ class Scene:
         """When it was taken, if Items say so and all have one time."""
         return None if self.composite is None else self.composite.observed_at
 
+    def on_date(self, date: int) -> "Scene":
+        """The sources of one date of a scene whose dates are fused."""
+        if self.composite is None:
+            raise ValueError(f"{self.path} has no dates.")
+        return replace(self, composite=self.composite.on_date(date))
+
     @property
     def alpha_band(self) -> int | None:
         """The band tagged as alpha, counted from 1. Near infrared bands are often tagged so by mistake."""

@@ -36,7 +36,15 @@ def explain(error: ValidationError, schema: Mapping[str, Any]) -> str:
             parts[-1] = shown(item["input"])
         kind = item["type"] if item["type"] in {*_UNKNOWN, "missing"} else "value"
         by_key.setdefault((".".join(parts), kind), []).append(item)
-    lines = [_sentence(key, kind, items, schema) for (key, kind), items in by_key.items()]
+    # A section that could also be a text: what is wrong inside it is the answer.
+    sections = {
+        key for key, kind in by_key if kind == "value" and any(other.startswith(f"{key}.") for other, _ in by_key)
+    }
+    lines = [
+        _sentence(key, kind, items, schema)
+        for (key, kind), items in by_key.items()
+        if key not in sections or kind != "value" or not isinstance(items[0]["input"], Mapping)
+    ]
     more = [f"And {len(lines) - MAX_SHOWN} more."] if len(lines) > MAX_SHOWN else []
     return "\n".join(lines[:MAX_SHOWN] + more)
 

@@ -106,8 +106,8 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
 
 
 def _why(path: str, error: SceneError | OSError) -> str:
-    if isinstance(error, SceneError):
-        return str(error)
+    if isinstance(error, SceneError):  # of a mosaic it may name an item or a search only
+        return str(error) if path in str(error) or not path.startswith("mosaic ") else f"{path}: {error}"
     file = "" if error.filename is None else f"{error.filename} cannot be read: "
     return redact(f"{path}: {file}{error.strerror or error}. Check the file and the rights to it.")
 

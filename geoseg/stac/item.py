@@ -173,7 +173,10 @@ def declared_grid(item: Item, band: ItemBand) -> Grid | None:
         SceneError: If what it states is impossible.
     """
     facts = {**item.properties, **band.facts}
-    shape, transform, crs = facts.get("proj:shape"), facts.get("proj:transform"), _crs(facts)
+    try:
+        shape, transform, crs = facts.get("proj:shape"), facts.get("proj:transform"), _crs(facts)
+    except SceneError as error:
+        raise SceneError(f"Item {item.id}, asset {band.asset}: {error}") from error
     if not (shape and transform and crs):
         return None
     try:

@@ -117,6 +117,7 @@ def test_one_date_is_a_plain_mosaic(bundle: Path, tmp_path: Path) -> None:
     assert read_band(tmp_path / "two/rasters/region/dates.tif").max() == 2
 
 
+@pytest.mark.slow
 def test_a_lost_unit_is_repeated_and_a_run_resumed(
     dates: list[Path], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_lost_unit_is_repeated_and_a_run_resumed(
     assert digests(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_with_thresholds_smoothing_and_an_area(dates: list[Path], bundle: Path, tmp_path: Path) -> None:
     west, north = TRANSFORM @ (30, 20)
     east, south = TRANSFORM @ (120, 90)

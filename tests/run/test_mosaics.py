@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
@@ -16,7 +17,7 @@ from geoseg.verify.validate import validate
 from tests.support.bundles import unet_bundle
 from tests.support.cli import CommandLine
 from tests.support.mosaics import cut
-from tests.support.scenes import digests, read_band, run, textured, write_scene
+from tests.support.scenes import TRANSFORM, digests, read_band, run, textured, write_scene
 
 HEIGHT, WIDTH, STRIDE = 203, 317, 24
 FP32 = {"address": "inline", "precision": "fp32"}
@@ -63,8 +64,11 @@ def test_a_scene_cut_into_overlapping_files_gives_the_bytes_of_the_whole(
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_on_ray_too(pieces: list[Path], bundle: Path, uncut: dict[str, str], tmp_path: Path) -> None:
-    report = run_mosaic(pieces, bundle, tmp_path / "out", run={"address": "local"}, tiling={"block_px": 5 * STRIDE})
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("strides", [2, 5, 14])
+def test_on_ray_too(pieces: list[Path], bundle: Path, uncut: dict[str, str], tmp_path: Path, strides: int) -> None:
+    shuffled, how = random.Random(strides).sample(pieces, len(pieces)), {"address": "auto", "workers": 2}
+    report = run_mosaic(shuffled, bundle, tmp_path / "out", run=how, tiling={"block_px": strides * STRIDE})
     assert report.exit_code == 0
     assert digests(tmp_path / "out") == uncut
 
@@ -136,3 +140,35 @@ def test_the_median_of_dates_gives_the_same_bytes_for_any_order_and_block_size(b
         found.append(digests(output))
     assert found[0] == found[1] == found[2]
     assert [check.finding.name for check in validate(output) if not check.finding.ok] == []
+
+
+def test_files_beside_the_area_of_interest_are_not_read(bundle: Path, tmp_path: Path) -> None:
+    """All their pixels are damaged: the run succeeds, and its class map is that of the whole mosaic, cut."""
+    pieces = cut(tmp_path / "pieces", textured(HEIGHT, WIDTH), overlap_px=4, nodata=0, compress="deflate")
+    west, north = TRANSFORM @ (130, 90)
+    east, south = TRANSFORM @ (180, 110)
+    how: dict[str, Any] = {"run": FP32, "polygons": {}}
+    assert run_mosaic(pieces, bundle, tmp_path / "whole", **how).exit_code == 0
+    for piece in pieces:
+        if piece.stem != "piece_0065_0103":  # it alone holds the area, and what patches see around it
+            damage(piece)
+    broken = run_mosaic(pieces, bundle, tmp_path / "broken", **how)
+    assert "cannot be read" in broken.failed[0]["error"]
+    aoi = {"aoi": [west, south, east, north], "aoi_crs": "EPSG:32632"}
+    report = run_mosaic(pieces, bundle, tmp_path / "cut", scene=aoi, tiling={"block_px": STRIDE}, **how)
+    assert report.exit_code == 0, report.failed
+    expected = np.full((HEIGHT, WIDTH), 255)
+    expected[90:110, 130:180] = read_band(tmp_path / "whole/rasters/region/classes.tif")[90:110, 130:180]
+    np.testing.assert_array_equal(read_band(tmp_path / "cut/rasters/region/classes.tif"), expected)
+
+
+def damage(file: Path) -> None:
+    """Zero all compressed strips of a file."""
+    content = bytearray(file.read_bytes())
+    with rasterio.open(file) as dataset:
+        for row in range(-(-dataset.height // dataset.block_shapes[0][0])):
+            start, size = (
+                int(dataset.get_tag_item(f"BLOCK_{what}_0_{row}", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+            )
+            content[start : start + size] = bytes(size)
+    file.write_bytes(content)

@@ -1,5 +1,6 @@
 """One run of the fuzzer: its inputs, and checks of its outcome."""
 
+import math
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from geoseg.raster.source.env import without_georeference_warning
 from geoseg.run.segment import segment
 
 LONGEST_MESSAGE = 2000
-NAMES_A_SETTING = re.compile(r"config\.yaml|--set|[Ss]etting |\b(scene|run|tiling|polygons)\.\w+|\b(model|output)\b")
+NAMES_A_SETTING = re.compile(
+    r"config\.yaml|--set|[Ss]etting |\b(scene|run|tiling|inference|rasters|polygons)\.\w+|\b(model|output)\b"
+)
 REMEDY = re.compile(
     r"\b(Fetch|fetch|Use|use|Give|Set|Convert|convert|Restore|[Bb]uild|Name|Add|Rectify|Write|Check|Correct|Expand|Start|Copy|"
     r"Export|Rename|See|Put|Mask|Fix|such as|Did you mean|is not valid|is not allowed|does not describe)\b"
@@ -86,14 +89,17 @@ def run_case(case: Case, folder: Path) -> Result:
 
 def _published(case: Case, folder: Path, _: str) -> Iterator[str]:
     with without_georeference_warning, rasterio.open(folder / case.scene) as source:
-        shape = source.shape
+        shape, pixel = source.shape, source.res
     rasters = sorted((folder / "out/rasters").rglob("*.tif"))
     if {"classes.tif"} == {path.name for path in rasters} or "classes.tif" not in {path.name for path in rasters}:
         yield f"published {rasters}"
     for path in rasters:
         with rasterio.open(path) as dataset:
-            if dataset.shape != shape:
-                yield f"{path.name} has shape {dataset.shape}, the scene {shape}"
+            # Settings may give the class map another resolution than the scene's.
+            scales = (own / new for own, new in zip(pixel[::-1], dataset.res[::-1], strict=True))
+            expected = tuple(math.ceil(side * scale - 1e-6) for side, scale in zip(shape, scales, strict=True))
+            if dataset.shape != expected:
+                yield f"{path.name} has shape {dataset.shape}, not {expected} as the scene"
             dataset.read(1)
     for part in (folder / "out/polygons").rglob("*.parquet"):
         pq.read_table(part)

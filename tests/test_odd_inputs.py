@@ -89,7 +89,7 @@ NUMBER = re.compile(r'def test_rows?_?(\d+)(?:_and_(\d+))?|id="row(\d+)|(?:Refus
 
 NAMED: dict[int, tuple[str, ...]] = {
     10: ("run/test_odd_runs.py::test_rows_10_18_31_and_32_are_in_the_report",),
-    15: ("raster/test_cog.py::test_round_trip",),
+    15: ("raster/maps/test_cog.py::test_round_trip",),
     16: ("run/test_segment.py::test_patches_run_are_the_lattices_patches_with_a_valid_pixel",),
     19: ("run/test_segment.py::test_scenes_of_any_size",),
     20: (

@@ -136,7 +136,6 @@ def polygonize_command(
         float, typer.Option(help="Simplify lines, at most so far from the pixel edges; 0 keeps stairs.")
     ] = 1.0,
     min_area_px: Annotated[int, typer.Option(help="Smaller areas get the value of a neighbour.", min=0)] = 0,
-    fill_holes_px: Annotated[int, typer.Option(help="Smaller holes get the value around them.", min=0)] = 0,
     block_px: Annotated[int, typer.Option(help="Side of a block. Changes memory, not the result.")] = 2048,
     values: Annotated[str | None, typer.Option(help="Values to publish, such as 1,2,3; default all.")] = None,
     overwrite: Annotated[
@@ -162,7 +161,6 @@ def polygonize_command(
     options = PolygonizeOptions(
         simplify_px,
         min_area_px,
-        fill_holes_px,
         block_px,
         None if values is None else parse_values(values),
         overwrite=overwrite,

@@ -27,12 +27,10 @@ from geoseg.setting_types import (
     Name,
     Nodata,
     Output,
-    Pixels,
     Rasters,
     Scales,
     Seconds,
     Sha256,
-    SquareMetres,
     Text,
     Time,
     Whole,
@@ -186,14 +184,10 @@ class PolygonSettings(_Section):
     """Largest distance of the lines from the pixel edges, with few vertices; below 0.5 the stairs stay. No gaps."""
     simplify_m: Annotated[Finite, Field(ge=0, le=1e7), NO_BOOL] | None = None
     """The same in metres, instead of simplify_px; for scenes in a projected CRS in metres."""
-    min_area_px: Pixels | dict[Text, Pixels] = 0
-    """Smaller areas get the class of the neighbour with the longest common boundary; by class {NAME: PIXELS}."""
-    min_area_m2: SquareMetres | dict[Text, SquareMetres] | None = None
+    min_area_px: Annotated[Whole, Field(le=1 << 40)] = 0
+    """Smaller areas get the class of the neighbour with the longest common boundary. Leaves no gaps."""
+    min_area_m2: Annotated[Finite, Field(ge=0, le=1e15), NO_BOOL] | None = None
     """The same in square metres, instead of min_area_px."""
-    fill_holes_px: Pixels | dict[Text, Pixels] = 0
-    """Smaller holes get the class around them; by the class around them {NAME: PIXELS}. Leaves no gaps."""
-    fill_holes_m2: SquareMetres | dict[Text, SquareMetres] | None = None
-    """The same in square metres, instead of fill_holes_px."""
     classes: tuple[Text, ...] | Literal["all"] = "all"
     """Names of the classes to publish."""
     max_count: Annotated[Count, Field(le=1 << 40)] = 50_000_000

@@ -12,8 +12,10 @@ class QualitySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: Annotated[Text, Field(min_length=1)]
+    file: Annotated[Text, Field(min_length=1)] | None = None
     """FILE, FILE#BAND, or #BAND of the scene itself; relative to the scene, with {stem} or * for one file each."""
+    asset: Annotated[Text, Field(min_length=1)] | None = None
+    """Key of an asset, or name of a band, that every STAC Item has, such as scl or qa_pixel; instead of a file."""
     preset: Literal["s2-scl", "landsat-qa"] | None = None
     """Sentinel-2's scene classification, or QA_PIXEL of Landsat."""
     invalid: Values = ()
@@ -25,6 +27,7 @@ class QualitySettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_rule(self) -> "QualitySettings":
-        if (self.preset is not None) + bool(self.invalid) + bool(self.bits) != 1:
-            raise ValueError("a section with a file and one of preset, invalid and bits")
+        rules = (self.preset is not None) + bool(self.invalid) + bool(self.bits)
+        if rules != 1 or (self.file is None) == (self.asset is None):
+            raise ValueError("a section with a file or an asset, and one of preset, invalid and bits")
         return self

@@ -132,8 +132,6 @@ NO_BOOL = BeforeValidator(_refuse_bool)
 Number = Annotated[float, NO_BOOL]
 """Any number; NaN and infinity too."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Pixels = Annotated[Whole, Field(le=1 << 40)]
-SquareMetres = Annotated[Finite, Field(ge=0, le=1e15), NO_BOOL]
 Seconds = Annotated[Finite, Field(ge=1, le=604_800.0), NO_BOOL]
 Text = Annotated[str, AfterValidator(_plain_text)]
 Name = Annotated[Text, AfterValidator(_utf8)]

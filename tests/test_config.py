@@ -134,9 +134,13 @@ def test_every_number_is_bounded(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("quality", "message"),
     [
-        ({"preset": "s2-scl"}, r"Setting scene\.quality\.file is missing\. Give scene\.quality\.file: in"),
-        ({"file": "a.tif"}, "it must be a section with a file and one of preset, invalid and bits"),
-        ({"file": "a.tif", "bits": [3], "invalid": [1]}, "it must be a section with a file and one of preset"),
+        ({"preset": "s2-scl"}, "it must be a section with a file or an asset, and one of preset, invalid and bits"),
+        ({"file": "a.tif", "asset": "scl", "preset": "s2-scl"}, "it must be a section with a file or an asset, and"),
+        ({"file": "a.tif"}, "it must be a section with a file or an asset, and one of preset, invalid and bits"),
+        (
+            {"file": "a.tif", "bits": [3], "invalid": [1]},
+            "it must be a section with a file or an asset, and one of preset",
+        ),
         ({"file": "a.tif", "preset": "s2"}, r"scene\.quality\.preset='s2' .* it must be s2-scl or landsat-qa or null"),
         ({"file": "a.tif", "bits": [64]}, r"scene\.quality\.bits=64 .* a list \(a whole number from 0 to 63 each\)"),
         ({"file": "a.tif", "invalid": [float("nan")]}, r"scene\.quality\.invalid=nan is not allowed"),

@@ -96,7 +96,7 @@ def stacked(name: str, bands: Sequence[Candidate], names: Sequence[str]) -> Cand
     times = {one.observed_at for one in bands}
     return replace(
         bands[0],
-        source=Source(name, tuple(parts)),
+        source=Source(name, tuple(parts), tuple(dict.fromkeys(part for one in bands for part in one.source.quality))),
         grid=finest(parts),
         bands=tuple(replace(one.bands[0], name=called) for one, called in zip(bands, names, strict=True)),
         files=tuple(versions),

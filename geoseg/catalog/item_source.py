@@ -75,10 +75,12 @@ class ItemReader:
             notes += note
             parts = with_part(parts, part)
             facts.append(self._facts(band, name, file, part))
+        quality = self._quality(item)
+        files |= {asset: files.get(asset, (part.path, None)) for asset, part in quality.items()}
         located = [self._locate(item, asset, href) for asset, (href, _) in files.items()]
         opened = next((file for _, file in files.values() if file is not None), None)
         return Candidate(
-            Source(f"Item {item.id}", tuple(parts)),
+            Source(f"Item {item.id}", tuple(parts), tuple(quality.values())),
             finest(parts),
             tuple(facts),
             tuple(name for name, _ in located),
@@ -89,6 +91,17 @@ class ItemReader:
             cloud_percent=item.cloud_percent,
             notes=tuple(notes),
         )
+
+    def _quality(self, item: Item) -> dict[str, Part]:
+        """The file with the quality band that the settings name, by its asset; empty if they name none."""
+        wanted = self.settings.quality
+        if wanted is None or wanted.asset is None:
+            return {}
+        (band,) = find_bands(item, [wanted.asset])
+        href = href_of(item, band.asset)
+        self._locate(item, band.asset, href)
+        grid = self._grid(item, band, href, None)
+        return {band.asset: Part(href, grid, (band.number,), (), band.number_of("nodata"), asset=band.asset)}
 
     def _find(self, item: Item) -> list[ItemBand]:
         """The wanted bands; where the Item before had them, if they have the same names there."""

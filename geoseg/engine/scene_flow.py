@@ -68,7 +68,7 @@ def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
         yield partial(publish, scene, Work(PUBLISH_RASTER, args=(name,)), scene.finished)
     if scene.plan.has_polygons:
         yield partial(publish, scene, Work(PUBLISH_POLYGONS), scene.traced)
-    if scene.plan.has_polygons and scene.plan.polygons.changes_classes:
+    if scene.plan.has_polygons and scene.plan.polygons.has_min_area:
         yield partial(absorb, scene)
     yield partial(seal_and_commit, scene)
 
@@ -81,7 +81,7 @@ def process_block(scene: SceneState, block: Block) -> Flow:
     if not scene.plan.has_polygons:
         return None
     yield Until(scene.labelled, block)
-    if scene.plan.polygons.changes_classes:
+    if scene.plan.polygons.has_min_area:
         yield from record(scene, Work(GRAPH, block), GRAPHS)
         scene.graphed.arrive()
         yield Until(scene.absorbed)
@@ -163,7 +163,7 @@ def record(scene: SceneState, work: Work, kind: str) -> Flow:
 
 
 def absorb(scene: SceneState) -> Flow:
-    """Find the components and holes that are too small on the graph of the whole scene."""
+    """Find the components below the minimum area on the graph of the whole scene."""
     yield Until(scene.graphed)
     yield from record(scene, Work(ABSORB), CHANGES)
     scene.absorbed.arrive()

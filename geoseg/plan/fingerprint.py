@@ -65,10 +65,15 @@ def _describe_composite(scene: Scene) -> dict[str, Any]:
     ]
     # Where every source is on the scene's own grid, none is resampled.
     resampled = {"scene.resampling": composite.resampling} if scene.in_cells else {}
-    dates = {} if composite.dates is None else {"dates": composite.dates.tolist()}
-    places = digest({"windows": composite.windows.tolist(), "parts": parts, **dates})
+    more = {} if composite.dates is None else {"dates": composite.dates.tolist()}
+    wanted = composite.settings.quality
+    if wanted is not None and wanted.asset is not None:
+        clouds = [[part.grid.transform, part.bands, part.nodata] for one in composite.sources for part in one.quality]
+        more |= {"quality": clouds}
+    places = digest({"windows": composite.windows.tolist(), "parts": parts, **more})
     time = {} if scene.time is None else {"scene.time": scene.time.isoformat()}
-    return {**resampled, **time, "scene.sources": places, "scene.pick": composite.pick}
+    rule = {"scene.quality": wanted.model_dump(mode="json", exclude={"file"})} if wanted and wanted.asset else {}
+    return {**resampled, **time, **rule, "scene.sources": places, "scene.pick": composite.pick}
 
 
 def scene_grid(facts: Fingerprint) -> Grid:
@@ -118,8 +123,7 @@ def take_fingerprint(
         "run.on_nonfinite": inference.on_nonfinite,
         "polygons.crs": polygons.crs,
         "polygons.simplify_px": polygons.simplify_px,
-        "polygons.min_area_px": polygons.smallest.area.plain,
-        **({"polygons.fill_holes_px": polygons.smallest.hole.plain} if polygons.smallest.hole.is_set else {}),
+        "polygons.min_area_px": max(1, polygons.min_area_px),
         "polygons.classes": None if polygons.classes is None else list(polygons.classes),
         "polygons.not_dissolved": list(polygons.not_dissolved),
         **_chosen(settings),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from geoseg.errors import SceneError
-from geoseg.vector.smallest import Smallest
 
 MAX_BLOCK_COUNT = 2_000_000
 """All regions of a block are traced together in memory, up to a kilobyte each."""
@@ -17,8 +16,8 @@ class PolygonPlan:
     """``native`` or ``EPSG:nnnn``."""
     simplify_px: float
     """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
-    smallest: Smallest
-    """Smaller components and holes take another class."""
+    min_area_px: int
+    """Components of fewer pixels take the class of a neighbour."""
     classes: tuple[int, ...] | None
     """Classes that are published; None for all."""
     not_dissolved: tuple[int, ...]
@@ -27,9 +26,9 @@ class PolygonPlan:
     """A scene with more regions than this fails: its class map is noise, not land use."""
 
     @property
-    def changes_classes(self) -> bool:
-        """Tell whether small components or holes take another class."""
-        return self.smallest.is_set
+    def has_min_area(self) -> bool:
+        """Tell whether small components take the class of a neighbour."""
+        return self.min_area_px > 1
 
     def check_count(self, regions: int, path: str, *, block: bool = False) -> None:
         """Fail if a class map has too many regions to be land use.
@@ -52,7 +51,7 @@ class PolygonPlan:
             return
         remedy = (
             "Cut the scene into smaller ones"
-            if self.smallest.area.is_set
+            if self.has_min_area
             else "Set polygons.min_area_px (such as 9): the specks then join their neighbours"
         )
         raise SceneError(

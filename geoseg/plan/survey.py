@@ -19,6 +19,7 @@ from geoseg.plan.preflight import check_scene, drop_repeated, lost_masks
 from geoseg.publish.geodesy.crs import NATIVE, find_crs_conflicts
 from geoseg.publish.geodesy.overlaps import Footprint, overlap_warnings
 from geoseg.raster.bands import BandSelection, merge_alpha_warnings, select_bands
+from geoseg.raster.quality_assets import check_quality_assets
 from geoseg.raster.rim.find_collar import find_collar
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.validity.quality_file import find_quality, with_files
@@ -72,7 +73,9 @@ def survey(settings: Settings, bundle: Bundle) -> Survey:
             selection = select_bands(scene, len(bundle.bands), settings.scene, bundle.bands)
             if area is not None and area.pixels < scene.grid.window.pixels:
                 selection = replace(selection, area=area)
-            if settings.scene.quality is not None:
+            if settings.scene.quality is not None and settings.scene.quality.asset is not None:
+                warnings += check_quality_assets(scene, settings.scene.quality)
+            elif settings.scene.quality is not None:
                 quality, texts = find_quality(scene, settings.scene, selection.bounds(scene))
                 scene, selection = with_files(scene, quality.source), replace(selection, quality=quality)
                 warnings += texts

@@ -24,7 +24,6 @@ def polygonize(
     mask: Any = None,
     simplify_px: float = 0.0,
     min_area_px: int = 0,
-    fill_holes_px: int = 0,
     values: Sequence[int] | None = None,
     breaks: Sequence[float] | None = None,
     connectivity: int = 4,
@@ -42,7 +41,6 @@ def polygonize(
         simplify_px: Lines have few vertices, and no point of them is farther than this from the pixel edges; below 0.5
             stairs stay. See `geoseg.vector.lines.simplify.simplify_arcs`.
         min_area_px: Components of fewer pixels take the value of a neighbour.
-        fill_holes_px: Holes of fewer pixels take the value around them, with everything inside.
         values: Values that become polygons, all others count as nodata; None takes all.
         breaks: Ascending numbers that cut the array's values into classes: the value of a pixel is how many of them are
             not above it, from 0 on. NaN is nodata.
@@ -59,10 +57,8 @@ def polygonize(
     """
     if connectivity not in (4, 8) or column in ("polygon_id", "pixels", "geometry"):
         raise ValueError(f"connectivity={connectivity} must be 4 or 8; column={column!r} must differ from the others.")
-    if connectivity == 8 and max(min_area_px, fill_holes_px) > 1:
-        raise ValueError(
-            "min_area_px and fill_holes_px work on areas that share sides of pixels; use them with connectivity=4."
-        )
+    if connectivity == 8 and min_area_px > 1:
+        raise ValueError("min_area_px merges areas that share sides of pixels; use it with connectivity=4.")
     if nodata is None:
         nodata = _declared_nodata(array)
     array, masked = _unmask(array)
@@ -89,13 +85,7 @@ def polygonize(
     classes = class_values.encode(pixels)
     if masked is not None:
         classes = np.where(masked, np.uint8(NODATA_CLASS), classes)
-    polygons = polygonize_classes(
-        classes,
-        simplify_px=simplify_px,
-        min_area_px=min_area_px,
-        fill_holes_px=fill_holes_px,
-        transform=grid.transform,
-    )
+    polygons = polygonize_classes(classes, simplify_px=simplify_px, min_area_px=min_area_px, transform=grid.transform)
     if connectivity == 8:
         polygons = join_corners(classes, polygons)
     columns = {

@@ -27,7 +27,6 @@ from geoseg.signals import end_on_signals
 from geoseg.vector.lines.simplify import MAX_SIMPLIFY_PX
 from geoseg.vector.polygonize import CUT_PX
 from geoseg.vector.seams import BlockBorder
-from geoseg.vector.smallest import LeastPixels, Smallest
 
 BLOCK_PX = 2048
 """Default side of a block."""
@@ -43,8 +42,6 @@ class PolygonizeOptions:
     """See `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner."""
     min_area_px: int = 0
     """Components of fewer pixels take the value of a neighbour."""
-    fill_holes_px: int = 0
-    """Holes of fewer pixels take the value around them."""
     block_px: int = BLOCK_PX
     """Side of a block, a multiple of `CUT_PX`. It does not change the result."""
     values: Sequence[int] | None = None
@@ -98,14 +95,13 @@ def polygonize_raster(
         network = SceneSettings(remote=options.remote, allow_private_hosts=options.allow_private_hosts)
         class_map = open_class_raster(source, options.values, network)
         grid = class_map.grid
-        smallest = Smallest(LeastPixels.of(options.min_area_px), LeastPixels.of(options.fill_holes_px))
         passes = BlockPasses(
             grid,
             partial(class_map.read_blocks, Tiling(Lattice.of(grid.window.shape, CUT_PX, 0), options.block_px)),
             partial(build_value_table, grid=grid, values=class_map.values, names=class_map.names, cut_px=CUT_PX),
             CUT_PX,
             options.simplify_px,
-            smallest,
+            options.min_area_px,
         )
         with scratch_folder(output, warn) as folder, _writing(class_map.scene.path, output):
             borders, census = _survey(passes)
@@ -115,7 +111,7 @@ def polygonize_raster(
             if not census.components.any():
                 warn(_no_polygon_warning(class_map, options.values))
             files = passes.trace(borders, folder)
-            provenance = Provenance(options.simplify_px, CUT_PX, smallest)
+            provenance = Provenance(options.simplify_px, CUT_PX, options.min_area_px)
             counts: list[int] = []
 
             def parts() -> Iterator[pa.Table]:

@@ -1,8 +1,8 @@
 """Polygonize a class map in this process, in passes over its blocks.
 
 The first pass finds the borders of all blocks, the last one traces them: labelling a block twice costs less than
-keeping all labels. A minimum area, or holes to fill, need two more passes. Memory holds what is read at a time, all
-borders, and the polygons of a block or of a batch of polygons that span blocks; everything else is in files.
+keeping all labels. A minimum area needs two more passes. Memory holds what is read at a time, all borders, and the
+polygons of a block or of a batch of polygons that span blocks; everything else is in files.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,13 +20,12 @@ from geoseg.grid.window import Grid, Window
 from geoseg.publish.arrow_files import save_table
 from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.store.serialization import PackedFiles, pack, unpack
-from geoseg.vector.blocks import BlockLabels, OpenPolygons, choose_classes, label_block, relabel, trace_block
+from geoseg.vector.blocks import BlockLabels, OpenPolygons, absorb_small, label_block, relabel, trace_block
 from geoseg.vector.joining import join_blocks
+from geoseg.vector.minimum_area import Changes
 from geoseg.vector.not_dissolved import split_at_grid, without_aliases
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
-from geoseg.vector.small import Changes
-from geoseg.vector.smallest import NOTHING_SMALL, Smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,8 @@ class BlockPasses:
     """Period of the cut lattice."""
     simplify_px: float
     """Bound of the lines, see `geoseg.vector.lines.simplify.simplify_arcs`."""
-    smallest: Smallest = NOTHING_SMALL
-    """Smaller components and holes take another class."""
+    min_area_px: int
+    """Components of fewer pixels take the class of a neighbour."""
     read_confidence: Callable[[Window], NDArray[np.uint8]] | None = None
     """Reads the confidence of a window; None if the polygons have none."""
     not_dissolved: tuple[int, ...] = ()
@@ -74,9 +73,9 @@ class BlockPasses:
             folder: Where to write.
         """
         shape, changes = self.grid.window.shape, None
-        if self.smallest.is_set:
+        if self.min_area_px > 1:
             labelled = (((block.row, block.col), labels) for block, labels in self.label())
-            changes = choose_classes(labelled, borders, shape, cut_px=self.cut_px, smallest=self.smallest)
+            changes = absorb_small(labelled, borders, shape, cut_px=self.cut_px, min_area_px=self.min_area_px)
             borders = find_borders(self.label(changes))
         area, transform = pixel_area(self.grid), self.grid.transform
         files, open_files = [], []

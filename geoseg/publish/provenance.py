@@ -4,24 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geoseg.grid.legend import NODATA_CLASS
 from geoseg.publish.geodesy.measure import AREA_METHOD_KEY
 from geoseg.vector.lines.simplify import MAX_SIMPLIFY_PX
-from geoseg.vector.smallest import NOTHING_SMALL, LeastPixels, Smallest
 
 SIMPLIFY_KEY = "geoseg:simplify_px"
 """Key of a file's metadata: largest distance of the lines from the pixel edges; 0 if the stairs of pixels stayed."""
 CUT_KEY = "geoseg:cut_px"
 """Key of a file's metadata: period of the cut lattice, whose cells also determine the order of the rows."""
 MIN_AREA_KEY = "geoseg:min_area_px"
-"""Key of a file's metadata: minimum number of pixels of a polygon; JSON of class ids with numbers if they differ."""
-FILL_KEY = "geoseg:fill_holes_px"
-"""Key of a file's metadata: minimum number of pixels of a hole, if holes were filled; by the class around it."""
+"""Key of a file's metadata: minimum number of pixels of a polygon."""
 CLASSES_KEY = "geoseg:classes"
 """Key of a file's metadata: JSON list of the classes that were published, if not all were."""
 NOT_DISSOLVED_KEY = "geoseg:not_dissolved"
@@ -36,8 +31,8 @@ class Provenance:
     """Largest distance of the lines from the pixel edges, see `geoseg.vector.lines.simplify.simplify_arcs`."""
     cut_px: int
     """Period of the cut lattice, whose cells also determine the order of the rows."""
-    smallest: Smallest = NOTHING_SMALL
-    """Smallest components and holes that were kept."""
+    min_area_px: int
+    """0 or 1 if no minimum area was applied."""
     classes: tuple[int, ...] | None = None
     """Published classes; None for all."""
     not_dissolved: tuple[int, ...] = ()
@@ -46,16 +41,14 @@ class Provenance:
     """``planar`` or ``geodesic``; empty if unknown. `build_table` writes it."""
 
     def stamp(self, table: pa.Table) -> pa.Table:
-        """Add the provenance, except the area method, to a table's metadata. No minimum area is written as 1."""
+        """Add the provenance, except the area method, to a table's metadata. A minimum area of 0 is written as 1."""
         short = f"{self.simplify_px:g}"
         facts = {
             # A bound converted from metres has many digits. All are needed to make the same polygons again.
             SIMPLIFY_KEY: short if float(short) == self.simplify_px else repr(float(self.simplify_px)),
-            MIN_AREA_KEY: json.dumps(self.smallest.area.plain),
+            MIN_AREA_KEY: str(max(1, self.min_area_px)),
             CUT_KEY: str(self.cut_px),
         }
-        if self.smallest.hole.is_set:
-            facts[FILL_KEY] = json.dumps(self.smallest.hole.plain)
         if self.classes is not None:
             facts[CLASSES_KEY] = json.dumps(self.classes)
         if self.not_dissolved:
@@ -75,26 +68,16 @@ def read_provenance(part: Path) -> Provenance:
     simplify_px = float(metadata.get(SIMPLIFY_KEY, "nan"))
     if not 0 <= simplify_px <= MAX_SIMPLIFY_PX:
         raise ValueError(f"{SIMPLIFY_KEY}={simplify_px} is not between 0 and {MAX_SIMPLIFY_PX:g}")
-    cut_px = _positive(json.loads(metadata.get(CUT_KEY, "0")), CUT_KEY)
-    area, hole = (_least(metadata.get(key, default), key) for key, default in ((MIN_AREA_KEY, "0"), (FILL_KEY, "1")))
-    smallest = Smallest(area, hole, not_dissolved or ())
+    min_area_px, cut_px = (_positive(metadata, key) for key in (MIN_AREA_KEY, CUT_KEY))
     method = metadata.get(AREA_METHOD_KEY, "")
-    return Provenance(simplify_px, cut_px, smallest, classes, not_dissolved or (), method)
+    return Provenance(simplify_px, cut_px, min_area_px, classes, not_dissolved or (), method)
 
 
-def _positive(number: Any, key: str) -> int:
-    if type(number) is not int or number < 1:
-        raise ValueError(f"{key}={number!r} is not a whole number above 0")
+def _positive(metadata: Mapping[str, str], key: str) -> int:
+    number = int(metadata.get(key, "0"))
+    if number < 1:
+        raise ValueError(f"{key}={number} is not above 0")
     return number
-
-
-def _least(text: str, key: str) -> LeastPixels:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        return LeastPixels.of(_positive(value, key))
-    if not all(class_id.isdecimal() and int(class_id) < NODATA_CLASS for class_id in value):
-        raise ValueError(f"{key}={text} has keys that are no class ids")
-    return LeastPixels.of({int(class_id): _positive(pixels, key) for class_id, pixels in value.items()})
 
 
 def _class_ids(metadata: Mapping[str, str], key: str) -> tuple[int, ...] | None:

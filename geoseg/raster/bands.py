@@ -118,7 +118,8 @@ def select_bands(
 
 def _quality_band(scene: Scene, settings: SceneSettings, chosen: Sequence[int]) -> int | None:
     """The band of the scene that is its quality band, if it is one."""
-    file, band = ("", None) if settings.quality is None else split_band(settings.quality.file)
+    name = None if settings.quality is None else settings.quality.file
+    file, band = ("", None) if name is None else split_band(name)
     if not file and band in chosen:
         raise SceneError(
             f"Band {band} of {scene.path} cannot be both input and quality band. Correct scene.bands or "

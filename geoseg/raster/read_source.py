@@ -1,7 +1,8 @@
 """Read a window of one source of a scene: a file, or several that hold a band or more each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -17,6 +18,7 @@ from geoseg.raster.mosaic.placement import explain_other_grid, offset_px
 from geoseg.raster.placed import PlacedFile, Read
 from geoseg.raster.source.cells import Pixels
 from geoseg.raster.source.scene import Scene, describe
+from geoseg.raster.validity.quality_file import how_described, quality_of
 
 FILES_DESCRIBED = 512
 """Descriptions of files that a process keeps, a few kilobytes each."""
@@ -60,13 +62,14 @@ def read_source(
                 f"gdal_translate -ot {dtype} IN OUT; if it came with an Item, correct its data_type."
             )
     if len(found) == 1 and wanted[0][1] == list(range(len(selection.bands))):
-        return found[0]
+        pixels, valid = found[0]
+        return pixels, _without_clouds(scene, composite, source, valid, window)
     pixels = np.zeros((len(selection.bands), *window.shape), dtype)
     for (_, places, _), (values, _) in zip(wanted, found, strict=True):
         pixels[places] = values
     combine = np.logical_and if selection.nodata_rule == "any" else np.logical_or
-    valid: NDArray[np.bool_] = combine.reduce([mask for _, mask in found])
-    return pixels, valid
+    valid = combine.reduce([mask for _, mask in found])
+    return pixels, _without_clouds(scene, composite, source, valid, window)
 
 
 def bands_of(part: Part, selection: BandSelection) -> tuple[list[int], BandSelection | None]:
@@ -110,12 +113,33 @@ def _read_part(
     bands: BandSelection,
 ) -> Pixels:
     """Read the bands of one file."""
-    try:
+    with _named(source, part):
         file = described(part, composite.settings)
         if bands.mask_band is None and file.alpha_band not in bands.bands:
             bands = replace(bands, mask_band=file.alpha_band)
         shift = 0 if bands.apply_scale else part.shift
         return PlacedFile(file, bands, scene.grid, composite.resampling, shift).read(window, read)
+
+
+def _without_clouds(
+    scene: Scene, composite: Composite, source: Source, valid: NDArray[np.bool_], window: Window
+) -> NDArray[np.bool_]:
+    """Validity without what the quality bands of the source rule out."""
+    wanted = composite.settings.quality
+    if wanted is None or not valid.any():
+        return valid
+    for part in source.quality:
+        with _named(source, part):
+            file = described(part, how_described(composite.settings, scene.grid.crs))
+            valid = valid & quality_of(scene.grid, file, part.bands[0], wanted).mask(window)
+    return valid
+
+
+@contextmanager
+def _named(source: Source, part: Part) -> Iterator[None]:
+    """Name the Item and the asset in errors."""
+    try:
+        yield
     except SceneError as error:
         if part.asset is None:
             raise

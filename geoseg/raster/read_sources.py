@@ -113,8 +113,9 @@ def count_composite_losses(
     for _, part in composite.touching(within):
         covered[part.slices(within)] = True
     data = int(np.count_nonzero(covered))
-    counts = {PIXELS: within.pixels, DATA: data, ABSENT: within.pixels - data, "mask of the sources": data - found}
-    return Counter(counts)
+    clouds = " or their quality band" if any(source.quality for source in composite.sources) else ""
+    lost = {f"mask of the sources{clouds}": data - found}
+    return Counter({PIXELS: within.pixels, DATA: data, ABSENT: within.pixels - data, **lost})
 
 
 def files_touching(

@@ -160,7 +160,7 @@ def _write_polygons(plan: ScenePlan, folder: Path) -> tuple[list[Path], dict[str
         sources.append(folder / f"spanning-{number:05d}.arrow")
         save_table(sources[-1], polygon_table(plan, spanning))
     crs_wkt, made = published_crs(plan.scene.grid, plan.polygons.crs), plan.polygons
-    provenance = Provenance(made.simplify_px, plan.cut_px, made.smallest, made.classes, made.not_dissolved)
+    provenance = Provenance(made.simplify_px, plan.cut_px, made.min_area_px, made.classes, made.not_dissolved)
     areas: Counter[str] = Counter()
     count = specks = 0
     for part, table in enumerate(sorted_parts(sources, plan.scene.grid, plan.cut_px)):

@@ -1,7 +1,7 @@
 """The stages from finished blocks to polygons, as plain functions around `geoseg.vector`, from store to store.
 
-Each block is traced once its neighbours are finished. With a minimum area or a largest hole to fill, the blocks are
-passed twice: first for the graph of components, which decides which of them take another class, then for the polygons.
+Without a minimum area each block is traced once its neighbours are finished. With one, the blocks are passed twice:
+first for the graph of components, which decides which components take the class of a neighbour, then for the polygons.
 """
 
 from dataclasses import replace
@@ -21,13 +21,12 @@ from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.scoring import find_labels, stored_layers
 from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
 from geoseg.vector.blocks import BlockLabels, find_block_boundaries, relabel, trace_block
-from geoseg.vector.component_graph import concatenate_boundaries
 from geoseg.vector.labels.components import concatenate_components
+from geoseg.vector.minimum_area import absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, concatenate_seams, find_seams
-from geoseg.vector.small import change_small
 
 
 def load_kernels() -> None:
@@ -50,15 +49,15 @@ def find_graph(plan: ScenePlan, block: Block) -> UnitMetrics:
 
 
 def absorb_small(plan: ScenePlan) -> UnitMetrics:
-    """Find the components and holes that are too small on the graph of the whole scene, and the class of each."""
+    """Find the components below the minimum area on the graph of the whole scene, and the class that each takes."""
     faults.hit("absorb", "start", plan.scene.scene_id)
     timer = UnitTimer("trace")
     graphs = plan.store.graphs(plan.tiling.blocks())
-    changes = change_small(
+    changes = absorb(
         concatenate_components([graph.components for graph in graphs]),
         concatenate_seams(graph.seams for graph in graphs),
         concatenate_boundaries([graph.boundaries for graph in graphs]),
-        plan.polygons.smallest,
+        plan.polygons.min_area_px,
     )
     stored_bytes = plan.store.put_changes(changes)
     faults.hit("absorb", "end", plan.scene.scene_id)
@@ -83,7 +82,7 @@ def trace_polygons(plan: ScenePlan, block: Block) -> UnitMetrics:
     """Trace a block whose neighbours are finished; store its closed polygons, open polygons and seams."""
     faults.hit("trace", "start", block.name)
     timer = UnitTimer("trace")
-    neighbours, merged = blocks_at(plan.tiling, block, NEIGHBOUR_STEPS), plan.polygons.changes_classes
+    neighbours, merged = blocks_at(plan.tiling, block, NEIGHBOUR_STEPS), plan.polygons.has_min_area
     if plan.store.is_blank(block, *neighbours.values()):
         return timer.metrics(bytes=plan.store.put_empty(TRACED, block))
     labels, around = plan.store.labels(block, merged=merged), plan.store.borders(neighbours, merged=merged)

@@ -27,16 +27,15 @@ from geoseg.store.serialization import PackedFiles, pack, unpack
 from geoseg.store.storages.base import Buffer, Storage, read_all
 from geoseg.store.storages.opening import open_storage
 from geoseg.vector.blocks import BlockLabels, OpenPolygons, blank_labels
-from geoseg.vector.component_graph import Boundaries
 from geoseg.vector.labels.components import Components
+from geoseg.vector.minimum_area import Boundaries, Changes
 from geoseg.vector.seams import BlockBorder, blank_border
-from geoseg.vector.small import Changes
 
 WORK = ".work"
 """Folder of the output with unfinished work."""
 BLOCKS, SMOOTHED, MERGED = "blocks", "smoothed", "merged"
 GRAPHS, CHANGES, TRACED = "graphs", "changes", "traced"
-"""Kinds of records: finished blocks; smoothed classes and their components; components after the changes; graph;
+"""Kinds of records: finished blocks; smoothed classes and their components; components after the minimum area; graph;
 changes of class; polygons."""
 STRIPS = {(0, -1): "east", (-1, 0): "south", (-1, -1): "south_east"}
 """The strip of a neighbour that reaches into a block, by the step to the neighbour."""
@@ -165,12 +164,12 @@ class SceneStore:
         return self._plane(block, name, NODATA_CONFIDENCE, decision.shape(name, block.core.shape), dtype=dtype)
 
     def labels(self, block: Block, *, merged: bool = False) -> BlockLabels:
-        """The components of a finished block; with ``merged`` after the changes of class."""
+        """The components of a finished block; with ``merged`` after the minimum area."""
         data = self.records.get(MERGED if merged else self._kind, block.name, "labels")
         return blank_labels(block.core) if data is None else unpack(BlockLabels, data)
 
     def put_merged(self, block: Block, labels: BlockLabels | None) -> int:
-        """Store the components of a block after the changes of class; returns the bytes written."""
+        """Store the components of a block after the minimum area; returns the bytes written."""
         return self.records.put(MERGED, block.name, {}, **_labels(labels))
 
     def borders(self, around: Mapping[Place, Block], *, merged: bool = False) -> dict[Place, BlockBorder]:

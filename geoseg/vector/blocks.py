@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from geoseg.grid.legend import NODATA_CLASS
 from geoseg.grid.neighbours import Place
 from geoseg.grid.window import Window
-from geoseg.vector.component_graph import Boundaries, concatenate_boundaries, find_boundaries
 from geoseg.vector.labels.component_ids import is_among
 from geoseg.vector.labels.components import (
     NO_COMPONENT,
@@ -29,10 +28,9 @@ from geoseg.vector.lines.arcs import Arcs, Corners, arcs_beside, find_corners, t
 from geoseg.vector.lines.crossings import join_crossings
 from geoseg.vector.lines.rings import PIXELS, Affine, build_polygons
 from geoseg.vector.lines.simplify import crossing_guard, simplify_arcs
+from geoseg.vector.minimum_area import Boundaries, Changes, absorb, concatenate_boundaries, find_boundaries
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, add_halo, blank_border, find_border, find_seams, neighbours
-from geoseg.vector.small import Changes, change_small
-from geoseg.vector.smallest import Smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +95,33 @@ def find_block_boundaries(
     return find_boundaries(arcs)
 
 
-def choose_classes(
+def absorb_small(
     labelled: Iterable[tuple[Place, BlockLabels]],
     borders: Mapping[Place, BlockBorder],
     shape: tuple[int, int],
     *,
     cut_px: int,
-    smallest: Smallest,
+    min_area_px: int,
 ) -> Changes:
-    """Choose a class for each small component and hole of a scene, see `geoseg.vector.small.change_small`.
+    """Choose a class for each component of a scene below a minimum area, see `geoseg.vector.minimum_area.absorb`.
 
     Args:
         labelled: All blocks, each with its row and column in the grid of blocks.
         borders: The borders of all blocks.
         shape: Rows and columns of the scene.
         cut_px: Period of the cut lattice.
-        smallest: Sizes that stay.
+        min_area_px: Smallest number of pixels of a component that keeps its class.
     """
     components, boundaries = [], []
     for place, block in labelled:
         components.append(block.components)
         boundaries.append(find_block_boundaries(block, neighbours(borders, place), shape, cut_px=cut_px))
     graph = concatenate_components(components), find_seams(borders), concatenate_boundaries(boundaries)
-    return change_small(*graph, smallest)
+    return absorb(*graph, min_area_px)
 
 
 def relabel(block: BlockLabels, changes: Changes) -> NDArray[np.uint8]:
-    """Class map of a block after `choose_classes` has changed classes, shape (H, W)."""
+    """Class map of a block after `absorb` has changed classes, shape (H, W)."""
     components = block.components
     changed = is_among(components.first_pixel, changes.names)
     class_id = components.class_id.copy()

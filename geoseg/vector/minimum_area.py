@@ -1,36 +1,107 @@
-"""Minimum area: small components take the class of a neighbour, so no gap is left."""
+"""Minimum area: small components take the class of a neighbour, so no gap is left.
+
+The input is the graph of components: their sizes and the lengths of their common boundaries. No pixels are read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.component_graph import Graph
 from geoseg.vector.labels.compiled import compiled
+from geoseg.vector.labels.component_ids import is_among, rename
+from geoseg.vector.labels.components import NO_COMPONENT, Components, merge_sums
 from geoseg.vector.labels.union_find import unite
+from geoseg.vector.lines.arcs import Arcs
 
 
-def absorb(graph: Graph, least: NDArray[np.int64]) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Boundaries:
+    """Boundaries between two components, N in all."""
+
+    names: NDArray[np.int64]
+    """Names of the two components, shape (N, 2), the smaller first."""
+    length_px: NDArray[np.int64]
+    """Number of pixel edges, shape (N,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """New classes of components."""
+
+    names: NDArray[np.int64]
+    """Names of the components, ascending, shape (N,)."""
+    class_id: NDArray[np.uint8]
+    """New class of each, shape (N,)."""
+
+
+def find_boundaries(arcs: Arcs) -> Boundaries:
+    """Measure the boundaries in unsimplified arcs. Arcs beside nodata or on the scene's edge do not count."""
+    steps = np.abs(np.diff(arcs.xy, axis=0, prepend=np.int32(0))).sum(axis=1, dtype=np.int64)
+    # The step to the first vertex of an arc belongs to no arc.
+    steps[arcs.offsets[:-1]] = 0
+    lengths = np.diff(np.concatenate([[0], np.cumsum(steps)])[arcs.offsets])
+    lengths //= 2  # vertices are in half pixels
+    names = np.sort(np.stack([arcs.left, arcs.right], axis=1), axis=1)
+    keep = names[:, 0] != NO_COMPONENT
+    return _add_up(names[keep], lengths[keep])
+
+
+def concatenate_boundaries(parts: Sequence[Boundaries]) -> Boundaries:
+    """Concatenate the boundaries of several blocks."""
+    return Boundaries(
+        np.concatenate([np.empty((0, 2), np.int64), *(part.names for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.length_px for part in parts)]),
+    )
+
+
+def absorb(components: Components, seams: NDArray[np.int64], boundaries: Boundaries, min_pixels: int) -> Changes:
     """Choose a class for each component that is too small.
 
-    Components with at least their ``least`` pixels keep their class: it is final. In each round all small components
-    beside a final component become final: each takes the class of the final neighbour with the longest common boundary,
-    on ties of the lowest class, then of the smallest first pixel. Where nodata encloses small components only, the
-    largest of them keeps its class, on ties that of the lowest class, then of the smallest first pixel.
+    Components with at least ``min_pixels`` keep their class: it is final. In each round all small components beside a
+    final component become final: each takes the class of the final neighbour with the longest common boundary, on ties
+    of the lowest class, then of the smallest first pixel. Where nodata encloses small components only, the largest of
+    them keeps its class, on ties that of the lowest class, then of the smallest first pixel.
 
     Args:
-        graph: All components.
-        least: Smallest number of pixels at which each keeps its class, shape (N,).
+        components: The components of all blocks, in any order.
+        seams: Pairs of names that are one component, shape (P, 2).
+        boundaries: The boundaries of all blocks.
+        min_pixels: Smallest number of pixels of a component that keeps its class.
 
     Returns:
-        Class of each component, shape (N,).
+        The parts of components, as the blocks name them, whose class changes.
     """
-    graph, components = graph.within(), graph.components
-    rows, final = np.arange(len(components)), components.pixels >= least
-    island = unite(rows, graph.ends)
-    order = np.lexsort((rows, components.class_id, -components.pixels, island))
+    parts = np.sort(components.first_pixel)
+    whole = unite(parts, seams)
+    graph = merge_sums(components, rename(components.first_pixel, parts, whole))
+    edges = _add_up(np.sort(rename(boundaries.names, parts, whole), axis=1), boundaries.length_px)
+    ends = np.searchsorted(graph.first_pixel, edges.names)
+
+    final = graph.pixels >= min_pixels
+    island = unite(graph.first_pixel, edges.names)
+    order = np.lexsort((graph.first_pixel, graph.class_id, -graph.pixels, island))
     final[order[np.unique(island[order], return_index=True)[1]]] = True
-    class_id = components.class_id.copy()
-    _absorb(*graph.neighbours(), final, class_id)
-    return class_id
+
+    source, target = np.concatenate([ends[:, 0], ends[:, 1]]), np.concatenate([ends[:, 1], ends[:, 0]])
+    by_source = np.argsort(source, kind="stable")
+    starts = np.searchsorted(source[by_source], np.arange(len(graph) + 1))
+    class_id = graph.class_id.copy()
+    _absorb(starts, target[by_source], np.tile(edges.length_px, 2)[by_source], final, class_id)
+    changed = class_id != graph.class_id
+    chosen = is_among(whole, graph.first_pixel[changed])
+    return Changes(parts[chosen], class_id[np.searchsorted(graph.first_pixel, whole[chosen])])
+
+
+def _add_up(names: NDArray[np.int64], lengths: NDArray[np.int64]) -> Boundaries:
+    """Add the lengths of boundaries between the same two components."""
+    if not len(names):
+        return Boundaries(names, lengths)
+    order = np.lexsort([names[:, 1], names[:, 0]])
+    names, lengths = names[order], lengths[order]
+    first = np.flatnonzero(np.append(True, (names[1:] != names[:-1]).any(axis=1)))
+    return Boundaries(names[first], np.add.reduceat(lengths, first))
 
 
 @compiled

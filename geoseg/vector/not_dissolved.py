@@ -39,12 +39,7 @@ def without_aliases(classes: NDArray[np.uint8], not_dissolved: tuple[int, ...]) 
     """Replace each alias by its class; ``classes`` has any shape."""
     if not not_dissolved:
         return classes
-    return class_of_alias(not_dissolved)[classes]
-
-
-def class_of_alias(not_dissolved: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Class of each id, shape (256,): that of an alias is another one."""
     class_of = np.arange(256, dtype=np.uint8)
     for index, class_id in enumerate(not_dissolved):
         class_of[LAST_ALIAS - index] = class_id
-    return class_of
+    return class_of[classes]

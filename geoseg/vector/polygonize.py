@@ -11,7 +11,7 @@ from geoseg.grid.tiling import MAX_BLOCK_PIXELS, Lattice, Tiling
 from geoseg.grid.window import Window
 from geoseg.vector.blocks import (
     BlockLabels,
-    choose_classes,
+    absorb_small,
     concatenate_polygons,
     label_block,
     relabel,
@@ -21,7 +21,6 @@ from geoseg.vector.joining import join_blocks
 from geoseg.vector.lines.rings import PIXELS, Affine
 from geoseg.vector.polygons import PixelPolygons
 from geoseg.vector.seams import BlockBorder, find_seams, neighbours
-from geoseg.vector.smallest import LeastPixels, Smallest
 
 CUT_PX = 512
 """Default period of the cut lattice of a class map that has no patch lattice."""
@@ -29,8 +28,7 @@ CUT_PX = 512
 
 def polygonize(
     classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None, *,
-    simplify_px: float = 0.0, min_area_px: int | Mapping[int, int] = 1, fill_holes_px: int | Mapping[int, int] = 1,
-    cut_px: int = CUT_PX, block_px: int | None = None,
+    simplify_px: float = 0.0, min_area_px: int = 1, cut_px: int = CUT_PX, block_px: int | None = None,
     transform: Affine = PIXELS,
 ) -> PixelPolygons:  # fmt: skip
     """Polygonize a class map: its 4-connected components, as a coverage without gaps.
@@ -39,8 +37,7 @@ def polygonize(
         classes: Class ids, uint8 of shape (H, W); 255 is nodata and becomes no polygon.
         confidence: Confidence 0..255 of each pixel, uint8 of shape (H, W); None counts as 0.
         simplify_px: Bound of the lines, see `geoseg.vector.lines.simplify.simplify_arcs`; 0 keeps every corner.
-        min_area_px: Components of fewer pixels take the class of a neighbour; one number, or one for each class id.
-        fill_holes_px: Holes of fewer pixels take the class around them; one number, or one for each class id around.
+        min_area_px: Components of fewer pixels take the class of a neighbour.
         cut_px: Period of the lattice on which lines keep a vertex.
         block_px: Side of a block; None uses one block if possible. It does not change the result.
         transform: Affine transform of the polygons' coordinates; by default x is the column and y the row.
@@ -64,9 +61,8 @@ def polygonize(
     tiling = Tiling(Lattice.of((height, width), cut_px, 0), side)
     cores = {(block.row, block.col): block.core for block in tiling.blocks()}
     blocks, borders = _label(classes, confidence, cores)
-    smallest = Smallest(LeastPixels.of(min_area_px), LeastPixels.of(fill_holes_px))
-    if smallest.is_set:
-        changes = choose_classes(blocks.items(), borders, (height, width), cut_px=cut_px, smallest=smallest)
+    if min_area_px > 1:
+        changes = absorb_small(blocks.items(), borders, (height, width), cut_px=cut_px, min_area_px=min_area_px)
         classes = classes.copy()
         for block in blocks.values():
             classes[block.core.slices(tiling.lattice.scene)] = relabel(block, changes)

@@ -1,7 +1,7 @@
 """Checks of a scene that do not use the polygon engine: paired edges, sums, boxes, first pixels.
 
 They neither trace nor label, so they also find errors of the engine. They cannot find a wrong class after a minimum
-area or in a filled hole, or a wrong position of a line between two polygons; `geoseg.verify.recompute` does.
+area, or a wrong position of a line between two polygons; `geoseg.verify.recompute` does.
 """
 
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def check_polygons(polygons: Polygons) -> Iterator[Finding]:
         pixel_area(polygons.grid),
         summary,
         outline,
-        any_class=provenance.smallest.is_set,
+        any_class=provenance.min_area_px > 1,
         not_dissolved=provenance.not_dissolved,
     )
     yield _coverage(polygons, seen, outline)
@@ -146,11 +146,11 @@ def _area(polygons: Polygons, valid_pixels: int) -> Finding:
 
 
 def _area_m2(polygons: Polygons, seen: Audit) -> Finding:
-    """Compare the column ``area_m2`` with the areas of the pixels, by class unless small areas or holes changed it."""
+    """Compare the column ``area_m2`` with the areas of the pixels, by class unless a minimum area changed it."""
     found, expected, provenance = polygons.summary.area_m2, seen.area_m2, polygons.provenance
-    if provenance.smallest.is_set:
+    if provenance.min_area_px > 1:
         if provenance.classes is not None:
-            reason = "some classes are not published, and small areas or holes moved pixels between them"
+            reason = "some classes are not published, and a minimum area moved pixels between them"
             return not_compared("independent", "area_m2", polygons.key, reason)
         found, expected = (area.sum(keepdims=True) for area in (found, expected))
     elif provenance.classes is not None:
@@ -169,8 +169,8 @@ def _pixels(polygons: Polygons, seen: Audit) -> Iterator[Finding]:
     total = int(summary.pixels.sum())
     if provenance.classes is None:
         yield _finding(polygons, "pixels", f"{total}", f"{seen.valid_pixels} valid", total == seen.valid_pixels)
-    if provenance.smallest.is_set:
-        reason = f"{provenance.smallest.described} took another class"
+    if provenance.min_area_px > 1:
+        reason = f"areas below {provenance.min_area_px} pixels took another class"
         yield not_compared("independent", "pixels by class", polygons.key, reason)
         return
     expected = seen.histogram.copy()

@@ -2,7 +2,7 @@
 
 It works block by block, as the run, but with another block size and without the store. Memory holds one block, the
 borders of all blocks, and a batch of the polygons that touch block borders; everything else is in a folder. A minimum
-area or holes to fill need two more passes over the class map.
+area needs two more passes over the class map.
 """
 
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ def recompute(classes: Path, recipe: Recipe, folder: Path) -> Iterator[pa.Table]
             partial(_build, recipe),
             cut_px,
             provenance.simplify_px,
-            provenance.smallest,
+            provenance.min_area_px,
             read_confidence,
             provenance.not_dissolved,
             read_planes,

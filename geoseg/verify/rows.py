@@ -67,8 +67,10 @@ def find_recipe(
     if manifest is None:
         observed_at, model = _first_value(parts, "observed_at"), _first_value(parts, "model")
     else:
-        if facts.get("scene.observed_at") is not None:
-            observed_at = datetime.fromisoformat(str(facts["scene.observed_at"]))
+        # That of the settings goes before that of a STAC Item.
+        stated = facts.get("scene.observed_at") or facts.get("scene.time")
+        if stated is not None:
+            observed_at = datetime.fromisoformat(str(stated))
             observed_at = observed_at if observed_at.tzinfo else observed_at.replace(tzinfo=UTC)
         models = (entry.model for entry in reported if entry.model_sha256 == facts.get("model.sha256"))
         model = manifest.results.get(MODEL) or next(models, None) or _first_value(parts, "model")

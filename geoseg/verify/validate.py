@@ -174,7 +174,7 @@ class _Scene:
         facts, provenance = manifest.fingerprint, polygons.provenance
         found: dict[str, Any] = {
             "simplify_px": provenance.simplify_px,
-            "min_area_px": provenance.smallest.area.plain,
+            "min_area_px": provenance.min_area_px,
             "classes": None if provenance.classes is None else list(provenance.classes),
             "not_dissolved": list(provenance.not_dissolved),
             "cut_px": provenance.cut_px,
@@ -182,9 +182,6 @@ class _Scene:
         wanted: dict[str, Any] = {key: facts.get(f"polygons.{key}") for key in list(found)[:-1]}
         patch, overlap = facts.get("tiling.patch_px"), facts.get("tiling.overlap_px")
         wanted["cut_px"] = patch - overlap if isinstance(patch, int) and isinstance(overlap, int) else None
-        filled = facts.get("polygons.fill_holes_px", 1)
-        if provenance.smallest.hole.is_set or filled != 1:
-            found["fill_holes_px"], wanted["fill_holes_px"] = provenance.smallest.hole.plain, filled
         published = [name for name in LAYER_FIELDS if name in published_layers(manifest)]
         if layers or published:
             found["layers"], wanted["layers"] = list(layers), published

@@ -1,33 +1,20 @@
-"""Time of a run whose model costs nothing: the limit of the pipeline, its slowest stage, the price of lines."""
+"""Time of a run whose model costs nothing: the limit of the pipeline, and its slowest stage."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
-import numpy as np
-import rasterio
-
-from geoseg.demo.command import BUNDLE
-from tests.benchmarks.class_maps import mirrored
 from tests.benchmarks.commands import read_report, segment_command, warm_up, window_of
 from tests.benchmarks.cpu_times import is_own, watch_cpu
 from tests.benchmarks.figure import Figure
 from tests.benchmarks.processes import DRIVER
-from tests.benchmarks.scenes import TILE_PX, landscape, repeating, shrunk
-from tests.support.bundles import constant_bundle, identity_bundle
-from tests.support.scenes import TRANSFORM
+from tests.benchmarks.scenes import repeating, shrunk
+from tests.support.bundles import constant_bundle
 
 SIDE_PX = 16384
-DEMO_PX, DEMO_TIMES = 2048, 4
-"""Side of the demo's class map, and how often it is repeated on each axis."""
-ROUNDS = 3
 WORKERS = 2
 SETTINGS = {"run.address": "local", "run.device": "cpu", "run.workers": WORKERS, "run.threads": 1}
 GOAL_MPX_PER_S = 12.0
-LINES_COST = 1.05
-"""Most CPU time of a run that draws lines, beside one that keeps the stairs of pixels."""
 
 
 def run(folder: Path) -> Iterator[Figure]:
@@ -53,38 +40,3 @@ def run(folder: Path) -> Iterator[Figure]:
     yield cost("  units of work", sum(stage["cpu_seconds"] for stage in report["stages"].values()))
     for name, stage in report["stages"].items():
         yield cost(f"    {name}", stage["cpu_seconds"])
-    yield cost_of_lines(folder, taken.total() / pixels)
-
-
-def cost_of_lines(folder: Path, null_cpu_s: float) -> Figure:
-    """CPU time a pixel that lines add on the demo's class map, beside a run without a model."""
-    scene, bundle = write_demo_classes(folder), identity_bundle(folder / "classes", patch_px=512, overlap_px=64)
-    added = []
-    for number in range(ROUNDS):
-        cpu_s = {}
-        for simplify_px in (0, 1):
-            output = folder / f"lines-{number}-{simplify_px}"
-            settings = {**SETTINGS, "run.address": "inline", "polygons.simplify_px": simplify_px}
-            subprocess.run(segment_command(scene, bundle, output, settings), check=True, stdout=subprocess.DEVNULL)
-            report = read_report(output)
-            cpu_s[simplify_px] = sum(report["stages"][name]["cpu_seconds"] for name in ("trace", "polygons"))
-        added.append((cpu_s[1] - cpu_s[0]) / report["valid_pixels"])
-    what = "with the demo's class map, lines drawn"
-    total, before = null_cpu_s + median(added), null_cpu_s
-    return Figure("null", what, total * 1e9, "ns/px", before * 1e9, "stairs of pixels", limit=LINES_COST)
-
-
-def write_demo_classes(folder: Path) -> Path:
-    """The class map of the demo's model as a scene, repeated without seams."""
-    side, output, path = shrunk(DEMO_PX), folder / "demo", folder / "classes.tif"
-    command = segment_command(landscape(folder, side), BUNDLE, output, {"run.address": "inline"})
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (source,) = output.glob("rasters/*/classes.tif")
-    with rasterio.open(source) as dataset:
-        classes = mirrored(dataset.read(1), DEMO_TIMES)
-    with rasterio.open(
-        path, "w", driver="GTiff", count=1, height=len(classes), width=len(classes), dtype=np.uint8, crs="EPSG:32632",
-        transform=TRANSFORM, nodata=255, tiled=True, blockxsize=TILE_PX, blockysize=TILE_PX, compress="zstd",
-    ) as dataset:  # fmt: skip
-        dataset.write(classes, 1)
-    return path

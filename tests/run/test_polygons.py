@@ -90,22 +90,6 @@ def test_a_minimum_area_is_that_of_the_whole_raster(inputs: tuple[Path, Path], t
     assert found["pixels"].min() >= 12
 
 
-def test_holes_and_areas_by_class_are_those_of_the_whole_raster(inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    sizes = {"fill_holes_px": {"class1": 40, "class3": 5}, "min_area_px": {"class0": 9, "class2": 1}}
-    found, classes = publish(inputs, tmp_path / "px", simplify_px=1, **sizes)
-    confidence = read_band(tmp_path / "px/rasters/scene/confidence.tif")
-    options = {"fill_holes_px": {1: 40, 3: 5}, "min_area_px": {0: 9}, "simplify_px": 1, "cut_px": STRIDE}
-    whole = polygonize_whole(classes, confidence, **options)
-    assert len(whole) < len(polygonize_whole(classes, confidence, min_area_px={0: 9}, cut_px=STRIDE))
-    np.testing.assert_array_equal(found["polygon_id"], whole.first_pixel)
-    np.testing.assert_array_equal(found["class_id"], whole.class_id)
-    np.testing.assert_array_equal(found["pixels"], whole.pixels)
-    assert shapely.equals(found.geometry, whole.geometry).all()
-    sizes = {"fill_holes_m2": {"class1": 3901, "class3": 500}, "min_area_m2": {"class0": 899.5}}
-    metres, _ = publish(inputs, tmp_path / "m2", simplify_px=1, **sizes)
-    assert metres.equals(found)
-
-
 def test_only_the_wanted_classes_are_published(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     everything, _ = publish(inputs, tmp_path / "all")
     some, _ = publish(inputs, tmp_path / "some", classes=["class4", "class1"])
@@ -137,10 +121,6 @@ def test_only_classes_that_are_not_dissolved_are_cut_at_the_lattice(inputs: tupl
             r"polygons\.classes: \['lava'\] are not classes of the model\. Use its classes: class0, ",
         ),
         ({"not_dissolved": ["lava"]}, r"polygons\.not_dissolved: \['lava'\]"),
-        ({"min_area_px": {"class1": 3, "lava": 9}}, r"polygons\.min_area_px: \['lava'\] are not classes"),
-        ({"fill_holes_m2": {"lava": 9}}, r"polygons\.fill_holes_m2: \['lava'\]"),
-        ({"fill_holes_px": {"class1": -1}}, r"polygons\.fill_holes_px.*-1.* is not allowed"),
-        ({"fill_holes_px": "many"}, r"polygons\.fill_holes_px='many' is not allowed: it must be a whole number from 0"),
         ({"simplify_m": 20_000}, r"polygons\.simplify_m=20000.* is 2000 pixels .* at most 1000"),
     ],
 )
@@ -157,11 +137,11 @@ def test_settings_in_metres_need_a_planar_crs(inputs: tuple[Path, Path], tmp_pat
         ("EPSG:4087", (1e6, 6_679_000, 10, 10), r"WGS 84 / World Equidistant .*_px: a pixel has 50\.\d+ m2 on"),
     ]:
         scene = write_scene(tmp_path / "far.tif", textured(40, 40), crs=crs, transform=from_origin(*origin))
-        for key in ("simplify_m", "min_area_m2", "fill_holes_m2"):
+        for key in ("simplify_m", "min_area_m2"):
             with pytest.raises(SettingsError, match=rf"areas are those on the ground.*far\.tif is {words}"):
                 run(scene, inputs[1], tmp_path / "out", polygons={key: 30})
-    metres, _ = publish(inputs, tmp_path / "metres", simplify_m=20, min_area_m2=900, fill_holes_m2=2000)
-    pixels, _ = publish(inputs, tmp_path / "pixels", simplify_px=2, min_area_px=9, fill_holes_px=20)
+    metres, _ = publish(inputs, tmp_path / "metres", simplify_m=20, min_area_m2=900)
+    pixels, _ = publish(inputs, tmp_path / "pixels", simplify_px=2, min_area_px=9)
     assert metres.equals(pixels)
 
 

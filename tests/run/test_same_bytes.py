@@ -50,7 +50,7 @@ def shuffled(seed: int) -> Any:
 
 POLYGONS = [
     {"simplify_px": 0},
-    {"simplify_px": 2.5, "min_area_px": 9, "fill_holes_px": 30},
+    {"simplify_px": 2.5, "min_area_px": 9},
     {"min_area_m2": 2000, "not_dissolved": ["class1", "class3"], "classes": ["class1", "class2"], "crs": "EPSG:4326"},
 ]
 

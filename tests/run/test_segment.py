@@ -275,7 +275,6 @@ def test_results_without_polygons_replace_those_with(tmp_path: Path) -> None:
         {"simplify_px": 0},
         {"simplify_px": 3, "min_area_px": 7},
         {"not_dissolved": ["class1", "class4"], "min_area_px": 6},
-        {"not_dissolved": ["class1", "class4"], "fill_holes_px": {"class1": 20, "class2": 4}},
         {"crs": "EPSG:4326", "not_dissolved": ["class0"]},
     ],
 )

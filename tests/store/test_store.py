@@ -13,8 +13,8 @@ from geoseg.grid.window import Window
 from geoseg.store.scene_store import BLOCKS, Graph, OpenBlock, SceneStore
 from geoseg.store.serialization import pack, unpack
 from geoseg.vector.blocks import BlockLabels, blank_labels, find_block_boundaries, label_block, trace_block
+from geoseg.vector.minimum_area import Changes
 from geoseg.vector.seams import BlockBorder, blank_border
-from geoseg.vector.small import Changes
 
 TILING = Tiling(Lattice.of((40, 40), 16, 4), 24)
 BLOCK = TILING.block(1, 1)

@@ -8,19 +8,16 @@ import shapely
 
 from geoseg.grid.window import Window
 from geoseg.vector.blocks import concatenate_polygons, find_block_boundaries, label_block, relabel, trace_block
-from geoseg.vector.component_graph import Boundaries, concatenate_boundaries
 from geoseg.vector.joining import join_blocks
 from geoseg.vector.labels.components import Components, concatenate_components, merge_sums
 from geoseg.vector.lines.arcs import FIRM, RIGHT, UP, Arcs
 from geoseg.vector.lines.rings import build_polygons
+from geoseg.vector.minimum_area import Boundaries, absorb, concatenate_boundaries
 from geoseg.vector.not_dissolved import split_at_grid
 from geoseg.vector.seams import find_seams, neighbours
-from geoseg.vector.small import change_small
-from geoseg.vector.smallest import NOTHING_SMALL, LeastPixels, Smallest
 from tests.vector.class_maps import HARD, landscape_like
 
 SIDE, CUT = 200_000, 16
-SMALLEST = Smallest(LeastPixels.of(6), LeastPixels.of({0: 9, 2: 4}))
 MAPS = {"landscape": landscape_like(5, (3 * CUT, 3 * CUT)), "spiral": HARD["spiral that spans everything"]}
 
 
@@ -35,17 +32,17 @@ def label(classes, start, shape):
     return blocks
 
 
-def trace(classes, start, shape, simplify_px, smallest=NOTHING_SMALL):
-    """Polygons of the map, after the changes of what is too small."""
+def trace(classes, start, shape, simplify_px, least=1):
+    """Polygons of the map, and those that the minimum area changed."""
     blocks = label(classes, start, shape)
     borders = {place: block.border for place, block in blocks.items()}
-    if smallest.is_set:
+    if least > 1:
         bounds = [
             find_block_boundaries(block, neighbours(borders, place), shape, cut_px=CUT)
             for place, block in blocks.items()
         ]
         components = concatenate_components([block.components for block in blocks.values()])
-        changes = change_small(components, find_seams(borders), concatenate_boundaries(bounds), smallest)
+        changes = absorb(components, find_seams(borders), concatenate_boundaries(bounds), least)
         merged = np.full_like(classes, 255)
         for (row, col), block in blocks.items():
             merged[row * CUT : (row + 1) * CUT, col * CUT : (col + 1) * CUT] = relabel(block, changes)
@@ -63,13 +60,13 @@ def trace(classes, start, shape, simplify_px, smallest=NOTHING_SMALL):
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.parametrize(("simplify_px", "smallest"), [(0, NOTHING_SMALL), (1.5, NOTHING_SMALL), (0, SMALLEST)])
-def test_the_far_corner_is_the_near_one_moved(name, simplify_px, smallest):
+@pytest.mark.parametrize(("simplify_px", "least"), [(0, 1), (1.5, 1), (0, 6)])
+def test_the_far_corner_is_the_near_one_moved(name, simplify_px, least):
     classes = MAPS[name]
     start = SIDE - (-(-len(classes) // CUT) * CUT)
     shape = (start + len(classes),) * 2
-    near = trace(classes, (0, 0), classes.shape, simplify_px, smallest)
-    far = trace(classes, (start, start), shape, simplify_px, smallest)
+    near = trace(classes, (0, 0), classes.shape, simplify_px, least)
+    far = trace(classes, (start, start), shape, simplify_px, least)
     row, col = np.divmod(near.first_pixel, classes.shape[1])
     assert far.first_pixel.tolist() == [
         (start + int(r)) * shape[1] + start + int(c) for r, c in zip(row, col, strict=True)
@@ -133,10 +130,6 @@ def test_joined_polygons_keep_sums_that_pass_32_bits():
     assert polygons.geometry[0].equals(shapely.box(west, south, SIDE, SIDE))
 
 
-def below(pixels):
-    return Smallest(LeastPixels.of(pixels))
-
-
 def test_minimum_area_of_components_and_boundaries_that_pass_32_bits():
     """A component of one pixel too few goes to the neighbour with the longer boundary, by one."""
     names = [5, 20_000_000_000, 39_999_999_998, 39_999_999_999]
@@ -145,7 +138,7 @@ def test_minimum_area_of_components_and_boundaries_that_pass_32_bits():
     seams = np.array([[names[2], names[3]]])
     for extra, chosen in ((0, 0), (1, 1)):
         boundaries = Boundaries(pairs, np.array([2**32 + 1, 2**32, extra + 1]))
-        assert change_small(components, seams, boundaries, below(2**33 - 2)).names.tolist() == []
-        changes = change_small(components, seams, boundaries, below(2**33 - 1))
+        assert absorb(components, seams, boundaries, 2**33 - 2).names.tolist() == []
+        changes = absorb(components, seams, boundaries, 2**33 - 1)
         assert changes.names.tolist() == names[2:]
         assert changes.class_id.tolist() == [chosen, chosen]

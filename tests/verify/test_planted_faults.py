@@ -18,7 +18,6 @@ from tests.support.scenes import run, textured, write_scene
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "minimum area": {"min_area_px": 6},
-    "filled holes": {"fill_holes_px": {"class1": 9, "class2": 30}, "min_area_px": {"class0": 4}},
     "another CRS": {"crs": "EPSG:4326"},
 }
 SCENE = "field"

@@ -44,6 +44,8 @@ class Source:
     name: str
     """For messages: a path, or the id of an Item."""
     parts: tuple[Part, ...]
+    quality: tuple[Part, ...] = ()
+    """Files with a band each, which give no band of the scene, but rule out clouds and the like."""
     observed_at: datetime | None = None
     """When it was taken, if it is an Item that tells it."""
     cloud_percent: float | None = None

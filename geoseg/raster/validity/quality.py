@@ -50,13 +50,13 @@ class Quality:
         read = around.intersect(self.grid.window)
         if read is None:
             raise ValueError(f"{window} lies outside the scene, {self.grid.window}.")
-        bad = np.empty(read.shape, np.bool_)
+        bad, beyond = np.empty(read.shape, np.bool_), np.empty(read.shape, np.bool_)
         for row in range(read.row, read.row_stop, STRIP_ROWS):
             strip = Window(row, read.col, min(STRIP_ROWS, read.row_stop - row), read.width)
-            bad[strip.slices(read)] = self._ruled_out(strip)
+            bad[strip.slices(read)], beyond[strip.slices(read)] = self._ruled_out(strip)
         if grow:
             bad = maximum_filter(bad, size=2 * grow + 1, mode="constant", cval=0)
-        return ~bad[window.slices(read)]
+        return ~(bad | beyond)[window.slices(read)]
 
     def rules_out(self, values: NDArray[np.number]) -> NDArray[np.bool_]:
         """True for values of the quality band that are ruled out; same shape."""
@@ -86,8 +86,8 @@ class Quality:
             ) from error
         return values[0], known[0]
 
-    def _ruled_out(self, window: Window) -> NDArray[np.bool_]:
-        """True for pixels of the scene that are ruled out, before they grow."""
+    def _ruled_out(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Pixels of the scene that are ruled out and grow; and those beside the quality raster, which do not."""
         height, width = self.source.grid.window.shape
         rows, cols = find_pixels(self.grid, self.source.grid, window)
         # At its edge the raster may be half a pixel short of the scene.
@@ -96,7 +96,8 @@ class Quality:
         part = Window.from_bounds(int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1)
         values, known = self.read(part)
         bad = self.rules_out(values) | ~known
-        return bad[rows - part.row, cols - part.col] | nowhere
+        beyond = np.broadcast_to(nowhere, window.shape)
+        return bad[rows - part.row, cols - part.col] & ~beyond, beyond
 
     @contextmanager
     def _open(self) -> Iterator[ReadCell]:

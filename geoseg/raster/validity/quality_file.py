@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.config import SceneSettings
 from geoseg.errors import SceneError
-from geoseg.grid.window import Window
+from geoseg.grid.window import Grid, Window
 from geoseg.quality_settings import QualitySettings
 from geoseg.raster.source.scene import Scene, describe
 from geoseg.raster.validity.lookup import find_pixels
@@ -49,39 +49,55 @@ def find_quality(scene: Scene, settings: SceneSettings, within: Window) -> tuple
         SceneError: If there is no such file or band, or it does not cover the scene or cannot be what was stated.
     """
     wanted = settings.quality
-    if wanted is None:
-        raise ValueError("scene.quality is not set.")
+    if wanted is None or wanted.file is None:
+        raise ValueError("scene.quality.file is not set.")
     file, band = split_band(wanted.file)
     try:
-        if not file:
-            source = scene
-        else:
-            how = SceneSettings(
-                remote=settings.remote,
-                allow_private_hosts=settings.allow_private_hosts,
-                assume_crs=scene.grid.crs or None,
-                allow_ungeoreferenced=not scene.grid.crs,
-            )
-            source = describe(_path(file, scene), how)
+        source = scene if not file else describe(_path(file, scene), how_described(settings, scene.grid.crs))
     except SceneError as error:
         raise SceneError(f"{scene.path}: its quality band (scene.quality.file={wanted.file}): {error}") from error
     return check_quality(scene, source, band, wanted, within)
 
 
 def check_quality(
-    scene: Scene, source: Scene, band: int | None, wanted: QualitySettings, within: Window
+    scene: Scene, source: Scene, band: int | None, wanted: QualitySettings, within: Window | None
 ) -> tuple[Quality, list[str]]:
-    """Check that a raster can be the quality band of a scene; arguments and result as of `find_quality`."""
+    """Check that a raster can be the quality band of a scene; arguments and result as of `find_quality`.
+
+    Without ``within`` it need not cover anything.
+    """
     if band is None and source.bands != 1:
         raise _error(scene, source, f"has {source.bands} bands. Write FILE#BAND in scene.quality.file")
     if band is not None and not 1 <= band <= source.bands:
         raise _error(scene, source, f"has {source.bands} bands, counted from 1, and no band {band}")
-    rule: dict[str, Any] = PRESETS.get(wanted.preset or "", {"invalid": wanted.invalid, "bits": wanted.bits})
-    quality = Quality(scene.grid, source, band or 1, **rule, grow_px=wanted.grow_px)
-    dtype = np.dtype(source.dtypes[quality.band - 1])
-    _check_type(quality, wanted, dtype, scene)
-    _check_cover(quality, within, scene)
+    quality = quality_of(scene.grid, source, band or 1, wanted)
+    _check_type(quality, wanted, np.dtype(source.dtypes[quality.band - 1]), scene)
+    if within is not None:
+        _check_cover(quality, within, scene)
     return quality, _check_values(quality, wanted, scene)
+
+
+def quality_of(grid: Grid, source: Scene, band: int, wanted: QualitySettings) -> Quality:
+    """A quality band by the rule of the settings, unchecked.
+
+    Args:
+        grid: Of the scene.
+        source: The raster with the quality band.
+        band: The band, counted from 1.
+        wanted: The rule.
+    """
+    rule: dict[str, Any] = PRESETS.get(wanted.preset or "", {"invalid": wanted.invalid, "bits": wanted.bits})
+    return Quality(grid, source, band, **rule, grow_px=wanted.grow_px)
+
+
+def how_described(settings: SceneSettings, crs: str) -> SceneSettings:
+    """How a quality band is described: with the permissions of the scene, and its CRS where the raster has none."""
+    return SceneSettings(
+        remote=settings.remote,
+        allow_private_hosts=settings.allow_private_hosts,
+        assume_crs=crs or None,
+        allow_ungeoreferenced=not crs,
+    )
 
 
 def with_files(scene: Scene, source: Scene) -> Scene:

@@ -18,7 +18,7 @@ KEPT, OPEN, BENT, LOOP, RING = range(5)
 RING_SEGMENTS = 4
 """Fewest segments of a closed line."""
 
-WINDOW_SEGMENTS = 4
+WINDOW_SEGMENTS = 2
 """Segments on each side of a crossing that are drawn anew when its arcs are joined."""
 
 _UNREACHED = 1 << 30

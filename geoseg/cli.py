@@ -251,9 +251,11 @@ def _print_forecast(settings: Settings) -> None:
             scene.scene.scene_id,
         )
     Console(width=10_000, highlight=False).print(table)  # in full width, also on a narrow terminal or pipe
+    for line in plan.reused:
+        out.print(escape(line))
     for expected in plan.scenes:
         scene, area = expected.plan, expected.plan.selection.area
-        if area is not None:
+        if area is not None and scene.reused is None:
             out.print(
                 f"{escape(scene.scene.scene_id)}: the area of interest holds {area.pixels:,} of "
                 f"{scene.scene.grid.window.pixels:,} pixels; {expected.blocks:,} of {scene.tiling.count:,} blocks are "

@@ -32,6 +32,7 @@ ORDER = [
     "publish",
     "store.storages",
     "store",
+    "reuse",
     "polygonizer",
     "plan",
     "stages",

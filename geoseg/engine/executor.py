@@ -57,12 +57,11 @@ class Executor(Protocol):
     max_blocks: int
     """Most blocks in work at a time, from the start of reading until they are finished."""
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+    def start(self, network: tuple[Bundle, Inference] | None, block_bytes: int) -> Started:
         """Load the bundle in every predictor; what they have in common.
 
         Args:
-            bundle: The model.
-            inference: How the forward pass runs.
+            network: The model, and how the forward pass runs; None if no unit needs it: then there are no predictors.
             block_bytes: Bytes of a block in work.
 
         Raises:

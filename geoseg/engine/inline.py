@@ -38,12 +38,15 @@ class InlineExecutor:
         self.rooms = {THIS_MACHINE: find_room(settings.scratch_dir)}
         self._ended: list[Ref] = []
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:  # noqa: ARG002
+    def start(self, network: tuple[Bundle, Inference] | None, block_bytes: int) -> Started:  # noqa: ARG002
         """Load the bundle in this process."""
+        load_kernels()
+        self._predictor: Predictor | None = None
+        if network is None:
+            return Started(0)
         from geoseg.model.load import start_predictor  # noqa: PLC0415
 
-        load_kernels()
-        self._predictor = start_predictor(bundle, inference)
+        self._predictor = start_predictor(*network)
         task = self._predictor.task
         return Started(task.batch_size, task.network_bytes, task.warnings)
 
@@ -73,7 +76,7 @@ class InlineExecutor:
         """Nothing to do."""
 
 
-def run_unit(unit: Unit, predictor: "Predictor") -> Any:
+def run_unit(unit: Unit, predictor: "Predictor | None") -> Any:
     """Run a unit in this thread; its inputs must have values."""
     args = [unit.plan, *unit.args, *(ref.value for ref in unit.inputs)]
     with faults.attempt(unit.attempt):

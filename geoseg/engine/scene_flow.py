@@ -18,6 +18,7 @@ from geoseg.stages.metrics import UnitMetrics, resumed_metrics
 from geoseg.stages.reading import BLANK, TODO
 from geoseg.stages.stage import (
     ABSORB,
+    CARRY,
     COMMIT,
     FINISH,
     FINISH_DATES,
@@ -29,6 +30,7 @@ from geoseg.stages.stage import (
     PUBLISH_RASTER,
     READ,
     RELABEL,
+    REUSE,
     SEAL,
     SMOOTH,
     TRACE,
@@ -63,9 +65,12 @@ Flow = Generator[Work | Until, Any, Mapping[str, Any] | None]
 
 def scene_flows(scene: SceneState) -> Iterator[Callable[[], Flow]]:
     """The flows that work on the whole scene. Each begins with a barrier."""
-    yield partial(publish, scene, Work(PUBLISH_CLASSES), scene.classified)
-    for name in scene.plan.rasters:
-        yield partial(publish, scene, Work(PUBLISH_RASTER, args=(name,)), scene.finished)
+    if scene.plan.reused is not None:
+        yield partial(publish, scene, Work(CARRY), scene.finished)
+    else:
+        yield partial(publish, scene, Work(PUBLISH_CLASSES), scene.classified)
+        for name in scene.plan.rasters:
+            yield partial(publish, scene, Work(PUBLISH_RASTER, args=(name,)), scene.finished)
     if scene.plan.has_polygons:
         yield partial(publish, scene, Work(PUBLISH_POLYGONS), scene.traced)
     if scene.plan.has_polygons and scene.plan.polygons.has_min_area:
@@ -94,10 +99,16 @@ def process_block(scene: SceneState, block: Block) -> Flow:
 
 
 def score(scene: SceneState, block: Block) -> Flow:
-    """Read, predict and finish a block. Pixels and scores exist in memory only: after a loss this starts again."""
+    """Read, predict and finish a block, or take over its published pixels.
+
+    Pixels and scores exist in memory only: after a loss this starts again.
+    """
     if scene.is_recorded(BLOCKS, block):
         scene.resumed += 1
         scene.finish(block, resumed_metrics(scene.records[BLOCKS][block.name].facts))
+        return None
+    if scene.plan.reused is not None:
+        scene.finish(block, (yield Work(REUSE, block)))
         return None
     scene.blocks_in_work += 1
     try:

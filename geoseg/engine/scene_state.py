@@ -102,7 +102,7 @@ class SceneState:
             graphed=Countdown(tiling.count),
             absorbed=Countdown(1),
             traced=Countdown(tiling.count),
-            published=Countdown(1 + len(plan.rasters) + plan.has_polygons),
+            published=Countdown(1 + (0 if plan.reused else len(plan.rasters)) + plan.has_polygons),
         )
 
     def is_recorded(self, kind: str, block: Block | None = None) -> bool:

@@ -34,9 +34,9 @@ class ThreadsExecutor(InlineExecutor):
         self._workers: list[_WorkerThread] = []
         self._abandoned: list[_WorkerThread] = []
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+    def start(self, network: tuple[Bundle, Inference] | None, block_bytes: int) -> Started:
         """Load the bundle once for all threads."""
-        started = super().start(bundle, inference, block_bytes)
+        started = super().start(network, block_bytes)
         self._workers = [self._new_worker() for _ in range(self.workers)]
         return started
 
@@ -88,7 +88,8 @@ class ThreadsExecutor(InlineExecutor):
             )
 
     def _new_worker(self) -> "_WorkerThread":
-        return _WorkerThread(self._predictor.twin(), self._ended_assignments)
+        predictor = None if self._predictor is None else self._predictor.twin()
+        return _WorkerThread(predictor, self._ended_assignments)
 
 
 class _Assignment(NamedTuple):
@@ -101,9 +102,9 @@ class _Assignment(NamedTuple):
 
 
 class _WorkerThread(Thread):
-    """A thread with a predictor of its own."""
+    """A thread with a predictor of its own, if the run has any."""
 
-    def __init__(self, predictor: "Predictor", ended: SimpleQueue[tuple[_Assignment, Any]]) -> None:
+    def __init__(self, predictor: "Predictor | None", ended: SimpleQueue[tuple[_Assignment, Any]]) -> None:
         # A thread cannot be stopped from outside: as a daemon, one that hangs does not keep the process alive.
         super().__init__(name="geoseg worker", daemon=True)
         self.assignment: _Assignment | None = None

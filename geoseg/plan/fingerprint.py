@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,14 +15,11 @@ from geoseg.plan.software import software
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.source.cells import CELL_PX
 from geoseg.raster.source.scene import Scene
-from geoseg.raster.source.version import Version, describe_change
-from geoseg.store.manifest import EXPLAINING, MODEL_NAME, MODEL_PARTS, MODIFIED, Fingerprint, digest
-
-MOST_FILES = 3
-"""Number of changed files that a message names."""
+from geoseg.reuse.levels import LINES, POLYGON_ALGORITHM
+from geoseg.store.manifest import MODEL_NAME, MODEL_PARTS, MODIFIED, Fingerprint, digest
 
 ALGORITHM = 5
-"""Incremented when a change of geoseg changes a byte of its results."""
+"""Incremented when a change of geoseg changes a pixel of its rasters."""
 RECORDS = 3
 """Incremented when the records of unfinished work change their format, see `geoseg.store.scene_store`."""
 
@@ -121,12 +117,20 @@ def take_fingerprint(
         "run.threads": inference.threads,
         "run.batch_size": settings.run.batch_size,
         "run.on_nonfinite": inference.on_nonfinite,
+        **describe_polygons(polygons),
+        **_chosen(settings),
+    }
+
+
+def describe_polygons(polygons: PolygonPlan) -> dict[str, Any]:
+    """The part of a fingerprint that describes how polygons are made of pixels."""
+    return {
+        POLYGON_ALGORITHM: LINES,
         "polygons.crs": polygons.crs,
         "polygons.simplify_px": polygons.simplify_px,
         "polygons.min_area_px": max(1, polygons.min_area_px),
         "polygons.classes": None if polygons.classes is None else list(polygons.classes),
         "polygons.not_dissolved": list(polygons.not_dissolved),
-        **_chosen(settings),
     }
 
 
@@ -156,57 +160,22 @@ def _chosen(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in chosen.items() if key not in idle}
 
 
-def versions_of(facts: Fingerprint) -> list[Version]:
-    """Versions of a scene's files, from its fingerprint; none if an earlier version of geoseg made it."""
-    files = zip(facts["scene.files"], facts[MODIFIED], strict=True) if MODIFIED in facts else ()
-    return [Version(name, size, content, modified) for (name, size, content), modified in files]
-
-
-def layout_name(block_px: int, hardware: Hardware) -> str:
+def layout_name(block_px: int, hardware: Hardware, *, reused: bool = False) -> str:
     """Folder of the records of one block size, one record format, one set of packages and one kind of device.
 
     These are not part of the fingerprint: after an upgrade finished scenes stay valid, but a scene that was begun with
-    one version, or on one kind of CPU, is not completed with another.
+    one version, or on one kind of CPU, is not completed with another. Nor do blocks with ``reused`` pixels belong to
+    those of which the model gives the pixels: their records hold none.
     """
-    return f"{block_px}px-{digest({'records': RECORDS, **software(), **asdict(hardware)})[:8]}"
+    kind = {"reused": True} if reused else {}
+    return f"{block_px}px-{digest({'records': RECORDS, **software(), **asdict(hardware), **kind})[:8]}"
 
 
-def layout_block_px(layout: str, hardware: Hardware) -> int | None:
-    """Block size of a layout; None if other packages or other hardware made it."""
+def layout_block_px(layout: str, hardware: Hardware, *, reused: bool = False) -> int | None:
+    """Block size of a layout; None if other packages, other hardware or another kind of run made it."""
     block_px = layout.partition("px-")[0]
-    return int(block_px) if block_px.isdecimal() and layout == layout_name(int(block_px), hardware) else None
-
-
-def explain_changes(before: Fingerprint, now: Fingerprint) -> str:
-    """Describe how two fingerprints differ: files with size and time, models by name, other keys with values."""
-    keys = [key for key in sorted({*before, *now} - EXPLAINING) if before.get(key) != now.get(key)]
-    changes = {key: f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys}
-    if "scene.files" in changes and (files := _explain_files(versions_of(before), versions_of(now))):
-        changes["scene.files"] = files
-    if "model.sha256" in changes and before.get(MODEL_NAME):
-        changes["model.sha256"] = _explain_model(before, now)
-    return "; ".join(changes.values())
-
-
-def _explain_files(before: Sequence[Version], now: Sequence[Version]) -> str:
-    if [version.name for version in before] != [version.name for version in now]:
-        names = [", ".join(version.name for version in versions) for versions in (before, now)]
-        return f"its files were {_shortened(names[0])}, now {_shortened(names[1])}" if before else ""
-    changed = [
-        f"{new.name} has changed since ({describe_change(old, new)})"
-        for old, new in zip(before, now, strict=True)
-        if (old.size, old.content) != (new.size, new.content)
-    ]
-    more = f" and {len(changed) - MOST_FILES} more files" if len(changed) > MOST_FILES else ""
-    return "; ".join(changed[:MOST_FILES]) + more
-
-
-def _explain_model(before: Fingerprint, now: Fingerprint) -> str:
-    old, new = before[MODEL_NAME], now[MODEL_NAME]
-    parts, others = before.get(MODEL_PARTS, {}), now.get(MODEL_PARTS, {})
-    differ = [part for part in sorted({*parts, *others}) if parts.get(part) != others.get(part)]
-    names = f"the model was {old}, now {new}" if old != new else f"the model {old} is another one of this name"
-    return f"{names}; what differs: {', '.join(differ) or 'model.json'}"
+    known = block_px.isdecimal() and layout == layout_name(int(block_px), hardware, reused=reused)
+    return int(block_px) if known else None
 
 
 def _model_parts(bundle: Bundle) -> dict[str, str]:
@@ -215,11 +184,3 @@ def _model_parts(bundle: Bundle) -> dict[str, str]:
     parts = {key: json.dumps(value, sort_keys=True, default=str) for key, value in described.items()}
     digests = {key: hashlib.sha256(text.encode()).hexdigest()[:8] for key, text in parts.items() if key != "mlm:name"}
     return {**digests, "weights": bundle.weights_sha256[:8]}
-
-
-def _short(value: Any) -> str:
-    return _shortened(json.dumps(value, ensure_ascii=False))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:100]}..."

@@ -48,6 +48,8 @@ class Forecast:
     failed: tuple[tuple[str, str], ...]
     """Scenes that cannot be processed: (path, message)."""
     warnings: tuple[str, ...]
+    reused: tuple[str, ...] = ()
+    """What scenes take over from published results, as sentences."""
 
 
 def forecast(settings: Settings) -> Forecast:
@@ -69,9 +71,9 @@ def forecast(settings: Settings) -> Forecast:
     if settings.run.address == "inline":  # the nodes of a cluster are unknown
         values = [(scene.scene.path, scene.tiling.lattice.scene.pixels * scene.planes) for scene in plan.scenes]
         check_room(settings.output, values, {THIS_MACHINE: find_room(settings.run.scratch_dir)})
-    passes = plan.inference.options.passes
+    passes = 1.0 if plan.network is None else plan.network[1].options.passes
     scenes = tuple(_forecast_scene(scene, device, workers, passes) for scene in plan.scenes)
-    return Forecast(device, workers, scenes, plan.failed, plan.warnings)
+    return Forecast(device, workers, scenes, plan.failed, plan.warnings, tuple(plan.reused))
 
 
 def _guess_hardware(device: str) -> Hardware:
@@ -86,7 +88,7 @@ def _forecast_scene(scene: ScenePlan, device: str, workers: int, passes: float) 
     strips_bytes = tiling.count * strip_bytes(tiling.block_px, lattice, len(scene.legend))
     area = scene.selection.area
     blocks, patches = (tiling.count, lattice.count) if area is None else area.touched(tiling)
-    patches = math.ceil(patches * scene.dates)
+    patches = 0 if scene.reused else math.ceil(patches * scene.dates)
     patch_pixels = patches * lattice.rows.patch_px**2
     return SceneForecast(
         scene,

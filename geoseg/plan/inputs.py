@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from geoseg.errors import SceneError, UnreachableError
-from geoseg.plan.fingerprint import versions_of
 from geoseg.raster.source.content_digest import PIECE_BYTES, is_sampled, pieces_per_file, take_digest
 from geoseg.raster.source.identity import identify_all
 from geoseg.raster.source.scene import Scene
 from geoseg.raster.source.version import Version, describe_change
+from geoseg.reuse.changes import versions_of
 from geoseg.store.manifest import Fingerprint
 
 READERS = 16

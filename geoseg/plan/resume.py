@@ -1,13 +1,15 @@
 """What earlier runs have done of a scene: published results, staged results and finished units."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from geoseg.config import RunSettings
 from geoseg.errors import SceneError
 from geoseg.grid.tiling import Tiling
-from geoseg.plan.fingerprint import explain_changes
+from geoseg.reuse.changes import explain_changes
+from geoseg.reuse.reused import Reused, find_reused
 from geoseg.store.commit import STAGED, is_staged
 from geoseg.store.integrity import find_losses
 from geoseg.store.manifest import Fingerprint, Manifest, deciding, find_strays, read_manifest
@@ -29,6 +31,8 @@ class EarlierWork:
     """All results are staged; only the commit is missing."""
     records: Mapping[str, Mapping[str, Record]] = field(default_factory=dict)
     """Records of finished units, by kind and name."""
+    reused: Reused | None = None
+    """Published rasters whose pixels this run takes over."""
     warnings: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     """Folders of unfinished work that no run will continue."""
@@ -58,7 +62,14 @@ def read_stored(storage: Storage, scene_id: str) -> StoredScene:
 
 
 def find_earlier_work(
-    storage: Storage, stored: StoredScene, fingerprint: Fingerprint, key: str, *, overwrite: bool, verify: bool = False
+    storage: Storage,
+    stored: StoredScene,
+    fingerprint: Fingerprint,
+    key: str,
+    rasters: Sequence[str],
+    run: RunSettings,
+    *,
+    overwrite: bool,
 ) -> EarlierWork:
     """Compare the stored state of a scene with the fingerprint of this run.
 
@@ -67,28 +78,31 @@ def find_earlier_work(
         stored: State of the scene in the output.
         fingerprint: Of the results of this run.
         key: Digest of the fingerprint.
+        rasters: Those that this run publishes beside the class map.
+        run: Whether to read all files of a published scene, see `geoseg.store.integrity`.
         overwrite: Whether results of another fingerprint may be replaced.
-        verify: Whether to read all files of a published scene, see `geoseg.store.integrity`.
 
     Raises:
         SceneError: If the output holds finished or unfinished results of another fingerprint; lists the differences.
     """
     scene_id, manifest, folder = stored.scene_id, stored.manifest, f"{WORK}/{stored.scene_id}"
     others = {name: facts for name, facts in stored.begun.items() if name != key}
+    reused = find_reused(storage, scene_id, manifest, fingerprint, rasters, run)
     remedy = "Give --overwrite to replace it, or another --output."
     if manifest is not None and deciding(manifest.fingerprint) == deciding(fingerprint):
-        lost = find_losses(storage, scene_id, manifest, verify=verify)
+        lost = find_losses(storage, scene_id, manifest, verify=run.verify)
         if not lost:
             # A frozen process may have written there after the scene was committed.
             return EarlierWork(published=manifest.results, stale=(folder,) if storage.folders(folder) else ())
-        return EarlierWork(
-            warnings=(f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again.",)
-        )
+        again = f"{', '.join(lost)} of scene {scene_id} is gone or changed; the scene is done again"
+        kept = ", its polygons alone, from its class map" if reused else ""
+        return EarlierWork(reused=reused, warnings=(f"{again}{kept}.",))
     if overwrite:
-        return EarlierWork(stale=tuple(f"{folder}/{name}" for name in others))
+        return EarlierWork(reused=reused, stale=tuple(f"{folder}/{name}" for name in others))
     if manifest is not None:
         changes = explain_changes(manifest.fingerprint, fingerprint)
-        raise SceneError(f"The output {storage.url} holds scene {scene_id} made otherwise: {changes}. {remedy}")
+        kept = " Its class map and other rasters stay, the model has nothing to do." if reused else ""
+        raise SceneError(f"The output {storage.url} holds scene {scene_id} made otherwise: {changes}. {remedy}{kept}")
     for facts in others.values():
         raise SceneError(
             f"The output {storage.url} holds unfinished work on scene {scene_id} made otherwise: "

@@ -32,6 +32,7 @@ from geoseg.plan.survey import Survey
 from geoseg.plan.thresholds import extend_legend, plan_limits
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.source.scene import Scene
+from geoseg.reuse.reused import explain_reused
 from geoseg.store.manifest import digest
 from geoseg.store.scene_store import WORK, SceneStore
 from geoseg.store.storages.opening import open_storage
@@ -41,10 +42,14 @@ from geoseg.store.storages.opening import open_storage
 class Plan:
     """A run that can start."""
 
-    settings: Settings
-    bundle: Bundle
-    inference: Inference
-    """How the forward pass runs."""
+    output: str
+    """Where results go."""
+    config: dict[str, Any]
+    """The settings, for the report."""
+    model: Mapping[str, str]
+    """Name, path and sha256 of the model, for the report."""
+    network: tuple[Bundle, Inference] | None
+    """The model, and how the forward pass runs; None where no scene can need it."""
     run_id: str
     scenes: tuple[ScenePlan, ...]
     """Scenes with work left."""
@@ -59,6 +64,16 @@ class Plan:
     """Folders of the output with unfinished work that no run will continue."""
     order: tuple[str, ...]
     """Paths of all scenes, in the order of the settings."""
+
+    @property
+    def used_network(self) -> tuple[Bundle, Inference] | None:
+        """The model, if a scene needs it."""
+        return self.network if any(scene.reused is None for scene in self.scenes) else None
+
+    @property
+    def reused(self) -> list[str]:
+        """What scenes take over from published results, as sentences."""
+        return explain_reused((scene.reused, scene.fingerprint) for scene in self.scenes)
 
     @property
     def block_count(self) -> int:
@@ -95,8 +110,9 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 settings, survey.bundle, scene, selection, polygons, inference, overlap_px=overlap_px
             )
             key = digest(fingerprint)
+            rasters = (*settings.rasters.publish, *((DATES,) if _is_fused(scene, inference) else ()))
             earlier = find_earlier_work(
-                storage, stored, fingerprint, key, overwrite=settings.overwrite, verify=settings.run.verify
+                storage, stored, fingerprint, key, rasters, settings.run, overwrite=settings.overwrite
             )
         except SceneError as error:
             failed.append((scene.path, str(error)))
@@ -106,8 +122,12 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
         if earlier.published is not None:
             up_to_date.append((scene.path, scene.scene_id, earlier.published))
             continue
+        reused = earlier.reused
+        smoothing_px = 0 if reused else settings.inference.smoothing_radius_px  # published classes are smoothed
         layouts = storage.folders(f"{WORK}/{scene.scene_id}/{key}")
-        tiling = _tile(survey, scene, selection, hardware, workers, layouts, inference, decision)
+        tiling = _tile(
+            survey, scene, selection, hardware, workers, layouts, inference, decision, reused=reused is not None
+        )
         scenes.append(
             ScenePlan(
                 scene=scene,
@@ -118,10 +138,10 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                     url=storage.url,
                     scene_id=scene.scene_id,
                     fingerprint=key,
-                    layout=layout_name(tiling.block_px, hardware),
+                    layout=layout_name(tiling.block_px, hardware, reused=reused is not None),
                     token=lock_token,
                     scratch_dir=settings.run.scratch_dir,
-                    smoothed=bool(settings.inference.smoothing_radius_px),
+                    smoothed=bool(smoothing_px),
                 ),
                 model=survey.bundle.name,
                 observed_at=settings.scene.observed_at or scene.time,
@@ -129,16 +149,18 @@ def make_plan(survey: Survey, run_id: str, hardware: Hardware, workers: int, loc
                 block_bytes=_memory(tiling.lattice, decision, scene, selection).project(tiling.block_px),
                 fingerprint=fingerprint,
                 unit_timeout_s=settings.run.unit_timeout_s,
-                allow_empty=settings.scene.allow_empty,
+                allow_empty=settings.scene.allow_empty or reused is not None,
                 decision=decision,
-                smoothing_px=settings.inference.smoothing_radius_px,
-                rasters=(*settings.rasters.publish, *((DATES,) if _is_fused(scene, inference) else ())),
+                smoothing_px=smoothing_px,
+                rasters=rasters,
+                reused=reused,
             )
         )
     return Plan(
-        settings,
-        survey.bundle,
-        inference,
+        settings.output,
+        settings.model_dump(mode="json"),
+        {"name": survey.bundle.name, "path": str(survey.bundle.path), "sha256": survey.bundle.sha256},
+        (survey.bundle, inference),
         run_id,
         tuple(scenes),
         tuple(up_to_date),
@@ -197,8 +219,10 @@ def check_device_memory(plan: Plan, hardware: Hardware, started: Started) -> Non
     Raises:
         SettingsError: If not; names the largest block size that fits.
     """
-    bundle = plan.bundle
-    patch_px = plan.inference.patch_px
+    if plan.used_network is None:
+        return
+    bundle, inference = plan.used_network
+    patch_px = inference.patch_px
     batch_bytes = project_batch_bytes(started.batch_size, patch_px, len(bundle.bands), len(bundle.legend))
     for scene in plan.scenes:
         _memory(scene.tiling.lattice, scene.decision, scene.scene, scene.selection).require_device(
@@ -246,6 +270,8 @@ def _tile(
     layouts: Sequence[str],
     inference: Inference,
     decision: Decision,
+    *,
+    reused: bool,
 ) -> Tiling:
     """Cut a scene into blocks; as an unfinished run did, if its blocks fit into memory."""
     settings, bundle = survey.settings, survey.bundle
@@ -259,15 +285,16 @@ def _tile(
         block = settings.tiling.block_px
         if block == "auto":
             # With more forward passes of a patch, a block of a minute's work is smaller.
-            block_pixels = int(BLOCK_PIXELS[hardware.device] / max(1.0, inference.options.passes))
+            passes = 1.0 if reused else max(1.0, inference.options.passes)
+            block_pixels = int(BLOCK_PIXELS[hardware.device] / passes)
             block = memory.choose_block_px(memory_bytes=memory_bytes, block_pixels=block_pixels, workers=workers)
-            earlier = [block_px for layout in layouts if (block_px := layout_block_px(layout, hardware)) is not None]
-            block = max((px for px in earlier if memory.project(px) <= memory_bytes), default=block)
+            earlier = (layout_block_px(layout, hardware, reused=reused) for layout in layouts)
+            block = max((px for px in earlier if px and memory.project(px) <= memory_bytes), default=block)
         tiling = Tiling(lattice, int(block))
     except ValueError as error:
         raise SettingsError(f"tiling.{error}") from error  # its message begins with the name of the setting
     radius = settings.inference.smoothing_radius_px
-    if tiling.count > 1 and radius > tiling.block_px:
+    if tiling.count > 1 and radius > tiling.block_px and not reused:
         raise SettingsError(
             f"inference.smoothing_radius_px={radius} is larger than tiling.block_px={tiling.block_px}, so a pixel "
             f"would see beyond the next block. Set tiling.block_px={radius} or more."

@@ -10,6 +10,7 @@ from geoseg.grid.tiling import Tiling
 from geoseg.plan.polygon_plan import PolygonPlan
 from geoseg.raster.bands import BandSelection
 from geoseg.raster.source.scene import Scene
+from geoseg.reuse.reused import Reused
 from geoseg.store.manifest import Fingerprint
 from geoseg.store.scene_store import SceneStore
 
@@ -42,6 +43,8 @@ class ScenePlan:
     """Radius of the majority filter on the classes; 0: none."""
     rasters: tuple[str, ...] = (CONFIDENCE,)
     """Rasters that are published beside the class map: the confidence, and layers of `decision`."""
+    reused: Reused | None = None
+    """Published rasters whose pixels are taken over; None if the model gives them."""
 
     @property
     def is_fused(self) -> bool:

@@ -59,7 +59,8 @@ class Report:
     model: dict[str, str]
     software: dict[str, str]
     scenes: list[dict[str, Any]]
-    """In the order of the settings: id, path, status (done, up to date, failed, unfinished), counts or error."""
+    """In the order of the settings: id, path, status (done, up to date, failed, unfinished), counts or error, and
+    ``reused``: rasters that were taken over from the results before."""
     resumed_blocks: int
     """Blocks that an earlier run had finished."""
     retries: int
@@ -133,12 +134,12 @@ def make_report(
     rates = totals.rates([scene["scene_id"] for scene in scenes if scene["status"] in {"failed", "unfinished"}])
     return Report(
         run_id=plan.run_id,
-        url=f"{open_storage(plan.settings.output).url}/{_folder(plan.run_id)}/report.json",
+        url=f"{open_storage(plan.output).url}/{_folder(plan.run_id)}/report.json",
         exit_code=int(stopped.exit_code if stopped else failures),
         started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
         seconds=round(totals.seconds, 3),
         **asdict(execution),
-        model={"name": plan.bundle.name, "path": str(plan.bundle.path), "sha256": plan.bundle.sha256},
+        model=dict(plan.model),
         software=software(),
         scenes=scenes,
         resumed_blocks=totals.resumed,
@@ -157,8 +158,8 @@ def write_report(report: Report, plan: Plan) -> Report:
 
     If it cannot be written, for example because the disk is full, the returned report has a warning and no URL.
     """
-    storage, folder = open_storage(plan.settings.output), _folder(report.run_id)
-    settings = redact_values(plan.settings.model_dump(mode="json"))
+    storage, folder = open_storage(plan.output), _folder(report.run_id)
+    settings = redact_values(plan.config)
     text = json.dumps(redact_values(asdict(report)), indent=2, ensure_ascii=False) + "\n"
     try:
         storage.put(f"{folder}/config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
@@ -176,12 +177,14 @@ def _folder(run_id: str) -> str:
 def _scene(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     if outcome.results is None:
         return _failed(outcome.path, outcome.scene_id, outcome.error or "")
-    counts = {"blocks": outcome.blocks, "resumed_blocks": outcome.resumed, "retries": outcome.retries}
+    reused = next((scene.reused for scene in plan.scenes if scene.scene.scene_id == outcome.scene_id), None)
+    counts: dict[str, Any] = {"reused": sorted(reused.rasters)} if reused else {}
+    counts |= {"blocks": outcome.blocks, "resumed_blocks": outcome.resumed, "retries": outcome.retries}
     return {**_published(plan, outcome.path, outcome.scene_id, "done", outcome.results), **counts}
 
 
 def _published(plan: Plan, path: str, scene_id: str, status: str, results: Mapping[str, Any]) -> dict[str, Any]:
-    output = open_storage(plan.settings.output).url
+    output = open_storage(plan.output).url
     return {
         "scene_id": scene_id,
         "path": path,

@@ -4,6 +4,7 @@ Class map, each other raster and polygons are separate units that run in paralle
 their sizes and digests; `seal_scene` writes the journal once all are staged.
 """
 
+import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import faults
+from geoseg.errors import SceneError
 from geoseg.grid.decision import PROBABILITIES
 from geoseg.grid.tiling import Block
 from geoseg.grid.window import Window
@@ -26,6 +28,7 @@ from geoseg.publish.polygon_table import published_crs
 from geoseg.publish.provenance import Provenance
 from geoseg.publish.rasters import Piece, Pieces, write_classes, write_layer
 from geoseg.publish.sorting import sorted_parts
+from geoseg.reuse.reused import CLASSES, Reused, raster_key
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.tracing import polygon_table
 from geoseg.store.commit import commit, seal, stage
@@ -50,6 +53,27 @@ class Staged:
     """As in `Manifest`."""
 
 
+def carry_rasters(plan: ScenePlan) -> Staged:
+    """Take over published rasters as they are: they stay where they are, or are copied from another output.
+
+    Raises:
+        OSError: If a file cannot be written.
+        SceneError: If a raster has changed.
+    """
+    faults.hit("publish", "start", "rasters")
+    plan.store.require_lock()
+    timer, reused = UnitTimer("rasters"), plan.reused
+    if reused is None:
+        raise ValueError(f"Scene {plan.scene.scene_id} takes over no rasters.")
+    names = (CLASSES, *plan.rasters)
+    files = {raster_key(plan.scene.scene_id, name): reused.manifest.files[reused.key(name)] for name in names}
+    if reused.url == plan.store.storage.url:
+        return Staged(timer.metrics(), files)
+    for name in names:
+        _copy_raster(plan, reused, name)
+    return Staged(timer.metrics(bytes=_bytes(files)), files)
+
+
 def publish_classes(plan: ScenePlan) -> Staged:
     """Assemble the class map from the finished blocks and stage it.
 
@@ -60,7 +84,7 @@ def publish_classes(plan: ScenePlan) -> Staged:
     def write(path: Path, pieces: Pieces) -> None:
         write_classes(path, plan.scene.grid, plan.legend, pieces, plan.scene.area_or_point)
 
-    return _publish_raster(plan, "classes", plan.store.classes, write)
+    return _publish_raster(plan, CLASSES, plan.store.classes, write)
 
 
 def publish_raster(plan: ScenePlan, name: str) -> Staged:
@@ -96,12 +120,14 @@ def seal_scene(plan: ScenePlan, parts: Iterable[Staged]) -> tuple[str, ...]:
         Sentences for the report.
 
     Raises:
-        SceneError: If a file of the scene has changed since it was read.
+        SceneError: If a file of the scene has changed since it was read, or a raster that is taken over.
         UnreachableError: If a file of the scene cannot be reached.
     """
     faults.hit("seal", "start", plan.scene.scene_id)
     plan.store.require_lock()
     notes = check_unchanged(plan.scene)
+    if plan.reused is not None:
+        plan.reused.check_unchanged()
     files: dict[str, Mapping[str, Any]] = {}
     results: dict[str, Any] = {"pixels": plan.tiling.lattice.scene.pixels, "polygons": 0, "model": plan.model}
     for part in parts:
@@ -130,6 +156,16 @@ def _publish_raster(
         write(file, _pieces(plan, read))
         files = stage(plan.store, [(file, f"{rasters_prefix(plan.scene.scene_id)}/{file.name}")])
     return Staged(timer.metrics(bytes=_bytes(files)), files)
+
+
+def _copy_raster(plan: ScenePlan, reused: Reused, name: str) -> None:
+    """Stage a copy of a raster of another output."""
+    key = raster_key(plan.scene.scene_id, name)
+    with plan.store.storage.scratch(plan.store.work) as folder:
+        file, copy = reused.storage.fetch(reused.key(name), folder), folder / Path(key).name
+        shutil.copyfile(file, copy)
+        if stage(plan.store, [(copy, key)])[key] != reused.manifest.files[reused.key(name)]:
+            raise SceneError(f"{reused.key(name)} in {reused.url} has changed since the run began. Run it again.")
 
 
 def _pieces(plan: ScenePlan, read: Callable[[Block], NDArray[Any]]) -> Iterator[Piece]:

@@ -1,9 +1,10 @@
-"""The stages of a block after reading: predict it and finish it.
+"""The stages of a block after reading: predict it and finish it; or take over its published pixels.
 
 Pixels and scores are passed from one unit to the next in memory. What other blocks need of a finished block is in the
 store.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from geoseg.publish.geodesy.pixel_area import add_areas, pixel_area
 from geoseg.raster.losses import Losses
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
 from geoseg.stages.reading import BlockPixels, Scored
-from geoseg.store.scene_store import SMOOTHED
+from geoseg.store.scene_store import BLOCKS, SMOOTHED
 from geoseg.vector.blocks import BlockLabels, label_block
 from geoseg.vector.not_dissolved import split_at_grid
 
@@ -97,18 +98,44 @@ def smooth_block(plan: ScenePlan, block: Block) -> UnitMetrics:
     if plan.store.is_blank(block):
         return timer.metrics(bytes=plan.store.put_empty(SMOOTHED, block, components=0))
     around = plan.store.edges(blocks_at(plan.tiling, block, NEIGHBOUR_STEPS))
-    padded = add_edges(plan.store.classes(block, smoothed=False), around, plan.smoothing_px)
-    classes = smooth(padded, plan.smoothing_px)
-    labels = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block), stored_layers(plan, block)))
+    found = stored_pixels(plan, block)
+    classes = smooth(add_edges(found.classes, around, plan.smoothing_px), plan.smoothing_px)
+    labels = find_labels(plan, replace(found, classes=classes))
     count = count_components(plan, labels)
     stored_bytes = plan.store.put_smoothed(block, classes, labels, {"components": count})
     faults.hit("smooth", "end", block.name)
     return timer.metrics(bytes=stored_bytes, components=count)
 
 
-def stored_layers(plan: ScenePlan, block: Block) -> dict[str, NDArray[np.uint8]]:
-    """The layers of a finished block of which polygons have sums."""
-    return {name: plan.store.layer(block, name, plan.decision) for name in plan.decision.layers if name in SUMMED}
+def reuse_block(plan: ScenePlan, block: Block) -> UnitMetrics:
+    """Store the components of a block whose pixels are published; the pixels stay where they are."""
+    faults.hit("reuse", "start", block.name)
+    timer = UnitTimer("reuse")
+    class_map = stored_pixels(plan, block)
+    valid_pixels = int(np.count_nonzero(class_map.confidence))
+    labels = find_labels(plan, class_map) if valid_pixels else None
+    facts: dict[str, Any] = {"valid_pixels": valid_pixels, "components": count_components(plan, labels)}
+    facts |= {"notes": (), "losses": {}}
+    stored_bytes = plan.store.put_labels(BLOCKS, block, labels, **facts)
+    faults.hit("reuse", "end", block.name)
+    return timer.metrics(bytes=stored_bytes, **facts)
+
+
+def stored_pixels(plan: ScenePlan, block: Block, classes: NDArray[np.uint8] | None = None) -> ClassMap:
+    """Classes and confidence of a finished block, and the layers of which polygons have sums.
+
+    Args:
+        plan: Of the scene.
+        block: The block.
+        classes: Used instead of the stored classes, which are those before smoothing.
+    """
+    if plan.reused is not None:
+        found = plan.reused.read(block, plan.decision.layers)
+        return found if classes is None else replace(found, classes=classes)
+    store, names = plan.store, [name for name in SUMMED if name in plan.decision.layers]
+    layers = {name: store.layer(block, name, plan.decision) for name in names}
+    classes = store.classes(block, smoothed=False) if classes is None else classes
+    return ClassMap(block.core, classes, store.confidence(block), layers)
 
 
 def count_components(plan: ScenePlan, labels: BlockLabels | None) -> int:

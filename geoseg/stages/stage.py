@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from geoseg.stages.fusing import finish_dates, predict_date
-from geoseg.stages.outputs import commit_scene, publish_classes, publish_polygons, publish_raster, seal_scene
+from geoseg.stages.outputs import (
+    carry_rasters,
+    commit_scene,
+    publish_classes,
+    publish_polygons,
+    publish_raster,
+    seal_scene,
+)
 from geoseg.stages.reading import read_block
-from geoseg.stages.scoring import finish_block, predict_block, smooth_block
+from geoseg.stages.scoring import finish_block, predict_block, reuse_block, smooth_block
 from geoseg.stages.tracing import absorb_small, find_graph, relabel_block, trace_polygons
 
 
@@ -33,11 +40,13 @@ PREDICT = Stage("predict", predict_block, "block", needs_model=True, in_memory=T
 FINISH = Stage("finish", finish_block, "block", in_memory=True)
 PREDICT_DATE = Stage("predict_date", predict_date, "block", needs_model=True, in_memory=True, outputs=2)
 FINISH_DATES = Stage("finish_dates", finish_dates, "block", in_memory=True)
+REUSE = Stage("reuse", reuse_block, "block")
 SMOOTH = Stage("smooth", smooth_block, "block")
 GRAPH = Stage("graph", find_graph, "block")
 ABSORB = Stage("absorb", absorb_small, "scene")
 RELABEL = Stage("relabel", relabel_block, "block")
 TRACE = Stage("trace", trace_polygons, "block")
+CARRY = Stage("carry", carry_rasters, "scene")
 PUBLISH_CLASSES = Stage("publish_classes", publish_classes, "scene")
 PUBLISH_RASTER = Stage("publish_raster", publish_raster, "scene")
 PUBLISH_POLYGONS = Stage("publish_polygons", publish_polygons, "scene")
@@ -47,8 +56,8 @@ COMMIT = Stage("commit", commit_scene, "scene")
 STAGES = {
     stage.name: stage
     for stage in (
-        *(READ, PREDICT, FINISH, PREDICT_DATE, FINISH_DATES, SMOOTH, GRAPH, ABSORB, RELABEL, TRACE),
-        *(PUBLISH_CLASSES, PUBLISH_RASTER, PUBLISH_POLYGONS, SEAL, COMMIT),
+        *(READ, PREDICT, FINISH, PREDICT_DATE, FINISH_DATES, REUSE, SMOOTH, GRAPH, ABSORB, RELABEL, TRACE),
+        *(CARRY, PUBLISH_CLASSES, PUBLISH_RASTER, PUBLISH_POLYGONS, SEAL, COMMIT),
     )
 }
 """All stages by name; units are sent to other processes with the name of their stage."""

@@ -11,14 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg import faults
-from geoseg.grid.blend import ClassMap
 from geoseg.grid.neighbours import NEIGHBOUR_STEPS, Place, blocks_at
 from geoseg.grid.tiling import Block
 from geoseg.plan.scene_plan import ScenePlan
 from geoseg.publish.polygon_table import build_table
 from geoseg.publish.wkb import to_wkb
 from geoseg.stages.metrics import UnitMetrics, UnitTimer
-from geoseg.stages.scoring import find_labels, stored_layers
+from geoseg.stages.scoring import find_labels, stored_pixels
 from geoseg.store.scene_store import GRAPHS, MERGED, TRACED, Graph, OpenBlock
 from geoseg.vector.blocks import BlockLabels, find_block_boundaries, relabel, trace_block
 from geoseg.vector.labels.components import concatenate_components
@@ -72,8 +71,8 @@ def relabel_block(plan: ScenePlan, block: Block) -> UnitMetrics:
         return timer.metrics(bytes=plan.store.put_empty(MERGED, block))
     changed = relabel(plan.store.labels(block), plan.store.changes())
     classes = without_aliases(changed, plan.polygons.not_dissolved)
-    merged = find_labels(plan, ClassMap(block.core, classes, plan.store.confidence(block), stored_layers(plan, block)))
-    stored_bytes = plan.store.put_merged(block, merged)
+    merged = find_labels(plan, stored_pixels(plan, block, classes))
+    stored_bytes = plan.store.put_labels(MERGED, block, merged)
     faults.hit("relabel", "end", block.name)
     return timer.metrics(bytes=stored_bytes)
 

@@ -168,9 +168,9 @@ class SceneStore:
         data = self.records.get(MERGED if merged else self._kind, block.name, "labels")
         return blank_labels(block.core) if data is None else unpack(BlockLabels, data)
 
-    def put_merged(self, block: Block, labels: BlockLabels | None) -> int:
-        """Store the components of a block after the minimum area; returns the bytes written."""
-        return self.records.put(MERGED, block.name, {}, **_labels(labels))
+    def put_labels(self, kind: str, block: Block, labels: BlockLabels | None, **facts: Any) -> int:
+        """Store the components of a block alone: after the minimum area, or of reused pixels; returns the bytes."""
+        return self.records.put(kind, block.name, facts, **_labels(labels))
 
     def borders(self, around: Mapping[Place, Block], *, merged: bool = False) -> dict[Place, BlockBorder]:
         """Borders of a block's neighbours, by the step from the block."""

@@ -1,7 +1,6 @@
 """Checks of the rasters beside the class map: same grid, same valid pixels, and agreement with each other."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ from geoseg.grid.decision import CONFIDENCE, MARGIN, PROBABILITIES
 from geoseg.grid.fusion import DATES
 from geoseg.grid.legend import NODATA_CLASS, NODATA_CONFIDENCE
 from geoseg.grid.window import Grid, Window
-from geoseg.raster.maps.class_map import STRIP_ROWS, ReadBand, open_band, open_bands, raster_grid
+from geoseg.publish.published_rasters import open_layers
+from geoseg.raster.maps.class_map import STRIP_ROWS, raster_grid
 from geoseg.store.manifest import Manifest, rasters_prefix
 from geoseg.verify.check import Finding
 
@@ -23,34 +23,6 @@ def published_layers(manifest: Manifest | None) -> tuple[str, ...]:
     """Names of the rasters that a scene has beside its class map."""
     facts = {} if manifest is None else manifest.fingerprint
     return (*facts.get(PUBLISHED, (CONFIDENCE,)), *((DATES,) if facts.get("scene.pick") == "fuse" else ()))
-
-
-def has_confidence(folder: Path) -> bool:
-    """Whether the rasters of a scene tell its confidence."""
-    return (folder / f"{CONFIDENCE}.tif").exists() or (folder / f"{PROBABILITIES}.tif").exists()
-
-
-@contextmanager
-def open_confidence(folder: Path) -> Iterator[ReadBand]:
-    """Open the confidence of a scene; if it is not published, it is the largest of the probabilities."""
-    path = folder / f"{CONFIDENCE}.tif"
-    if path.exists():
-        with open_band(path) as read:
-            yield read
-        return
-    with open_bands(folder / f"{PROBABILITIES}.tif") as read:
-        yield lambda window: read(window).max(0)
-
-
-@contextmanager
-def open_layers(folder: Path, names: Sequence[str]) -> Iterator[Mapping[str, ReadBand]]:
-    """Open rasters of a scene; each reads uint8 of shape (C, H, W).
-
-    Raises:
-        SceneError: If one cannot be read.
-    """
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(open_bands(folder / f"{name}.tif")) for name in names}
 
 
 def check_layers(output: Path, scene: str, grid: Grid, manifest: Manifest | None) -> Iterator[Finding]:

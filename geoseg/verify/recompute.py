@@ -22,11 +22,11 @@ from geoseg.grid.window import Grid, Window
 from geoseg.polygonizer.passes import BlockPasses, find_borders
 from geoseg.publish.polygon_table import build_table
 from geoseg.publish.provenance import Provenance
+from geoseg.publish.published_rasters import open_confidence, open_layers
 from geoseg.publish.sorting import sorted_parts
 from geoseg.raster.maps.class_map import open_band
 from geoseg.vector.not_dissolved import without_aliases
 from geoseg.vector.polygons import PixelPolygons
-from geoseg.verify.layers import open_confidence, open_layers
 
 BLOCK_PX = 2048
 """Largest side of a block, unless the cut lattice is wider."""

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.plan.fingerprint import ALGORITHM
 from geoseg.publish.geodesy.crs import NATIVE
 from geoseg.publish.polygon_table import layers_of, polygon_schema
+from geoseg.reuse.levels import LINES, POLYGON_ALGORITHM
 from geoseg.store.manifest import Manifest
 from geoseg.verify.check import Finding
 from geoseg.verify.compare import Comparison, compare_rows, compared_columns
@@ -80,10 +80,9 @@ def find_recipe(
 
 def why_not_comparable(manifest: Manifest | None) -> str:
     """The reason if another version of geoseg made the rows, so that they cannot be recomputed; else empty."""
-    algorithm = ALGORITHM if manifest is None else manifest.fingerprint.get("algorithm", ALGORITHM)
-    if algorithm == ALGORITHM:
-        return ""
-    return f"made by another version of geoseg (algorithm {algorithm}, here {ALGORITHM})"
+    facts: Mapping[str, Any] = manifest.fingerprint if manifest else {}
+    made_by = facts.get(POLYGON_ALGORITHM, facts.get("algorithm", LINES))  # once one number for rasters and polygons
+    return "" if made_by == LINES else f"made by another version of geoseg (algorithm {made_by}, here {LINES})"
 
 
 def _order(polygons: Polygons, found: Comparison) -> Finding:

@@ -22,13 +22,14 @@ from geoseg.grid.window import Grid
 from geoseg.publish.geoparquet import GEO_KEY, GEOMETRY
 from geoseg.publish.polygon_table import LAYER_FIELDS, layers_of, polygon_schema
 from geoseg.publish.provenance import Provenance, read_provenance
+from geoseg.publish.published_rasters import has_confidence
 from geoseg.raster.maps.class_map import class_map_grid, class_map_names
 from geoseg.store.manifest import Manifest, manifest_key, polygons_prefix, rasters_prefix
 from geoseg.store.scene_store import WORK
 from geoseg.store.storages.local import LocalStorage
 from geoseg.verify.check import Check, Finding, not_compared
 from geoseg.verify.independent import AREA_TOLERANCE, Polygons, check_polygons, to_pixel_of
-from geoseg.verify.layers import check_layers, has_confidence, published_layers
+from geoseg.verify.layers import check_layers, published_layers
 from geoseg.verify.published import (
     ReportedScene,
     check_digests,

@@ -51,7 +51,7 @@ def test_a_run_waits_while_processes_are_replaced(stages: set[Stage], tmp_path: 
     settings = Settings.model_validate({**where, "tiling": TILING, "run": {"address": "inline", "device": "cpu"}})
     plan = make_plan(survey(settings, read_trusted_bundle(settings.model)), "run", find_hardware("cpu"), 1)
     executor = Replacing(stages, settings)
-    executor.start(plan.bundle, plan.inference, 0)
+    executor.start(plan.network, 0)
     outcomes = Scheduler(executor, lambda *_: None).run(plan.scenes)
     assert [outcome.error for outcome in outcomes] == [None]
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")

@@ -90,14 +90,17 @@ class RayExecutor:
         self.max_blocks = self.workers * BLOCKS_PER_PREDICTOR + 2
         self.description = f"Ray {ray.__version__}; {count_nodes(self._nodes)}"
 
-    def start(self, bundle: Bundle, inference: Inference, block_bytes: int) -> Started:
+    def start(self, network: tuple[Bundle, Inference] | None, block_bytes: int) -> Started:
         """Start the workers and load the bundle in every predictor; what they have in common.
 
         Raises:
             SettingsError: If the bundle cannot be used or a worker does not start in time.
         """
-        self._model = bundle, inference
-        for kind, count in ((PREDICTOR, self.workers), (CPU_WORKER, max(self.workers, len(self._nodes)))):
+        self._network = network
+        for kind, count in (
+            (PREDICTOR, self.workers if network else 0),
+            (CPU_WORKER, max(self.workers, len(self._nodes))),
+        ):
             for _ in range(count):
                 self._launch(kind)
         limit_s = self._settings.start_timeout_s
@@ -119,6 +122,8 @@ class RayExecutor:
         if len(batch_sizes) > 1:
             raise SettingsError(f"The predictors take batches of {batch_sizes}. Set run.batch_size={batch_sizes[0]}.")
         warnings = tuple(dict.fromkeys(text for predictor in predictors for text in predictor.warnings))
+        if not predictors:
+            return Started(0)
         return Started(batch_sizes[0], max(predictor.network_bytes for predictor in predictors), warnings)
 
     def submit(self, unit: Unit) -> tuple[Ref, ...] | None:
@@ -180,7 +185,7 @@ class RayExecutor:
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
         needs = {**self._pool.resources(kind), "max_concurrency": self._pool.concurrency(kind)}
         actor = ray.remote(Process).options(**needs, scheduling_strategy=where).remote()
-        model = self._model if kind == PREDICTOR else None
+        model = self._network if kind == PREDICTOR else None
         start = actor.start.remote(os.environ.get(FAULT_VARIABLE), model)
         self._workers.append(Worker(kind, node_id, actor, start, monotonic()))
         self._waited[start] = self._workers[-1]
@@ -307,5 +312,7 @@ class RayExecutor:
                 continue
             self._pool.add(node)
             self._launch(CPU_WORKER)
-            for _ in range(self.workers - sum(worker.kind == PREDICTOR for worker in self._workers)):
+            for _ in range(
+                (self.workers if self._network else 0) - sum(worker.kind == PREDICTOR for worker in self._workers)
+            ):
                 self._launch(PREDICTOR)
